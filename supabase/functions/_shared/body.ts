@@ -1,0 +1,95 @@
+import { AppError } from './errors.ts'
+
+/** Largest JSON body, in bytes. */
+export const MAX_JSON_BYTES = 1024 * 1024
+/** Largest file sent through a function, in bytes; larger ones go straight to storage. */
+export const MAX_FILE_BYTES = 20 * 1024 * 1024
+/** Room for the other fields and the boundaries of a multipart body, in bytes. */
+const MULTIPART_OVERHEAD_BYTES = 256 * 1024
+
+const tooLarge = (limit: number) =>
+  new AppError('payload_too_large', `The request body is larger than ${limit} bytes.`, {
+    hint: 'Send less, or upload large files through POST /sources/uploads.',
+  })
+
+/**
+ * The request's bytes, refused as soon as they exceed the limit: by the declared length before anything is read, and
+ * while reading, because the header may lie or be absent.
+ * @throws AppError `payload_too_large`.
+ */
+async function readLimited(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const declared = Number(request.headers.get('content-length') ?? '0')
+  if (declared > limit) {
+    await request.body?.cancel().catch(() => {})
+    throw tooLarge(limit)
+  }
+  if (!request.body) return new Uint8Array()
+  const parts: Uint8Array[] = []
+  let size = 0
+  const reader = request.body.getReader()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) break
+    size += value.byteLength
+    if (size > limit) {
+      await reader.cancel().catch(() => {})
+      throw tooLarge(limit)
+    }
+    parts.push(value)
+  }
+  const bytes = new Uint8Array(size)
+  let offset = 0
+  for (const part of parts) {
+    bytes.set(part, offset)
+    offset += part.byteLength
+  }
+  return bytes
+}
+
+const mediaType = (request: Request) => (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+
+/** Postgres stores neither NUL nor half a surrogate pair; say so before it does. */
+const UNSTORABLE = /\0|\p{Surrogate}/u
+
+function refuseUnstorable(this: unknown, key: string, value: unknown): unknown {
+  if (UNSTORABLE.test(key) || (typeof value === 'string' && UNSTORABLE.test(value))) {
+    throw new AppError('invalid_request', 'A text contains a character that cannot be stored.')
+  }
+  return value
+}
+
+/**
+ * The JSON body of a request.
+ * @throws AppError `unsupported_media_type` without a JSON content type, `payload_too_large` over 1 MB, `invalid_request` when
+ * it is not UTF-8 JSON or holds a character that cannot be stored.
+ */
+export async function readJson(request: Request): Promise<unknown> {
+  const type = mediaType(request)
+  if (type !== 'application/json' && !type.endsWith('+json')) {
+    throw new AppError('unsupported_media_type', 'The request body must be JSON (Content-Type: application/json).')
+  }
+  const bytes = await readLimited(request, MAX_JSON_BYTES)
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes), refuseUnstorable)
+  } catch (error) {
+    if (error instanceof AppError) throw error
+    throw new AppError('invalid_request', 'The request body is not valid JSON.', { cause: error })
+  }
+}
+
+/**
+ * The fields of a multipart body.
+ * @throws AppError `unsupported_media_type`, `payload_too_large` over 20 MB, or `invalid_request` when it is not multipart.
+ */
+export async function readMultipart(request: Request): Promise<FormData> {
+  const contentType = request.headers.get('content-type') ?? ''
+  if (mediaType(request) !== 'multipart/form-data') {
+    throw new AppError('unsupported_media_type', 'Send the file as multipart/form-data.')
+  }
+  const bytes = await readLimited(request, MAX_FILE_BYTES + MULTIPART_OVERHEAD_BYTES)
+  try {
+    return await new Response(bytes, { headers: { 'content-type': contentType } }).formData()
+  } catch (error) {
+    throw new AppError('invalid_request', 'The multipart body is malformed.', { cause: error })
+  }
+}

@@ -1,0 +1,68 @@
+/** What an answer's mark `[citation_key]` stands for. */
+export type Citation = {
+  citation_key: number
+  item_id: string | null
+  source_id: string | null
+  /** At most 300 characters of the cited passage. */
+  text_excerpt: string
+  meta: {
+    chunk_id?: string
+    source_name?: string
+    /** From 1. */
+    pages?: number[]
+    start_char?: number
+    end_char?: number
+    score?: number
+    [key: string]: unknown
+  }
+}
+
+type Positioned = {
+  /** Position in the run's stream, from 1 without gaps. */
+  seq?: number
+  /** ISO 8601, UTC. */
+  ts?: string
+}
+
+/** The events of a chat, in the order they arrive: `start`, deltas, `chunk` with the whole text, `complete`. */
+export type ChatEvent = Positioned &
+  (
+    | { event: 'start'; run_id: string; session_id: string; chat_session_id?: string; context_handler_id?: string | null }
+    | { event: 'content_delta'; delta: string }
+    | { event: 'reasoning_delta'; delta: string }
+    | { event: 'reasoning'; content: string }
+    | { event: 'chunk'; content: string }
+    | { event: 'error'; error: string; message?: string; code?: string; request_id?: string }
+    | {
+        event: 'complete'
+        run_id: string
+        session_id: string
+        content: string
+        status: 'completed' | 'failed' | 'cancelled'
+        error: string | null
+        retrieved_items?: number
+        is_new_session?: boolean
+        citations?: Citation[]
+        usage?: Record<string, number>
+        message_id?: string
+      }
+    /** Kinds that later versions add; ignore what you do not know. */
+    | { event: 'other'; name: string; data: Record<string, unknown> }
+  )
+
+const KNOWN = new Set(['start', 'content_delta', 'reasoning_delta', 'reasoning', 'chunk', 'error', 'complete'])
+
+/** Parses the `data` of one server-sent event; null for something that is no event of ours. */
+export function parseChatEvent(data: string): ChatEvent | null {
+  let value: unknown
+  try {
+    value = JSON.parse(data)
+  } catch {
+    return null
+  }
+  if (typeof value !== 'object' || value === null) return null
+  const record = value as Record<string, unknown>
+  const name = record['event']
+  if (typeof name !== 'string') return null
+  return KNOWN.has(name) ? (record as ChatEvent) : { event: 'other', name, data: record }
+}

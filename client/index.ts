@@ -1,0 +1,237 @@
+import type { SupabaseClient } from '@supabase/supabase-js'
+import { EventSourceParserStream } from 'eventsource-parser/stream'
+import { type ChatEvent, parseChatEvent } from './chat-events.ts'
+import type { Database } from './database.types.ts'
+import { BulkheadError, errorFromResponse } from './errors.ts'
+
+export type { ChatEvent, Citation } from './chat-events.ts'
+export type { Database } from './database.types.ts'
+export { BulkheadError } from './errors.ts'
+
+/** A source as the `sources` function answers it. */
+export type Source = {
+  id: string
+  tenant_id: string
+  name: string
+  file_type: string
+  size_bytes: number
+  visibility: 'tenant' | 'private' | 'granted'
+  extraction_status: 'pending' | 'extracting' | 'extracted' | 'attention_required' | 'failed' | 'cancelled'
+  reason_code: string | null
+  error_message: string | null
+  page_count: number | null
+  indexed_sources?: { knowledge_base_id: string; index_status: string; error_message: string | null }[]
+  [key: string]: unknown
+}
+
+export type SearchResult = {
+  chunk_id: string
+  source_id: string
+  text: string
+  /** 1 is the best of this search. */
+  score: number
+  meta: Record<string, unknown>
+}
+
+export type UploadOptions = {
+  /** Needed for a Blob; a File brings its own. */
+  name?: string
+  visibility?: Source['visibility']
+  metadata?: Record<string, unknown>
+  /** Default: the tenant's default knowledge base. */
+  knowledgeBaseIds?: string[]
+  signal?: AbortSignal
+}
+
+export type SearchOptions = {
+  query: string
+  /** Default: the tenant's default knowledge base. */
+  knowledgeBaseId?: string
+  /** 1 to 100; default 5. */
+  topK?: number
+  method?: 'hybrid' | 'vector_search' | 'full_text'
+  sourceIds?: string[]
+  signal?: AbortSignal
+}
+
+export type ChatOptions = {
+  message: string
+  /** Default: a new session; the first event names it. */
+  sessionId?: string
+  /** Default: the session's agent, or the tenant's default agent. */
+  agentId?: string
+  knowledgeBaseIds?: string[]
+  signal?: AbortSignal
+}
+
+export type BulkheadOptions = {
+  /** Which of the caller's tenants to act in. Needed by people in several; it can only narrow what they see. */
+  tenantId?: string
+}
+
+// The client of any schema set: the app may have typed it with its own tables as well.
+type AnyClient = SupabaseClient<Database> | SupabaseClient
+
+const FINAL_STATUSES = new Set(['failed', 'attention_required', 'cancelled'])
+
+/**
+ * Bulkhead's functions over an existing supabase-js client, whose session says who is asking.
+ *
+ *     const bulkhead = createBulkhead(supabase)
+ *     const source = await bulkhead.uploadSource(file)
+ *     await bulkhead.waitUntilIndexed(source.id)
+ *     for await (const event of bulkhead.chat({ message: 'What is covered?' })) …
+ *
+ * Every method throws BulkheadError when the answer is no.
+ */
+export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {}) {
+  const headers: Record<string, string> = options.tenantId ? { 'x-tenant-id': options.tenantId } : {}
+
+  const call = async (
+    path: string,
+    request: { method: 'GET' | 'POST' | 'DELETE'; body?: FormData | Record<string, unknown>; signal?: AbortSignal | undefined },
+  ): Promise<unknown> => {
+    // Never `timeout` beside `signal`: supabase-js lets go of the signal once the headers are there.
+    const { data, error } = await supabase.functions.invoke(path, {
+      method: request.method,
+      headers,
+      ...(request.body === undefined ? {} : { body: request.body }),
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
+    })
+    if (!error) return data
+    request.signal?.throwIfAborted()
+    const context: unknown = (error as { context?: unknown }).context
+    if (context instanceof Response) throw await errorFromResponse(context)
+    throw new BulkheadError(error.message, { code: 'network', status: 0 })
+  }
+
+  const defaultKnowledgeBase = async (): Promise<string> => {
+    const base = (supabase as SupabaseClient<Database>).schema('ai').from('knowledge_bases').select('id').eq('is_default', true)
+    const { data, error } = await (options.tenantId ? base.eq('tenant_id', options.tenantId) : base).limit(2)
+    if (error) throw new BulkheadError(error.message, { code: error.code, status: 0 })
+    const first = data[0]
+    if (!first) throw new BulkheadError('You are not a member of any tenant.', { code: 'forbidden', status: 403 })
+    if (data.length > 1) {
+      throw new BulkheadError('You are a member of several tenants: pass tenantId.', { code: 'tenant_required', status: 400 })
+    }
+    return first.id
+  }
+
+  return {
+    /**
+     * Uploads a document of at most 20 MB and puts it into a knowledge base. Answers as soon as the bytes are stored; the
+     * worker extracts and indexes after that. Throws `duplicate_source` (details.duplicate names the first upload).
+     */
+    async uploadSource(file: Blob, upload: UploadOptions = {}): Promise<Source> {
+      const form = new FormData()
+      const name = upload.name ?? (file instanceof File ? file.name : undefined)
+      if (!name) throw new BulkheadError('A Blob needs a name.', { code: 'invalid_request', status: 400 })
+      form.append('file', file, name)
+      if (upload.visibility) form.append('visibility', upload.visibility)
+      if (upload.metadata) form.append('metadata', JSON.stringify(upload.metadata))
+      if (upload.knowledgeBaseIds) form.append('knowledge_base_ids', JSON.stringify(upload.knowledgeBaseIds))
+      return (await call('sources', { method: 'POST', body: form, signal: upload.signal })) as Source
+    },
+
+    /** The source with its state; `error_message` says in a sentence what went wrong. */
+    async getSource(id: string): Promise<Source> {
+      return (await call(`sources/${encodeURIComponent(id)}`, { method: 'GET' })) as Source
+    },
+
+    /**
+     * Waits until the source can be searched in every knowledge base it was put into.
+     * Throws the source's own reason (`reason_code`) when it cannot be, and `timeout` after `timeoutMs` (default 5 minutes).
+     */
+    async waitUntilIndexed(id: string, wait: { timeoutMs?: number; intervalMs?: number } = {}): Promise<Source> {
+      const deadline = Date.now() + (wait.timeoutMs ?? 300_000)
+      for (;;) {
+        const source = await this.getSource(id)
+        if (FINAL_STATUSES.has(source.extraction_status)) {
+          throw new BulkheadError(source.error_message ?? `The source is ${source.extraction_status}.`, {
+            code: source.reason_code ?? source.extraction_status,
+            status: 422,
+            details: source,
+          })
+        }
+        const places = source.indexed_sources ?? []
+        const failed = places.find((place) => place.index_status === 'failed' || place.index_status === 'cancelled')
+        if (failed) {
+          throw new BulkheadError(failed.error_message ?? 'The source could not be indexed.', {
+            code: 'indexing_failed',
+            status: 422,
+            details: source,
+          })
+        }
+        if (source.extraction_status === 'extracted' && places.every((place) => place.index_status === 'indexed')) return source
+        if (Date.now() > deadline) {
+          throw new BulkheadError('The source is still being processed.', { code: 'timeout', status: 0, details: source })
+        }
+        await new Promise((resolve) => setTimeout(resolve, wait.intervalMs ?? 500))
+      }
+    },
+
+    /** Deletes the source, its text, its chunks and its bytes. */
+    async deleteSource(id: string): Promise<void> {
+      await call(`sources/${encodeURIComponent(id)}`, { method: 'DELETE' })
+    },
+
+    /** A link to the bytes, valid for at most 60 seconds. */
+    async downloadUrl(id: string): Promise<{ url: string; expires_at: string }> {
+      return (await call(`sources/${encodeURIComponent(id)}/download`, { method: 'GET' })) as { url: string; expires_at: string }
+    },
+
+    /** Searches what the signed-in person can see; the best first. */
+    async search(search: SearchOptions): Promise<SearchResult[]> {
+      const knowledgeBaseId = search.knowledgeBaseId ?? (await defaultKnowledgeBase())
+      const body = {
+        query: search.query,
+        top_k: search.topK ?? 5,
+        ...(search.method ? { retrieval_method: search.method } : {}),
+        ...(search.sourceIds ? { source_ids: search.sourceIds } : {}),
+      }
+      const path = `api/knowledge-bases/${encodeURIComponent(knowledgeBaseId)}/search`
+      const data = (await call(path, { method: 'POST', body, signal: search.signal })) as { results: SearchResult[] }
+      return data.results
+    },
+
+    /**
+     * Asks, and yields the events of the answer as they arrive. Print either the deltas or the final `chunk`, not both.
+     * Leaving the loop or aborting the signal closes the connection; the answer is still finished and stored.
+     * Throws `stream_cut` when the connection ends before `complete`.
+     */
+    async *chat(chat: ChatOptions): AsyncGenerator<ChatEvent, void, undefined> {
+      const body = {
+        message: chat.message,
+        ...(chat.sessionId ? { session_id: chat.sessionId } : {}),
+        ...(chat.agentId ? { agent_id: chat.agentId } : {}),
+        ...(chat.knowledgeBaseIds ? { knowledge_base_ids: chat.knowledgeBaseIds } : {}),
+      }
+      const response = await call('chat', { method: 'POST', body, signal: chat.signal })
+      if (!(response instanceof Response) || !response.body) {
+        throw new BulkheadError('The server did not stream an answer.', { code: 'invalid_response', status: 502 })
+      }
+      // TextDecoderStream keeps a character that is cut by a network read; the parser keeps an event that is.
+      const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())
+      const reader = events.getReader()
+      try {
+        let isComplete = false
+        for (;;) {
+          const { done, value } = await reader.read()
+          if (done) break
+          const event = parseChatEvent(value.data)
+          if (!event) continue
+          isComplete ||= event.event === 'complete'
+          yield event
+        }
+        chat.signal?.throwIfAborted()
+        if (!isComplete) {
+          throw new BulkheadError('The answer was cut off.', { code: 'stream_cut', status: 0 })
+        }
+      } finally {
+        await reader.cancel().catch(() => {})
+      }
+    },
+  }
+}
+
+export type Bulkhead = ReturnType<typeof createBulkhead>

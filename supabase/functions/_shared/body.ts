@@ -1,5 +1,8 @@
 import { AppError } from './errors.ts'
 
+/** Bytes in a buffer of their own: `Uint8Array<ArrayBuffer>`, which TypeScript 5.6 of Deno 2.1 cannot say. */
+export type Bytes = ReturnType<Uint8Array['slice']>
+
 /** Largest JSON body, in bytes. */
 export const MAX_JSON_BYTES = 1024 * 1024
 /** Largest file sent through a function, in bytes; larger ones go straight to storage. */
@@ -17,7 +20,7 @@ const tooLarge = (limit: number) =>
  * while reading, because the header may lie or be absent.
  * @throws AppError `payload_too_large`.
  */
-async function readLimited(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readLimited(request: Request, limit: number): Promise<Bytes> {
   const declared = Number(request.headers.get('content-length') ?? '0')
   if (declared > limit) {
     await request.body?.cancel().catch(() => {})
@@ -46,7 +49,8 @@ async function readLimited(request: Request, limit: number): Promise<Uint8Array<
   return bytes
 }
 
-const mediaType = (request: Request) => (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+const mediaType = (request: Request) =>
+  (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
 
 /** Postgres stores neither NUL nor half a surrogate pair; say so before it does. */
 const UNSTORABLE = /\0|\p{Surrogate}/u

@@ -36,7 +36,9 @@ const PLAIN = /^[^ \t[【`\n]+/
 function keysOf(list: string): number[] {
   return list.split(/[,;]/).flatMap((part) => {
     const [from = 0, to = from] = part.split(/[–-]/).map(Number)
-    return to > from && to - from < 20 ? Array.from({ length: to - from + 1 }, (_, i) => from + i) : [from, ...(to === from ? [] : [to])]
+    return to > from && to - from < 20
+      ? Array.from({ length: to - from + 1 }, (_, i) => from + i)
+      : [from, ...(to === from ? [] : [to])]
   })
 }
 

@@ -1,10 +1,11 @@
 import { createClient } from '@supabase/supabase-js'
 import type { SupabaseClient } from '@supabase/supabase-js'
-import { createMiddleware } from 'hono/factory'
+import type { Context, MiddlewareHandler } from 'hono'
 import type { Identity } from './auth.ts'
 import type { Delegation } from './delegation.ts'
 import type { Log } from './errors.ts'
-import { AppError } from './errors.ts'
+import { AppError, missing } from './errors.ts'
+import { boundedFetch } from './fetch.ts'
 import { isUuid } from './ids.ts'
 import type { Ledger, ResourceKind } from './ledger.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -61,15 +62,9 @@ export function createClientFactory(supabaseUrl: string, publishableKey: string)
       global: {
         // The database narrows by this header as well; it never grants anything.
         headers: caller.tenantId === null ? {} : { 'x-tenant-id': caller.tenantId },
-        fetch: (input, init) => fetch(input, { ...init, signal: withTimeout(init?.signal, DATABASE_TIMEOUT_MS) }),
+        fetch: boundedFetch(fetch, DATABASE_TIMEOUT_MS),
       },
     })
-}
-
-/** A signal that fires with `signal` or after `ms` milliseconds. */
-export function withTimeout(signal: AbortSignal | null | undefined, ms: number): AbortSignal {
-  const timeout = AbortSignal.timeout(ms)
-  return signal ? AbortSignal.any([signal, timeout]) : timeout
 }
 
 /** A log that writes one JSON line per event. Fields are ids, codes and durations, never content. */
@@ -83,19 +78,10 @@ export function createLog(functionName: string): Log {
 }
 
 /** Finds out who is calling; mounted before every route but health. */
-export const identify = createMiddleware<AppEnv>(async (c, next) => {
-  c.set('identity', await c.var.deps.verifyCaller(c.req.header('authorization')))
+export const identify: MiddlewareHandler = async (c, next) => {
+  const { deps } = c.var as AppEnv['Variables']
+  c.set('identity', await deps.verifyCaller(c.req.header('authorization')))
   await next()
-})
-
-/** How a missing resource of each kind is reported to a service-key caller. */
-const MISSING: Record<ResourceKind, string> = {
-  agent: 'Agent not found',
-  source: 'Source not found',
-  knowledge_base: 'Knowledge base not found',
-  indexed_source: 'Indexed source not found',
-  session: 'Session not found',
-  run: 'Run not found',
 }
 
 const headerUuid = (value: string | undefined, name: string): string | null => {
@@ -105,46 +91,41 @@ const headerUuid = (value: string | undefined, name: string): string | null => {
 }
 
 /**
- * Settles on whose behalf a route acts and puts `caller` and `db` into the context. For a service-key caller the tenant
- * is that of the resource named by the path, else the x-tenant-id header, else the default; the database decides.
- * @param kind what the path parameter `param` names; absent for routes that create or list.
+ * Settles on whose behalf a request acts and puts `caller` and `db` into the context. For a service-key caller the tenant
+ * is that of the named resource, else the x-tenant-id header, else the default; the database decides.
+ * @throws AppError of `missing(kind)` when a service-key caller names a resource that does not exist; `tenant_required`;
+ * `forbidden` for x-act-as-user from anybody else, or naming nobody in the tenant.
  */
-export function actsOn(kind?: ResourceKind, param = 'id') {
-  return createMiddleware<AppEnv>(async (c, next) => {
-    const { deps, identity } = c.var
-    const tenantId = headerUuid(c.req.header('x-tenant-id'), 'x-tenant-id')
-    const actAsUser = headerUuid(c.req.header('x-act-as-user'), 'x-act-as-user')
-    let caller: Caller
-    if (identity.kind === 'user') {
-      if (actAsUser !== null) {
-        throw new AppError('forbidden', 'Only a service-key caller may send x-act-as-user.')
-      }
-      caller = { userId: identity.userId, token: identity.token, tenantId }
-    } else {
-      caller = await delegatedCaller(deps, {
-        kind: kind ?? null,
-        resourceId: kind ? (c.req.param(param) ?? null) : null,
-        tenantHeader: tenantId,
-        actAsUser,
-      })
-    }
-    c.set('caller', caller)
-    c.set('db', deps.clientFor(caller))
-    await next()
-  })
+export async function resolveCaller(c: Context, kind?: ResourceKind, resourceId?: string): Promise<void> {
+  const { deps, identity } = c.var as AppEnv['Variables']
+  const tenantId = headerUuid(c.req.header('x-tenant-id'), 'x-tenant-id')
+  const actAsUser = headerUuid(c.req.header('x-act-as-user'), 'x-act-as-user')
+  let caller: Caller
+  if (identity.kind === 'user') {
+    if (actAsUser !== null) throw new AppError('forbidden', 'Only a service-key caller may send x-act-as-user.')
+    caller = { userId: identity.userId, token: identity.token, tenantId }
+  } else {
+    caller = await delegatedCaller(deps, kind, {
+      ...(kind === undefined ? {} : { kind, resourceId: resourceId ?? '' }),
+      ...(tenantId === null ? {} : { tenantHeader: tenantId }),
+      ...(actAsUser === null ? {} : { actAsUser }),
+      ...(deps.defaultTenant === null ? {} : { defaultTenant: deps.defaultTenant }),
+    })
+  }
+  c.set('caller', caller)
+  c.set('db', deps.clientFor(caller))
 }
 
 async function delegatedCaller(
   deps: Deps,
-  call: { kind: ResourceKind | null; resourceId: string | null; tenantHeader: string | null; actAsUser: string | null },
+  kind: ResourceKind | undefined,
+  call: Parameters<Ledger['resolveServiceTenant']>[0],
 ): Promise<Caller> {
   let resolved: { tenant_id: string; sub: string }
   try {
-    resolved = await deps.ledger.resolveServiceTenant({ ...call, defaultTenant: deps.defaultTenant })
+    resolved = await deps.ledger.resolveServiceTenant(call)
   } catch (error) {
-    if (error instanceof AppError && error.code === 'not_found' && call.kind !== null) {
-      throw new AppError('not_found', MISSING[call.kind], { cause: error })
-    }
+    if (error instanceof AppError && error.code === 'not_found' && kind !== undefined) throw missing(kind, error)
     throw error
   }
   const { token } = await deps.delegation.mint({
@@ -153,4 +134,22 @@ async function delegatedCaller(
     act: { sub: 'service_key' },
   })
   return { userId: resolved.sub, token, tenantId: resolved.tenant_id }
+}
+
+/** Middleware form of `resolveCaller`. @param kind what the path parameter `param` names; absent for routes that create or list. */
+export const actsOn =
+  (kind?: ResourceKind, param = 'id'): MiddlewareHandler =>
+  async (c, next) => {
+    await resolveCaller(c, kind, c.req.param(param))
+    await next()
+  }
+
+/** Narrows the rest of a request to the tenant of the resource it turned out to act on. */
+export function narrowTo(c: Context, tenantId: string): { caller: Caller; db: Db } {
+  const { deps, caller } = c.var as AppEnv['Variables']
+  const narrowed = { ...caller, tenantId }
+  const db = deps.clientFor(narrowed)
+  c.set('caller', narrowed)
+  c.set('db', db)
+  return { caller: narrowed, db }
 }

@@ -4,21 +4,26 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
 /** Every error code a caller can receive, with its HTTP status. Each is explained in docs/errors.md. */
 export const ERROR_STATUS = {
+  context_length_exceeded: 400,
+  empty_document: 400,
+  invalid_embedding: 400,
   invalid_request: 400,
+  source_not_extracted: 400,
   tenant_required: 400,
   unsupported_type: 400,
-  source_not_extracted: 400,
-  too_large: 400,
   unauthenticated: 401,
   forbidden: 403,
+  agent_not_found: 404,
   not_found: 404,
-  method_not_allowed: 405,
+  session_not_found: 404,
+  already_uploaded: 409,
   conflict: 409,
   duplicate_source: 409,
-  not_retryable: 409,
-  object_missing: 409,
   hash_mismatch: 409,
   last_owner: 409,
+  not_retryable: 409,
+  object_missing: 409,
+  upload_incomplete: 409,
   payload_too_large: 413,
   unsupported_media_type: 415,
   rate_limited: 429,
@@ -59,6 +64,24 @@ export class AppError extends Error {
   get status(): ContentfulStatusCode {
     return ERROR_STATUS[this.code]
   }
+}
+
+/** Things that ids name, with what is said when there is none, or none the caller may know of. */
+const MISSING = {
+  agent: ['agent_not_found', 'Agent not found'],
+  session: ['session_not_found', 'Session not found'],
+  source: ['not_found', 'Source not found'],
+  knowledge_base: ['not_found', 'Knowledge base not found'],
+  indexed_source: ['not_found', 'Indexed source not found'],
+  assignment: ['not_found', 'Assignment not found'],
+  run: ['not_found', 'Run not found'],
+  context_handler: ['not_found', 'Context handler not found'],
+} as const satisfies Record<string, readonly [ErrorCode, string]>
+
+/** The 404 for a thing of this kind: the same whether it is absent, hidden or another tenant's. */
+export function missing(kind: keyof typeof MISSING, cause?: unknown): AppError {
+  const [code, message] = MISSING[kind]
+  return new AppError(code, message, { cause })
 }
 
 /** What supabase-js reports when PostgREST refuses a request. */
@@ -105,7 +128,8 @@ const BY_SQLSTATE: Record<string, [ErrorCode, string]> = {
   PGRST003: ['upstream_timeout', 'The database took too long.'],
 }
 
-const isErrorCode = (value: unknown): value is ErrorCode => typeof value === 'string' && Object.hasOwn(ERROR_STATUS, value)
+const isErrorCode = (value: unknown): value is ErrorCode =>
+  typeof value === 'string' && Object.hasOwn(ERROR_STATUS, value)
 
 const parseDetails = (details: string | null | undefined): Record<string, unknown> => {
   try {
@@ -124,11 +148,15 @@ export function fromPostgrest(failure: PostgrestFailure): AppError {
   const state = failure.code ?? ''
   if (/^PT\d{3}$/.test(state)) {
     const { code, ...extra } = parseDetails(failure.details)
-    return new AppError(isErrorCode(code) ? code : (BY_STATUS[state.slice(2)] ?? 'internal'), failure.message ?? 'Refused.', {
-      cause: failure,
-      extra,
-      ...(failure.hint ? { hint: failure.hint } : {}),
-    })
+    return new AppError(
+      isErrorCode(code) ? code : (BY_STATUS[state.slice(2)] ?? 'internal'),
+      failure.message ?? 'Refused.',
+      {
+        cause: failure,
+        extra,
+        ...(failure.hint ? { hint: failure.hint } : {}),
+      },
+    )
   }
   const known = BY_SQLSTATE[state]
   if (known) return new AppError(known[0], known[1], { cause: failure })
@@ -143,9 +171,9 @@ export function fromPostgrest(failure: PostgrestFailure): AppError {
  * The data of a PostgREST answer.
  * @throws AppError what `fromPostgrest` makes of its error.
  */
-export function unwrap<T>(answer: { data: T; error: PostgrestFailure | null }): NonNullable<T> {
+export function unwrap<T>(answer: { data: T | null; error: PostgrestFailure | null }): T {
   if (answer.error) throw fromPostgrest(answer.error)
-  return answer.data as NonNullable<T>
+  return answer.data as T
 }
 
 /** Any thrown value as an AppError: the framework's own 4xx become `invalid_request`, unknown things `internal`. */

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { readJson } from './body.ts'
 import type { AppEnv, Deps } from './context.ts'
 import { allowOrigins } from './cors.ts'
-import { AppError, onError } from './errors.ts'
+import { AppError, missing, onError } from './errors.ts'
 import { isSafeId, isUuid } from './ids.ts'
 
 /**
@@ -87,11 +87,11 @@ export function warningsField(warnings: readonly string[]): { warnings?: readonl
 
 /**
  * A path parameter that must be a UUID. One that is not names nothing, so the answer is that of an unknown id.
- * @throws AppError `not_found` with the given message.
+ * @throws AppError of `missing(kind)`.
  */
-export function uuidParam(c: Context, name: string, missing: string): string {
+export function uuidParam(c: Context, name: string, kind: Parameters<typeof missing>[0]): string {
   const value = c.req.param(name)
-  if (!isUuid(value)) throw new AppError('not_found', missing)
+  if (!isUuid(value)) throw missing(kind)
   return value.toLowerCase()
 }
 

@@ -100,7 +100,8 @@ export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownS
       return { length, output: buffer.slice(0, length) }
     }
     const written = buffer.slice(0, start.length)
-    const defanged = start === 'www.' ? `${written.slice(0, 3)}[.]` : written.replace(/tt/i, 'xx').replace(/^ftp/i, 'fxp')
+    const defanged =
+      start === 'www.' ? `${written.slice(0, 3)}[.]` : written.replace(/tt/i, 'xx').replace(/^ftp/i, 'fxp')
     return { length: start.length, output: defanged }
   }
 

@@ -23,6 +23,15 @@ export function formatSse(event: Record<string, unknown>): string {
   return `data: ${JSON.stringify(event)}\n\n`
 }
 
+/** Takes the events of a run, in order. */
+export type Emit = (event: string, fields: Record<string, unknown>) => void
+
+/** Every event of a run carries its kind twice, its number in the run, from 1, and its time. */
+export function numbered(send: (event: Record<string, unknown>) => void): Emit {
+  let seq = 0
+  return (event, fields) => send({ event, type: event, ...fields, seq: ++seq, ts: new Date().toISOString() })
+}
+
 /** A stream of events whose writer never waits for its reader. */
 export type SseChannel = {
   /** The bytes for the response body. */

@@ -1,0 +1,273 @@
+/**
+ * The run and ingestion ledger. This is the only module that uses the secret key, and it can do nothing with it but call
+ * the functions below: state transitions of runs, turns, extraction and indexing, fenced by leases in SQL. It never
+ * reads documents, chunks, sessions or tool data on a user's behalf.
+ */
+import { createClient } from '@supabase/supabase-js'
+import { keyMap, optional, required, type Env } from './env.ts'
+import { fromPostgrest } from './errors.ts'
+import { boundedFetch } from './fetch.ts'
+
+export type LedgerOptions = {
+  /** Base URL of the project. */
+  url: string
+  /** An `sb_secret_...` key or the legacy service_role token. */
+  secretKey: string
+  fetch?: typeof fetch
+  /** How long one call may take, in milliseconds. Default 30,000. */
+  timeoutMs?: number
+}
+
+/** What a resource of the named kind may be resolved by. */
+export type ResourceKind = 'agent' | 'source' | 'knowledge_base' | 'indexed_source' | 'session' | 'run'
+
+export type ExtractionClaim = {
+  lease_token: string
+  source_id: string
+  tenant_id: string
+  name: string
+  file_type: string
+  mime_type: string
+  size_bytes: number
+  content_hash: string
+  storage_path: string
+  attempts: number
+}
+
+export type IndexingClaim = {
+  lease_token: string
+  indexed_source_id: string
+  tenant_id: string
+  source_id: string
+  knowledge_base_id: string
+  source_name: string
+  page_count: number
+  indexing_config: Record<string, unknown>
+  attempts: number
+}
+
+export type StoredPage = { page_number: number; text: string }
+
+export type StagedChunk = {
+  chunk_index: number
+  text: string
+  start_char: number
+  end_char: number
+  tokens: number
+  score: number
+  meta: { pages: number[]; heading_path: string[] }
+  /** Tells whether a chunk staged by an earlier attempt is still the same. */
+  content_hash: string
+  embedding: number[]
+}
+
+/** Class of a failure; `rate_limited`, `transient` and `timeout` are retried by the queue. */
+export type FailureCode = 'rate_limited' | 'transient' | 'timeout' | 'permanent' | 'no_content' | 'internal'
+
+/** Why work was given back. `pending` means that the queue will try again, at about `nextRetryAt`. */
+export type Failure<Status extends string> = {
+  status: Status
+  errorCode: FailureCode
+  reasonCode: string
+  message: string
+  nextRetryAt?: Date
+}
+
+export type Usage = {
+  prompt_tokens?: number
+  completion_tokens?: number
+  total_tokens?: number
+  reasoning_tokens?: number
+  cached_tokens?: number
+}
+
+export type RunOutcome = {
+  runId: string
+  leaseToken: string
+  status: 'completed' | 'failed' | 'cancelled'
+  content: string
+  usage: Usage
+  error?: string
+  errorCode?: string
+  citations?: Record<string, unknown>[]
+  invalidCitationCount?: number
+  outputMessages?: Record<string, unknown>[]
+}
+
+export type ChatTurnOutcome = {
+  sessionId: string
+  userMessageId: string
+  runId?: string
+  content: string
+  status: 'complete' | 'failed'
+  payload?: Record<string, unknown>
+}
+
+/** Builds the ledger's client. All calls throw AppError as `fromPostgrest` makes it. */
+export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeoutMs = 30_000 }: LedgerOptions) {
+  const client = createClient(url, secretKey, {
+    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+    global: { fetch: boundedFetch(fetchWith, timeoutMs) },
+  }).schema('ai')
+
+  async function call<T>(name: string, args: Record<string, unknown>): Promise<T> {
+    const { data, error } = await client.rpc(name, args)
+    if (error) throw fromPostgrest(error)
+    return data as T
+  }
+  const failure = ({ status, errorCode, reasonCode, message, nextRetryAt }: Failure<string>) => ({
+    status,
+    error_code: errorCode,
+    reason_code: reasonCode,
+    error_message: message,
+    next_retry_at: nextRetryAt?.toISOString() ?? null,
+  })
+
+  return {
+    /**
+     * The tenant a service-key call acts in and the `sub` of its delegated token.
+     * @throws AppError `tenant_required`, `not_found`, `forbidden`.
+     */
+    resolveServiceTenant: (request: {
+      kind?: ResourceKind
+      resourceId?: string
+      tenantHeader?: string
+      defaultTenant?: string
+      actAsUser?: string
+    }) =>
+      call<{ tenant_id: string; sub: string }>('resolve_service_tenant', {
+        kind: request.kind ?? null,
+        resource_id: request.resourceId ?? null,
+        tenant_header: request.tenantHeader ?? null,
+        default_tenant: request.defaultTenant ?? null,
+        act_as_user: request.actAsUser ?? null,
+      }),
+
+    /** Ends a run. False when its lease is lost or it has ended already. */
+    finishRun: (outcome: RunOutcome) =>
+      call<boolean>('finish_run', {
+        run_id: outcome.runId,
+        lease_token: outcome.leaseToken,
+        status: outcome.status,
+        content: outcome.content,
+        usage: outcome.usage,
+        error: outcome.error ?? null,
+        error_code: outcome.errorCode ?? null,
+        citations: outcome.citations ?? [],
+        invalid_citation_count: outcome.invalidCitationCount ?? 0,
+        output_messages: outcome.outputMessages ?? null,
+      }),
+    /** Keeps a run's lease. False when it is lost: the executor must stop. */
+    renewRunLease: (runId: string, leaseToken: string) =>
+      call<boolean>('renew_run_lease', { run_id: runId, lease_token: leaseToken }),
+    /** Ends the runs whose executor died; returns how many. */
+    failAbandonedRuns: () => call<number>('fail_abandoned_runs', {}),
+    /** Stores the answer to a user's message, once. */
+    finishChatTurn: (turn: ChatTurnOutcome) =>
+      call<{ id: string; created_at: string } & Record<string, unknown>>('finish_chat_turn', {
+        session_id: turn.sessionId,
+        user_message_id: turn.userMessageId,
+        run_id: turn.runId ?? null,
+        content: turn.content,
+        status: turn.status,
+        payload: turn.payload ?? {},
+      }),
+
+    /** Takes the lease on a source to extract; null when there is nothing to do or somebody else is at it. */
+    claimExtraction: (sourceId: string, worker: string, leaseSeconds: number) =>
+      call<ExtractionClaim | null>('claim_extraction', { source_id: sourceId, worker, lease_seconds: leaseSeconds }),
+    saveSourcePages: (sourceId: string, leaseToken: string, pages: StoredPage[]) =>
+      call<boolean>('save_source_pages', { source_id: sourceId, lease_token: leaseToken, pages }),
+    finishExtraction: (
+      sourceId: string,
+      leaseToken: string,
+      pageCount: number,
+      autoMetadata: Record<string, unknown>,
+    ) =>
+      call<boolean>('finish_extraction', {
+        source_id: sourceId,
+        lease_token: leaseToken,
+        page_count: pageCount,
+        auto_metadata: autoMetadata,
+      }),
+    failExtraction: (
+      sourceId: string,
+      leaseToken: string,
+      reason: Failure<'failed' | 'attention_required' | 'pending'>,
+    ) => call<boolean>('fail_extraction', { source_id: sourceId, lease_token: leaseToken, ...failure(reason) }),
+
+    /** Takes the lease on an indexed source; null when there is nothing to do or somebody else is at it. */
+    claimIndexing: (indexedSourceId: string, worker: string, leaseSeconds: number) =>
+      call<IndexingClaim | null>('claim_indexing', {
+        indexed_source_id: indexedSourceId,
+        worker,
+        lease_seconds: leaseSeconds,
+      }),
+    /** Pages of the source under indexing, from `fromPage` (from 1) on, at most `limit`; none when the lease is lost. */
+    readPages: (indexedSourceId: string, leaseToken: string, fromPage: number, limit: number) =>
+      call<StoredPage[]>('read_pages', {
+        indexed_source_id: indexedSourceId,
+        lease_token: leaseToken,
+        from_page: fromPage,
+        page_limit: limit,
+      }),
+    /** What an earlier attempt has embedded already. */
+    readStagedChunks: (indexedSourceId: string, leaseToken: string) =>
+      call<{ chunk_index: number; content_hash: string; embedding_model: string }[]>('read_staged_chunks', {
+        indexed_source_id: indexedSourceId,
+        lease_token: leaseToken,
+      }),
+    stageChunks: (indexedSourceId: string, leaseToken: string, chunks: StagedChunk[], embeddingModel: string) =>
+      call<boolean>('stage_chunks', {
+        indexed_source_id: indexedSourceId,
+        lease_token: leaseToken,
+        chunks,
+        embedding_model: embeddingModel,
+      }),
+    /** Swaps the staged chunks in, all at once. */
+    finishIndexing: (
+      indexedSourceId: string,
+      leaseToken: string,
+      chunkCount: number,
+      embeddingModel: string,
+      stats: Record<string, unknown>,
+    ) =>
+      call<boolean>('finish_indexing', {
+        indexed_source_id: indexedSourceId,
+        lease_token: leaseToken,
+        chunk_count: chunkCount,
+        embedding_model: embeddingModel,
+        stats,
+      }),
+    failIndexing: (indexedSourceId: string, leaseToken: string, reason: Failure<'failed' | 'pending'>) =>
+      call<boolean>('fail_indexing', {
+        indexed_source_id: indexedSourceId,
+        lease_token: leaseToken,
+        ...failure(reason),
+      }),
+
+    renewLease: (kind: 'extraction' | 'indexing', id: string, leaseToken: string, leaseSeconds: number) =>
+      call<boolean>('renew_lease', { kind, id, lease_token: leaseToken, lease_seconds: leaseSeconds }),
+    /** The queue has given up on it. False when it has been finished or taken up again meanwhile. */
+    markDeadLetter: (kind: 'extraction' | 'indexing', id: string, message: string) =>
+      call<boolean>('mark_dead_letter', { kind, id, error_message: message }),
+    /** What waits although no job is about it. */
+    dueIngestion: () => call<{ kind: 'extraction' | 'indexing'; id: string }[]>('due_ingestion', {}),
+    /** Queues a job; null when one with the same `dedupe` waits already. */
+    enqueue: (queue: string, payload: { id: string }, dedupe?: string) =>
+      call<string | null>('enqueue', { queue, payload, dedupe: dedupe ?? null }),
+
+    /** Key of an object whose source is gone; null when it has been removed. */
+    claimObjectRemoval: (id: string) => call<{ storage_path: string } | null>('claim_object_removal', { id }),
+    finishObjectRemoval: (id: string) => call<null>('finish_object_removal', { id }),
+  }
+}
+
+export type Ledger = ReturnType<typeof createLedger>
+
+/** The ledger of the project that the environment names. @throws Error naming what is missing. */
+export function ledgerFromEnv(env: Env): Ledger {
+  const secretKey = keyMap(env, 'SUPABASE_SECRET_KEYS')[0] ?? optional(env, 'SUPABASE_SERVICE_ROLE_KEY')
+  if (secretKey === undefined) throw new Error('Set SUPABASE_SECRET_KEYS or SUPABASE_SERVICE_ROLE_KEY.')
+  return createLedger({ url: required(env, 'SUPABASE_URL').replace(/\/+$/, ''), secretKey })
+}

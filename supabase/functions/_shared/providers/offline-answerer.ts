@@ -1,0 +1,143 @@
+import type { ChatEvent, ChatProvider, ChatRequest, ContextItem } from './index.ts'
+import { estimateTokens, stem, terms } from './text.ts'
+
+/** Name stored with answers of the offline answerer. */
+export const OFFLINE_CHAT_MODEL = 'bulkhead-extractive'
+/** What it answers when the context does not. */
+export const NOTHING_FOUND = 'I found nothing about this in your documents.'
+
+/** Share of the question's weight that an item must cover to count as being about it. */
+const MIN_ITEM_COVERAGE = 0.5
+/** Share of the question's weight that a quoted sentence must cover itself. */
+const MIN_SENTENCE_COVERAGE = 0.3
+/** A further sentence is quoted only when it is nearly as good as the best. */
+const MIN_SHARE_OF_BEST = 0.7
+const MAX_QUOTES = 3
+const MAX_QUOTE_CHARS = 400
+
+type Sentence = { item: ContextItem; text: string; terms: Set<string>; order: number }
+
+const contentTerms = (text: string): Set<string> =>
+  new Set(
+    terms(text)
+      .filter((term) => !term.isStopWord)
+      .map((term) => (term.isUnspaced ? term.text : stem(term.text))),
+  )
+
+const segmenter = new Intl.Segmenter('en', { granularity: 'sentence' })
+
+/** Sentences of a passage, with Markdown marks and numbers in brackets (which would read as citations) taken off. */
+function sentencesOf(item: ContextItem, from: number): Sentence[] {
+  const result: Sentence[] = []
+  // A blank line, a heading or a list mark ends a sentence; a plain line break is only layout.
+  for (const block of item.text.split(/\n\s*\n|\n(?=\s*(?:[-*+•#|]|\d+[.)]\s))/)) {
+    const heading = /^\s*#{1,6}\s/.test(block)
+    const flat = block
+      .replace(/^[\s#>*+|•-]+/, '')
+      .replace(/\s+/g, ' ')
+      .trim()
+    if (flat === '' || heading) continue
+    for (const { segment } of segmenter.segment(flat)) {
+      const text = segment.trim().replace(/\[(\d[\d,;\s–-]*)\]/g, '($1)')
+      if (text.length < 3) continue
+      result.push({ item, text, terms: contentTerms(text), order: from + result.length })
+    }
+  }
+  return result
+}
+
+function quoteOf(text: string): string {
+  const plain = text.replace(/[`*_]{2,}/g, '').replace(/[“”]/g, '"')
+  if (plain.length <= MAX_QUOTE_CHARS) return plain
+  const cut = plain.slice(0, MAX_QUOTE_CHARS)
+  return `${cut.slice(0, Math.max(cut.lastIndexOf(' '), MAX_QUOTE_CHARS - 40)).replace(/[\uD800-\uDBFF]$/, '')}…`
+}
+
+/** The best sentences for a question, best first; empty when no item is about it. */
+function bestSentences(question: string, context: readonly ContextItem[]): Sentence[] {
+  const asked = contentTerms(question)
+  if (asked.size === 0) return []
+  const sentences: Sentence[] = []
+  for (const item of context) sentences.push(...sentencesOf(item, sentences.length))
+  // Weights by rarity in this context; a word found nowhere weighs most, so that missing it counts.
+  const weights = new Map<string, number>()
+  for (const term of asked) {
+    const count = sentences.filter((sentence) => sentence.terms.has(term)).length
+    weights.set(term, Math.log(1 + (sentences.length + 1) / (count + 0.5)))
+  }
+  const total = [...weights.values()].reduce((sum, weight) => sum + weight, 0)
+  const coverage = (found: ReadonlySet<string>) => {
+    let sum = 0
+    for (const [term, weight] of weights) if (found.has(term)) sum += weight
+    return sum / total
+  }
+  const itemCoverage = new Map(
+    context.map((item) => [item, coverage(contentTerms(`${item.sourceName ?? ''} ${headingOf(item)} ${item.text}`))]),
+  )
+  const scored = sentences
+    .filter((sentence) => (itemCoverage.get(sentence.item) ?? 0) >= MIN_ITEM_COVERAGE)
+    .map((sentence) => ({ sentence, covered: coverage(sentence.terms) }))
+    .filter(({ covered }) => covered >= MIN_SENTENCE_COVERAGE)
+    // Of two that cover the same, the one with less beside it answers more directly.
+    .map(({ sentence, covered }) => ({ sentence, score: covered - Math.min(sentence.terms.size, 60) / 600 }))
+    .sort((a, b) => b.score - a.score || a.sentence.order - b.sentence.order)
+  const chosen: Sentence[] = []
+  const seen = new Set<string>()
+  for (const { sentence, score } of scored) {
+    if (chosen.length === MAX_QUOTES || score < (scored[0]?.score ?? 0) * MIN_SHARE_OF_BEST) break
+    // Overlapping chunks hold the same sentence twice.
+    const same = [...sentence.terms].sort().join(' ')
+    if (seen.has(same)) continue
+    seen.add(same)
+    chosen.push(sentence)
+  }
+  return chosen
+}
+
+function headingOf(item: ContextItem): string {
+  const path = item.meta['heading_path']
+  return Array.isArray(path) ? path.join(' ') : ''
+}
+
+/**
+ * The answer to the last user message: quotes with their marks, or exactly `NOTHING_FOUND`.
+ * @returns text with `[n]` marks when citations are asked for.
+ */
+export function extractAnswer(request: Pick<ChatRequest, 'messages' | 'context' | 'citations'>): string {
+  const question = request.messages.findLast((message) => message.role === 'user')?.content ?? ''
+  const quotes = bestSentences(question, request.context)
+  if (quotes.length === 0) return NOTHING_FOUND
+  return quotes.map(({ text, item }) => `“${quoteOf(text)}”${request.citations ? ` [${item.key}]` : ''}`).join(' ')
+}
+
+/** A chat provider without a model: it quotes what answers the question, word by word, and invents nothing. */
+export function createOfflineAnswerer(): ChatProvider {
+  return {
+    name: 'offline',
+    model: OFFLINE_CHAT_MODEL,
+    modelFor: () => OFFLINE_CHAT_MODEL,
+    async *stream(request, signal): AsyncGenerator<ChatEvent> {
+      const answer = extractAnswer(request)
+      for (const [word] of answer.matchAll(/\S+\s*/g)) {
+        signal.throwIfAborted()
+        yield { type: 'delta', text: word }
+        // Lets the reader have each word before the next is made.
+        await Promise.resolve()
+      }
+      const prompt = [request.system, ...request.messages.map((m) => m.content), ...request.context.map((i) => i.text)]
+      const promptTokens = prompt.reduce((sum, text) => sum + estimateTokens(text), 0)
+      const completionTokens = estimateTokens(answer)
+      yield {
+        type: 'done',
+        finishReason: 'stop',
+        usage: {
+          prompt_tokens: promptTokens,
+          completion_tokens: completionTokens,
+          total_tokens: promptTokens + completionTokens,
+          reasoning_tokens: 0,
+          cached_tokens: 0,
+        },
+      }
+    },
+  }
+}

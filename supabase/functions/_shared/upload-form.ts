@@ -1,0 +1,64 @@
+import { MAX_FILE_BYTES, readMultipart } from './body.ts'
+import type { Bytes } from './body.ts'
+import { AppError } from './errors.ts'
+
+/** A file from a multipart body, with the text fields beside it. */
+export type UploadForm = {
+  fileName: string
+  bytes: Bytes
+  /** Text of a field; undefined when absent or blank. */
+  text: (name: string) => string | undefined
+  /** All texts of a field, one per occurrence and per comma. */
+  texts: (name: string) => string[]
+  /** Names of the fields that are not among the given ones. */
+  otherFields: (known: readonly string[]) => string[]
+}
+
+/**
+ * Reads the multipart body of an upload.
+ * @throws AppError as `readMultipart`; `invalid_request` `No file provided` or `No filename`; `payload_too_large`.
+ */
+export async function readUploadForm(request: Request): Promise<UploadForm> {
+  const form = await readMultipart(request)
+  const file = form.get('file')
+  if (file === null || typeof file === 'string') throw new AppError('invalid_request', 'No file provided')
+  // Web APIs call a part without a file name `blob`.
+  if (file.name === '' || file.name === 'blob') throw new AppError('invalid_request', 'No filename')
+  if (file.size > MAX_FILE_BYTES) {
+    throw new AppError('payload_too_large', `The file is larger than ${MAX_FILE_BYTES} bytes.`, {
+      hint: 'Use POST /sources/uploads for large files.',
+    })
+  }
+  const texts = (name: string) =>
+    form
+      .getAll(name)
+      .filter((value): value is string => typeof value === 'string')
+      .flatMap((value) => value.split(','))
+      .map((value) => value.trim())
+      .filter((value) => value !== '')
+  return {
+    fileName: file.name,
+    bytes: new Uint8Array(await file.arrayBuffer()),
+    text(name) {
+      const value = form.get(name)
+      return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined
+    },
+    texts,
+    otherFields: (known) => [...new Set(form.keys())].filter((name) => name !== 'file' && !known.includes(name)),
+  }
+}
+
+/**
+ * The `metadata` field of a form: a JSON object.
+ * @throws AppError `invalid_request` `Invalid metadata JSON`.
+ */
+export function parseMetadata(text: string | undefined): Record<string, unknown> | undefined {
+  if (text === undefined) return undefined
+  try {
+    const parsed: unknown = JSON.parse(text)
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed }
+  } catch {
+    // Falls through to the same answer as JSON of another kind.
+  }
+  throw new AppError('invalid_request', 'Invalid metadata JSON')
+}

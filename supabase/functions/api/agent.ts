@@ -1,0 +1,31 @@
+import type { Db } from '../_shared/context.ts'
+import { fromPostgrest, missing } from '../_shared/errors.ts'
+
+/** Columns of ai.agents that this function reads. */
+export const AGENT_COLUMNS = 'id,tenant_id,name,model,system_prompt,settings,is_default,created_at,updated_at'
+
+/** A row of ai.agents. */
+export type AgentRow = {
+  id: string
+  tenant_id: string
+  name: string
+  model: string | null
+  system_prompt: string | null
+  settings: Record<string, unknown>
+  is_default: boolean
+  created_at: string
+  updated_at: string
+}
+
+/** An agent the caller can see. @throws AppError `agent_not_found`. */
+export async function findAgent(db: Db, id: string): Promise<AgentRow> {
+  const { data, error } = await db
+    .schema('ai')
+    .from('agents')
+    .select(AGENT_COLUMNS)
+    .eq('id', id)
+    .maybeSingle<AgentRow>()
+  if (error) throw fromPostgrest(error)
+  if (data === null) throw missing('agent')
+  return data
+}

@@ -1,0 +1,144 @@
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { actsOn, resolveCaller } from '../../_shared/context.ts'
+import { AppError, missing, unwrap } from '../../_shared/errors.ts'
+import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { isUuid } from '../../_shared/ids.ts'
+import { AGENT_COLUMNS, findAgent } from '../agent.ts'
+import type { AgentRow } from '../agent.ts'
+import type { ApiEnv } from '../env.ts'
+import { listRequest, pageFields } from '../lists.ts'
+
+const name = z.string('Name is required').trim().min(1, 'Name is required').max(200)
+const model = z.string().trim().max(200).nullish()
+const systemPrompt = z.string().max(100_000).nullish()
+
+/** Body of `POST /api/agents`. */
+export const agentRequest = z.object({ name, model, system_prompt: systemPrompt, settings: jsonObject.nullish() })
+/** Body of `PATCH /api/agents/{id}`; settings are replaced whole. */
+export const agentPatch = z.object({
+  name: name.optional(),
+  model,
+  system_prompt: systemPrompt,
+  settings: jsonObject.optional(),
+})
+
+/** Settings that a run reads; others are stored but have no effect, and that is said. */
+const KNOWN_SETTINGS = ['temperature', 'max_tokens', 'timeout_seconds', 'max_context_tokens', 'remote_agent_id']
+
+const settingWarnings = (settings: Record<string, unknown> | null | undefined) =>
+  Object.keys(settings ?? {})
+    .filter((key) => !KNOWN_SETTINGS.includes(key))
+    .slice(0, 20)
+    .map((key) => `The setting ${JSON.stringify(key.slice(0, 60))} is stored but has no effect.`)
+
+type ListRow = AgentRow & {
+  agent_sessions: { count: number }[]
+  agent_runs: { count: number }[]
+  last_run: { created_at: string }[]
+}
+
+/** Agents: configured assistants. */
+export const agents = new Hono<ApiEnv>()
+  .get('/', actsOn(), async (c) => {
+    const list = listRequest(c, ['created_at', 'name', 'updated_at', 'last_run_at'], 100)
+    const { chat } = c.var.deps
+    let query = c.var.db
+      .schema('ai')
+      .from('agents')
+      .select(`${AGENT_COLUMNS},agent_sessions(count),agent_runs(count),last_run:agent_runs(created_at)`, {
+        count: 'exact',
+      })
+      .order('created_at', { referencedTable: 'last_run', ascending: false })
+      .limit(1, { referencedTable: 'last_run' })
+    if (list.pattern !== null) query = query.ilike('name', list.pattern)
+    // Rows cannot be ordered by their runs, so that one order approximates by the agent's own changes.
+    const column = list.sort === 'last_run_at' ? 'updated_at' : list.sort
+    const { data, count, error } = await query
+      .order(column, { ascending: list.ascending })
+      .order('id')
+      .range(list.offset, list.offset + list.limit - 1)
+      .returns<ListRow[]>()
+    const rows = unwrap({ data, error })
+    return c.json({
+      agents: rows.map(({ agent_sessions, agent_runs, last_run, ...agent }) => ({
+        ...presentAgent(agent, chat.model),
+        session_count: agent_sessions[0]?.count ?? 0,
+        total_runs: agent_runs[0]?.count ?? 0,
+        last_run_at: last_run[0]?.created_at ?? null,
+      })),
+      ...pageFields(list, count),
+    })
+  })
+  .post('/', actsOn(), async (c) => {
+    const { body, warnings } = await parseLenientBody(c, agentRequest)
+    const row = unwrap<AgentRow>(
+      await c.var.db
+        .schema('ai')
+        .from('agents')
+        .insert({
+          name: body.name,
+          model: body.model || null,
+          system_prompt: body.system_prompt ?? null,
+          settings: body.settings ?? {},
+        })
+        .select(AGENT_COLUMNS)
+        .single<AgentRow>(),
+    )
+    const { id, name: stored, model: used, system_prompt, settings } = presentAgent(row, c.var.deps.chat.model)
+    const all = [...warnings, ...settingWarnings(body.settings)]
+    return c.json({ id, name: stored, model: used, system_prompt, settings, ...warningsField(all) }, 201)
+  })
+  .get('/:id', actsOn('agent'), async (c) => {
+    const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))
+    return c.json(presentAgent(agent, c.var.deps.chat.model))
+  })
+  .patch('/:id', actsOn('agent'), async (c) => {
+    const id = uuidParam(c, 'id', 'agent')
+    const { body, warnings } = await parseLenientBody(c, agentPatch)
+    const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined))
+    if (Object.keys(changes).length === 0) {
+      throw new AppError('invalid_request', warnings.length > 0 ? 'No valid fields to update' : 'No data provided')
+    }
+    const { data, error } = await c.var.db
+      .schema('ai')
+      .from('agents')
+      .update(changes)
+      .eq('id', id)
+      .select(AGENT_COLUMNS)
+      .returns<AgentRow[]>()
+    const [row] = unwrap<AgentRow[]>({ data, error })
+    if (!row) {
+      await findAgent(c.var.db, id)
+      throw new AppError('forbidden', 'Only its creator and admins can change an agent.')
+    }
+    const all = [...warnings, ...settingWarnings(body.settings)]
+    return c.json({ ...presentAgent(row, c.var.deps.chat.model), ...warningsField(all) })
+  })
+  .delete('/:id', async (c) => {
+    const gone = () => c.json({ message: 'Agent deleted' })
+    const id = c.req.param('id')
+    if (!isUuid(id)) return gone()
+    try {
+      await resolveCaller(c, 'agent', id)
+    } catch (error) {
+      // Clients of the agent API expect the same answer for an id that does not exist.
+      if (error instanceof AppError && error.code === missing('agent').code) return gone()
+      throw error
+    }
+    const { db } = c.var
+    const deleted = unwrap(await db.schema('ai').from('agents').delete().eq('id', id).select('id'))
+    if (deleted.length > 0) return gone()
+    const { data, error } = await db.schema('ai').from('agents').select('is_default').eq('id', id).maybeSingle()
+    const row = error ? unwrap({ data, error }) : (data as { is_default: boolean } | null)
+    if (row === null) return gone()
+    throw row.is_default
+      ? new AppError('conflict', 'The default agent of a tenant cannot be deleted.')
+      : new AppError('forbidden', 'Only its creator and admins can delete an agent.')
+  })
+
+/** An agent as clients see it: without a model of its own it shows the one that would answer. */
+function presentAgent(row: AgentRow, defaultModel: string) {
+  const { tenant_id: _tenantId, is_default: _isDefault, ...agent } = row
+  return { ...agent, model: row.model ?? defaultModel }
+}

@@ -1,0 +1,145 @@
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { actsOn } from '../../_shared/context.ts'
+import { AppError, unwrap } from '../../_shared/errors.ts'
+import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { attachment } from '../../_shared/object-store.ts'
+import {
+  SOURCE_COLUMNS,
+  deleteSource,
+  getSource,
+  openSource,
+  retrySource,
+  updateSource,
+  uploadSource,
+} from '../../_shared/sources.ts'
+import type { SourceRow } from '../../_shared/sources.ts'
+import { parseMetadata, readUploadForm } from '../../_shared/upload-form.ts'
+import type { ApiEnv } from '../env.ts'
+import { listRequest, pageFields } from '../lists.ts'
+
+const STATUSES = ['pending', 'extracting', 'extracted', 'attention_required', 'failed', 'cancelled']
+const FORM_FIELDS = ['name', 'metadata', 'extraction_model']
+
+/** Body of `PATCH /api/sources/{id}`. */
+export const sourcePatch = z.object({
+  name: z.string().trim().min(1).max(1000).optional(),
+  metadata: jsonObject.optional(),
+})
+
+const ignored = (field: string) => `The field ${JSON.stringify(field.slice(0, 60))} is not known here and was ignored.`
+const extractionModelWarning = (model: string | undefined) =>
+  model === undefined || model === 'auto' ? [] : ['extraction_model is ignored: there is one extraction per file type.']
+
+/** Sources, in the shapes of the agent API. */
+export const sources = new Hono<ApiEnv>()
+  .get('/', actsOn(), async (c) => {
+    const list = listRequest(c, ['created_at', 'name'], 100)
+    const status = c.req.query('status')
+    if (status !== undefined && !STATUSES.includes(status)) {
+      throw new AppError('invalid_request', `status must be one of ${STATUSES.join(', ')}`)
+    }
+    let query = c.var.db.schema('ai').from('sources').select(SOURCE_COLUMNS, { count: 'exact' })
+    if (list.pattern !== null) query = query.ilike('name', list.pattern)
+    if (status !== undefined) query = query.eq('extraction_status', status)
+    const { data, count, error } = await query
+      .order(list.sort, { ascending: list.ascending })
+      .order('id')
+      .range(list.offset, list.offset + list.limit - 1)
+      .returns<SourceRow[]>()
+    return c.json({ sources: unwrap({ data, error }), ...pageFields(list, count) })
+  })
+  .post('/upload', actsOn(), async (c) => {
+    const form = await readUploadForm(c.req.raw)
+    try {
+      const source = await uploadSource(c.var, form.bytes, {
+        fileName: form.fileName,
+        name: form.text('name'),
+        metadata: parseMetadata(form.text('metadata')),
+      })
+      const { id, name, file_type, storage_path, extraction_status, celery_task_id } = source
+      const warnings = [
+        ...form.otherFields(FORM_FIELDS).map(ignored),
+        ...extractionModelWarning(form.text('extraction_model')),
+      ]
+      return c.json(
+        { id, name, file_type, storage_path, extraction_status, task_id: celery_task_id, ...warningsField(warnings) },
+        201,
+      )
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'duplicate_source') throw error
+      // The one answer whose `error` is a code: clients of the agent API compare it.
+      return c.json(
+        {
+          error: 'duplicate_source',
+          message: error.message,
+          duplicate: error.extra['duplicate'],
+          code: error.code,
+          request_id: c.var.requestId,
+        },
+        409,
+      )
+    }
+  })
+  .get('/:id', actsOn('source'), async (c) => {
+    return c.json(await getSource(c.var.db, uuidParam(c, 'id', 'source')))
+  })
+  .patch('/:id', actsOn('source'), async (c) => {
+    const id = uuidParam(c, 'id', 'source')
+    const { body, warnings } = await parseLenientBody(c, sourcePatch)
+    if (body.name === undefined && body.metadata === undefined) {
+      throw new AppError('invalid_request', warnings.length > 0 ? 'No valid fields to update' : 'No data provided')
+    }
+    return c.json({ ...(await updateSource(c.var.db, id, body)), ...warningsField(warnings) })
+  })
+  .delete('/:id', actsOn('source'), async (c) => {
+    await deleteSource(c.var.db, uuidParam(c, 'id', 'source'))
+    return c.json({ message: 'Source deleted' })
+  })
+  .post('/:id/reextract', actsOn('source'), async (c) => {
+    const source = await retrySource(c.var.db, uuidParam(c, 'id', 'source'))
+    return c.json({ message: 'Extraction started', task_id: source.celery_task_id })
+  })
+  .get('/:id/page-texts', actsOn('source'), async (c) => {
+    const source = await getSource(c.var.db, uuidParam(c, 'id', 'source'))
+    const asked = c.req.query('page')
+    const page = asked === undefined ? null : Number(asked)
+    if (page !== null && (!Number.isInteger(page) || page < 1 || page > 1_000_000)) {
+      throw new AppError('invalid_request', 'page must be a number from 1')
+    }
+    const table = () => c.var.db.schema('ai').from('source_pages')
+    if (page !== null) {
+      const { data, error } = await table()
+        .select('text')
+        .eq('source_id', source.id)
+        .eq('page_number', page)
+        .maybeSingle<{ text: string }>()
+      const row = error ? unwrap({ data, error }) : data
+      if (row === null) throw new AppError('not_found', 'Page not found')
+      return c.json({ text: row.text, page, count: source.page_count ?? 0 })
+    }
+    const texts: string[] = []
+    // The Data API gives at most 1,000 rows at once.
+    for (let from = 0; ; from += 1000) {
+      const rows = unwrap(
+        await table()
+          .select('text')
+          .eq('source_id', source.id)
+          .order('page_number')
+          .range(from, from + 999)
+          .returns<{ text: string }[]>(),
+      )
+      texts.push(...rows.map((row) => row.text))
+      if (rows.length < 1000) break
+    }
+    return c.json({ page_texts: texts, count: texts.length })
+  })
+  .get('/:id/download', actsOn('source'), async (c) => {
+    const { source, body, sizeBytes } = await openSource(c.var, uuidParam(c, 'id', 'source'))
+    return c.body(body, 200, {
+      'content-type': source.mime_type,
+      'content-disposition': attachment(source.name),
+      'cache-control': 'no-store',
+      ...(sizeBytes === null ? {} : { 'content-length': String(sizeBytes) }),
+    })
+  })

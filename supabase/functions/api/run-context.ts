@@ -1,0 +1,215 @@
+import type { Db, WithModels } from '../_shared/context.ts'
+import { missing, toAppError, unwrap } from '../_shared/errors.ts'
+import { isUuid } from '../_shared/ids.ts'
+import type { ContextItem } from '../_shared/providers/index.ts'
+import { contextItemsOf, searchChunks } from '../_shared/search.ts'
+import type { SearchHit } from '../_shared/search.ts'
+import { retrievalOf } from './knowledge-base.ts'
+import type { ContextItemInput, KnowledgeBaseChoice, RunRequest } from './run-request.ts'
+
+/** What a run is given to answer from. */
+export type RunContext = {
+  items: ContextItem[]
+  /** False for raw context, whose parts have no numbers to cite. */
+  citable: boolean
+  warnings: string[]
+  /** Set when retrieval failed and the run goes on without it. */
+  retrievalWarning: string | null
+}
+
+type ChunkRow = {
+  id: string
+  text: string
+  source_id: string
+  start_char: number
+  end_char: number
+  meta: Record<string, unknown>
+}
+
+/** Ids per request: more would make the URL too long for some proxies. */
+const IDS_PER_REQUEST = 100
+const CHARS_PER_TOKEN = 4
+const DEFAULT_MAX_CONTEXT_TOKENS = 32_000
+
+async function inBatches<Row>(ids: string[], read: (batch: string[]) => Promise<Row[]>): Promise<Row[]> {
+  const rows: Row[] = []
+  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
+    rows.push(...(await read(ids.slice(from, from + IDS_PER_REQUEST))))
+  }
+  return rows
+}
+
+const unique = (values: (string | null | undefined)[]) => [
+  ...new Set(values.filter(isUuid).map((value) => value.toLowerCase())),
+]
+
+async function readChunks(db: Db, ids: string[]): Promise<Map<string, ChunkRow>> {
+  const columns = 'id,text,source_id,start_char,end_char,meta'
+  const rows = await inBatches(ids, async (batch) =>
+    unwrap(await db.schema('ai').from('chunks').select(columns).in('id', batch).returns<ChunkRow[]>()),
+  )
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+async function readSourceNames(db: Db, ids: string[]): Promise<Map<string, string>> {
+  const rows = await inBatches(ids, async (batch) =>
+    unwrap(
+      await db.schema('ai').from('sources').select('id,name').in('id', batch).returns<{ id: string; name: string }[]>(),
+    ),
+  )
+  return new Map(rows.map((row) => [row.id, row.name]))
+}
+
+/**
+ * Items a client gave. A reference is read again under the caller's own token and wins over a text beside it: what the
+ * model gets under an id, and what a citation says it was, is what the caller may read under that id.
+ */
+async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunContext, 'items' | 'warnings'>> {
+  const chunks = await readChunks(db, unique(inputs.map((input) => input.item_id ?? input.id)))
+  const names = await readSourceNames(
+    db,
+    unique([...inputs.map((input) => input.source_id), ...[...chunks.values()].map((chunk) => chunk.source_id)]),
+  )
+  const items: ContextItem[] = []
+  const warnings: string[] = []
+  const seen = new Set<string>()
+  const add = (item: Omit<ContextItem, 'key' | 'sourceName'>) => {
+    const sourceName = item.sourceId === undefined ? undefined : names.get(item.sourceId)
+    items.push({ ...item, key: items.length + 1, ...(sourceName === undefined ? {} : { sourceName }) })
+  }
+  for (const [index, input] of inputs.entries()) {
+    const reference = input.item_id ?? input.id
+    const chunk = isUuid(reference) ? chunks.get(reference.toLowerCase()) : undefined
+    if (chunk) {
+      if (seen.has(chunk.id)) continue
+      seen.add(chunk.id)
+      add({
+        itemId: chunk.id,
+        sourceId: chunk.source_id,
+        text: chunk.text,
+        meta: { ...chunk.meta, start_char: chunk.start_char, end_char: chunk.end_char },
+      })
+    } else if (input.text?.trim()) {
+      const sourceId = input.source_id?.toLowerCase()
+      add({
+        text: input.text,
+        meta: input.meta ?? {},
+        // Only a source the caller can see is named in citations.
+        ...(sourceId !== undefined && names.has(sourceId) ? { sourceId } : {}),
+      })
+      if (reference) warnings.push(`context_items[${index}]: no such item; the given text was used without reference.`)
+    } else {
+      warnings.push(
+        `context_items[${index}] was skipped: it has ${reference ? 'no item under its id' : 'neither text nor item_id'}.`,
+      )
+    }
+  }
+  return { items, warnings: warnings.slice(0, 20) }
+}
+
+type ChosenRow = { id: string; retrieval_config: Record<string, unknown> }
+
+/** Retrieves from the named knowledge bases under the caller's token. @throws AppError `not_found` when one is unknown. */
+async function retrieve(
+  db: Db,
+  { embedder }: WithModels,
+  message: string,
+  choices: KnowledgeBaseChoice[],
+): Promise<Pick<RunContext, 'items' | 'retrievalWarning'>> {
+  const rows = unwrap(
+    await db
+      .schema('ai')
+      .from('knowledge_bases')
+      .select('id,retrieval_config')
+      .in(
+        'id',
+        choices.map((choice) => choice.id),
+      )
+      .returns<ChosenRow[]>(),
+  )
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  const hits: SearchHit[] = []
+  try {
+    for (const choice of choices) {
+      const row = byId.get(choice.id)
+      if (!row) throw missing('knowledge_base')
+      const { method, topK, vectorWeight } = retrievalOf(row)
+      hits.push(
+        ...(await searchChunks(db, embedder, {
+          query: message,
+          knowledgeBaseIds: [row.id],
+          matchCount: choice.top_k ?? topK,
+          method: choice.retrieval_method ?? method,
+          vectorWeight,
+          similarityThreshold: choice.similarity_threshold ?? undefined,
+          filterMetadata: choice.filter_metadata ?? undefined,
+        })),
+      )
+    }
+  } catch (error) {
+    const failure = toAppError(error)
+    if (failure.status < 500) throw failure
+    // The reference answers without context rather than not at all, and says so.
+    return { items: [], retrievalWarning: `Retrieval failed: ${failure.message}` }
+  }
+  return { items: contextItemsOf(withoutTwins(hits)), retrievalWarning: null }
+}
+
+/** Best first; the same passage found in two knowledge bases counts once. */
+function withoutTwins(hits: SearchHit[]): SearchHit[] {
+  const seen = new Set<string>()
+  return hits
+    .toSorted((a, b) => b.score - a.score)
+    .filter((hit) => {
+      const place = `${hit.source_id}:${hit.start_char}:${hit.end_char}`
+      return !seen.has(place) && seen.add(place)
+    })
+}
+
+/** The first items that fit the allowance; one that does not fit ends the list, except that the first is cut to fit. */
+function withinBudget(items: ContextItem[], maxTokens: number): ContextItem[] {
+  let left = maxTokens * CHARS_PER_TOKEN
+  const kept: ContextItem[] = []
+  for (const item of items) {
+    if (item.text.length > left) {
+      if (kept.length === 0) kept.push({ ...item, text: item.text.slice(0, left).replace(/[\uD800-\uDBFF]$/, '') })
+      break
+    }
+    left -= item.text.length
+    kept.push(item)
+  }
+  return kept
+}
+
+/**
+ * Everything a run is given to answer from, within its token allowance (characters / 4).
+ * @throws AppError `not_found` for unknown knowledge bases and context handlers, or what the database refuses.
+ */
+export async function collectRunContext(
+  db: Db,
+  models: WithModels,
+  request: RunRequest,
+  settings: Record<string, unknown>,
+): Promise<RunContext> {
+  // No context handler is ever stored here, so none can be found.
+  if (request.context_handler_id) throw missing('context_handler')
+  const fromSettings = settings['max_context_tokens']
+  const maxTokens =
+    request.max_context_tokens ??
+    (typeof fromSettings === 'number' && fromSettings >= 1 ? fromSettings : DEFAULT_MAX_CONTEXT_TOKENS)
+  const context: RunContext = { items: [], citable: true, warnings: [], retrievalWarning: null }
+  if (request.context_override?.trim()) {
+    context.items = [{ key: 1, text: request.context_override, meta: {} }]
+    context.citable = false
+    if (request.citations_enabled) context.warnings.push('citations_enabled has no effect with context_override.')
+  } else if (request.context_items) {
+    Object.assign(context, await givenItems(db, request.context_items))
+  } else if (request.knowledge_bases) {
+    Object.assign(context, await retrieve(db, models, request.message, request.knowledge_bases))
+  }
+  const kept = withinBudget(context.items, maxTokens)
+  if (kept.length < context.items.length) {
+    context.warnings.push(`${context.items.length - kept.length} context items did not fit into max_context_tokens.`)
+  }
+  return { ...context, items: kept }
+}

@@ -1,0 +1,89 @@
+import { z } from 'zod'
+import { AppError } from '../_shared/errors.ts'
+import { jsonObject, uuid } from '../_shared/http.ts'
+import { SEARCH_METHODS } from '../_shared/search.ts'
+
+const topK = z.number().int().min(1).max(100)
+
+/** A knowledge base to retrieve from before the run; older clients call its id `knowledge_base_id`. */
+const knowledgeBaseChoice = z
+  .object({
+    id: uuid.optional(),
+    knowledge_base_id: uuid.optional(),
+    top_k: topK.nullish(),
+    similarity_threshold: z.number().min(0).max(1).nullish(),
+    filter_metadata: jsonObject.nullish(),
+    retrieval_method: z.enum(SEARCH_METHODS).nullish(),
+  })
+  .transform(({ id, knowledge_base_id, ...rest }, context) => {
+    const chosen = id ?? knowledge_base_id
+    if (chosen === undefined) context.addIssue({ code: 'custom', message: 'Each of knowledge_bases needs an id' })
+    return { ...rest, id: chosen ?? '' }
+  })
+
+/** A piece of context: by reference (`item_id`, in older documents `id`) or by value (`text`). */
+const contextItem = z.object({
+  item_id: z.string().max(200).nullish(),
+  id: z.string().max(200).nullish(),
+  text: z.string().max(200_000).nullish(),
+  source_id: z.string().max(200).nullish(),
+  meta: jsonObject.nullish(),
+})
+
+/** Body of `POST /api/agents/{id}/run` and `/run/stream`. */
+export const runRequest = z.object({
+  message: z
+    .string('message is required')
+    .max(200_000)
+    .refine((text) => text.trim() !== '', 'message is required'),
+  session_id: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:@-]{1,200}$/, 'session_id may hold 1 to 200 letters, digits and _ . : @ -')
+    .nullish(),
+  knowledge_bases: z.array(knowledgeBaseChoice).max(20).nullish(),
+  context_handler_id: z.string().max(200).nullish(),
+  context_override: z.string().max(1_000_000).nullish(),
+  context_items: z.array(contextItem).max(500).nullish(),
+  max_context_tokens: z.number().int().min(1).max(1_000_000).nullish(),
+  citations_enabled: z.boolean().nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  response_format: z.unknown().optional(),
+  reasoning_requested: z.boolean().nullish(),
+  timeout_seconds: z.number().min(1).max(600).nullish(),
+  runtime_knowledge_bases: z.array(z.unknown()).max(10).nullish(),
+})
+
+export type RunRequest = z.output<typeof runRequest>
+export type KnowledgeBaseChoice = NonNullable<RunRequest['knowledge_bases']>[number]
+export type ContextItemInput = NonNullable<RunRequest['context_items']>[number]
+
+/**
+ * Checks what a schema cannot: that at most one kind of context is given.
+ * @returns warnings about fields that have no effect here.
+ * @throws AppError `invalid_request`.
+ */
+export function checkRunRequest(request: RunRequest, streams: boolean): string[] {
+  const contexts = [
+    request.knowledge_bases,
+    request.context_handler_id,
+    request.context_override,
+    request.context_items,
+  ].filter((value) => value !== null && value !== undefined)
+  if (contexts.length > 1) {
+    throw new AppError(
+      'invalid_request',
+      "Only one of 'knowledge_bases', 'context_handler_id', 'context_override', or 'context_items' may be provided",
+    )
+  }
+  const warnings: string[] = []
+  if (request.runtime_knowledge_bases) {
+    if (!streams) {
+      throw new AppError('invalid_request', 'runtime_knowledge_bases is only supported by /run/stream')
+    }
+    warnings.push('runtime_knowledge_bases is ignored: this agent has no tool that would search them.')
+  }
+  if (request.response_format !== undefined && request.response_format !== null) {
+    warnings.push('response_format is ignored: answers are text.')
+  }
+  return warnings
+}

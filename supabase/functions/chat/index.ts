@@ -1,0 +1,14 @@
+import process from 'node:process'
+import { agentEndpointFromEnv } from './agent-endpoint.ts'
+import { createApp } from './app.ts'
+import { depsFromEnv } from '../_shared/deps.ts'
+import { providersFromEnv } from '../_shared/providers/index.ts'
+
+const deps = depsFromEnv(process.env, 'chat')
+const { embedder } = providersFromEnv(process.env)
+const agentEndpoint = agentEndpointFromEnv(process.env)
+deps.log.info('started', { embeddings: embedder.model, agent_endpoint: agentEndpoint.isOwn ? 'own' : 'foreign' })
+
+const app = createApp({ ...deps, embedder, agentEndpoint })
+
+export default { fetch: app.fetch }

@@ -1,0 +1,392 @@
+import { randomBytes } from 'node:crypto'
+import type { SupabaseClient } from '@supabase/supabase-js'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { objectStoreFromEnv } from '../../supabase/functions/_shared/object-store.ts'
+import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../../worker/chunk/chunk.ts'
+import { eventually } from '../support/eventually.ts'
+import { useStack } from '../support/stack.ts'
+import { flateBomb, plainPdf } from './bombs.ts'
+import { FIXTURES, openDocuments } from './documents.ts'
+import {
+  chunkRows,
+  extractionOf,
+  hurryQueues,
+  indexedRow,
+  indexingOf,
+  knowledgeBaseOf,
+  sourceRow,
+  spawnWorker,
+  upload,
+  type WorkerUnderTest,
+} from './ingestion-support.ts'
+import { startStubEmbeddings, type StubEmbeddings } from './stub-embeddings.ts'
+
+const stack = useStack()
+const documents = openDocuments(FIXTURES)!
+let user: SupabaseClient
+let knowledgeBaseId: string
+let stub: StubEmbeddings
+let stubEnv: Record<string, string>
+const workers: WorkerUnderTest[] = []
+const start = async (env: Record<string, string> = {}) => {
+  const worker = await spawnWorker(stack, env)
+  workers.push(worker)
+  return worker
+}
+
+beforeAll(async () => {
+  await hurryQueues(stack)
+  user = await stack.signIn('owner@harbor.example')
+  knowledgeBaseId = await knowledgeBaseOf(user)
+  stub = await startStubEmbeddings()
+  stubEnv = { OPENAI_BASE_URL: stub.url, EMBEDDING_MODEL: 'stub-8' }
+})
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker.kill()))
+  stub.answer([])
+  stub.embedded.length = 0
+})
+afterAll(() => stub.stop())
+
+/** Text that no other test has uploaded, long enough for `chunks` chunks or so. */
+const freshText = (chunks: number): Uint8Array => {
+  const mark = randomBytes(6).toString('hex')
+  const sentence = (index: number) => `In document ${mark} this is sentence number ${index}, which says nothing else.`
+  return new TextEncoder().encode(Array.from({ length: chunks * 20 }, (_, index) => sentence(index)).join(' '))
+}
+
+describe('a document in', () => {
+  test.each([
+    'py-pdf/multicolumn.pdf',
+    'markitdown/test_with_comment.docx',
+    'markitdown/test_blog.html',
+    'markitdown/test_mskanji.csv',
+  ])('%s becomes pages, then chunks with exact places', async (file) => {
+    await start()
+    const { id, indexedSourceId } = await upload(stack, user, file.split('/')[1] as string, documents.read(file), {
+      knowledgeBaseId,
+    })
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({
+      index_status: 'indexed',
+      embedding_model: 'bulkhead-hash-384',
+      attempts: 1,
+      error_code: null,
+    })
+    const source = await sourceRow(stack, id)
+    const pages = await stack.db.query<{ page_number: number; text: string }>(
+      'select page_number, text from ai.source_pages where source_id = $1 order by page_number',
+      [id],
+    )
+    expect(source).toMatchObject({
+      extraction_status: 'extracted',
+      page_count: pages.length,
+      attempts: 1,
+      lease_token: null,
+    })
+    expect(pages.map((page) => page.page_number)).toEqual(pages.map((_, index) => index + 1))
+
+    const chunks = await chunkRows(stack, id)
+    const text = pages.map((page) => page.text).join('\n\n')
+    for (const chunk of chunks) expect(text.slice(chunk.start_char, chunk.end_char)).toBe(chunk.text)
+    const expected = chunkPages(pages, DEFAULT_CHUNK_OPTIONS)
+    expect(chunks.map(({ text: body, meta }) => ({ body, meta }))).toEqual(
+      expected.map(({ text: body, meta }) => ({ body, meta })),
+    )
+    const [vectors] = await stack.db.query<{ count: number }>(
+      'select count(*)::int as count from private.chunk_index join ai.chunks on chunks.id = chunk_id where source_id = $1',
+      [id],
+    )
+    expect(vectors?.count).toBe(chunks.length)
+  })
+
+  test('the chunk size of the knowledge base is used, and indexing again replaces the chunks', async () => {
+    await start()
+    const { id, indexedSourceId } = await upload(stack, user, 'sizes.txt', freshText(10), { knowledgeBaseId })
+    await indexingOf(stack, indexedSourceId)
+    const before = await chunkRows(stack, id)
+    await stack.db.query(
+      `update ai.knowledge_bases set indexing_config = '{"chunk_size": 100, "overlap": 0}' where id = $1`,
+      [knowledgeBaseId],
+    )
+    try {
+      await stack.db.query(`update ai.indexed_sources set index_status = 'pending', indexed_at = null where id = $1`, [
+        indexedSourceId,
+      ])
+      const { error } = await stack.service
+        .schema('ai')
+        .rpc('enqueue', { queue: 'index_source', payload: { id: indexedSourceId } })
+      expect(error).toBeNull()
+      await indexingOf(stack, indexedSourceId)
+      const after = await chunkRows(stack, id)
+      expect(after.length).toBeGreaterThan(before.length * 3)
+      expect(after.map((chunk) => chunk.chunk_index)).toEqual(after.map((_, index) => index))
+    } finally {
+      await stack.db.query(`update ai.knowledge_bases set indexing_config = '{}' where id = $1`, [knowledgeBaseId])
+    }
+  })
+
+  test('deleting a source removes its bytes', async () => {
+    await start()
+    const { id, storagePath } = await upload(stack, user, 'gone.txt', freshText(1))
+    await extractionOf(stack, id)
+    const store = objectStoreFromEnv(stack.stack.env)
+    expect(await store.head(storagePath)).not.toBeNull()
+    const { error } = await user.schema('ai').from('sources').delete().eq('id', id)
+    expect(error).toBeNull()
+    await eventually(async () => expect(await store.head(storagePath)).toBeNull())
+    await eventually(async () => expect(await stack.db.query('select 1 from private.object_removals')).toEqual([]))
+  })
+})
+
+describe('a document that yields no text says why', () => {
+  const cases: [string, string, string][] = [
+    ['onyx/encrypted.pdf', 'failed', 'encrypted_document'],
+    ['onyx/shredded_strips.pdf', 'attention_required', 'no_text_layer'],
+    ['pdfjs/REDHAT-1531897-0.pdf', 'failed', 'corrupt_document'],
+    ['markitdown/test.xlsx', 'failed', 'unsupported_type'],
+  ]
+  test.each(cases)('%s: %s, %s', async (file, status, reason) => {
+    const worker = await start()
+    const { id } = await upload(stack, user, file.split('/')[1] as string, documents.read(file), { knowledgeBaseId })
+    const row = await extractionOf(stack, id)
+    expect(row).toMatchObject({
+      extraction_status: status,
+      reason_code: reason,
+      attempts: 1,
+      next_retry_at: null,
+      lease_token: null,
+    })
+    expect(row.error_code).toMatch(/^(permanent|no_content)$/)
+    expect(row.error_message).toMatch(/^[A-Z].+\.$/)
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    expect(worker.lines.filter(({ event }) => event === 'extraction_started')).toHaveLength(1)
+    const [indexed] = await stack.db.query<{ index_status: string }>(
+      'select index_status from ai.indexed_sources where source_id = $1',
+      [id],
+    )
+    expect(indexed?.index_status).not.toBe('indexed')
+  })
+
+  test('the limits of the installation hold, and the worker goes on', async () => {
+    const worker = await start({ WORKER_EXTRACT_MEMORY_MB: '300', WORKER_MAX_BYTES: '2000000', WORKER_MAX_PAGES: '20' })
+    const bomb = await upload(stack, user, 'bomb.pdf', flateBomb(700))
+    const long = await upload(stack, user, 'long.pdf', plainPdf(30))
+    const large = await upload(stack, user, 'large.txt', new TextEncoder().encode('large '.repeat(400_000)))
+    const good = await upload(stack, user, 'good.txt', freshText(1))
+    expect(await extractionOf(stack, bomb.id)).toMatchObject({
+      extraction_status: 'failed',
+      reason_code: 'limit_exceeded',
+    })
+    expect(await extractionOf(stack, long.id)).toMatchObject({
+      extraction_status: 'failed',
+      reason_code: 'limit_exceeded',
+    })
+    expect(await extractionOf(stack, large.id)).toMatchObject({ extraction_status: 'failed', reason_code: 'too_large' })
+    expect(await extractionOf(stack, good.id)).toMatchObject({ extraction_status: 'extracted' })
+    expect(worker.lines.map(({ event }) => event)).not.toContain('worker_stopped')
+  })
+
+  test('bytes that are not the announced ones, or none, are not read', async () => {
+    await start()
+    const announced = freshText(1)
+    const exchanged = announced.slice().fill(0x41, 0, 10)
+    const other = await upload(stack, user, 'other.txt', announced, { stored: exchanged })
+    const longer = await upload(stack, user, 'longer.txt', freshText(1), { stored: freshText(2) })
+    const missing = await upload(stack, user, 'missing.txt', freshText(1), { stored: null })
+    expect(await extractionOf(stack, other.id)).toMatchObject({
+      extraction_status: 'failed',
+      reason_code: 'hash_mismatch',
+    })
+    expect(await extractionOf(stack, longer.id)).toMatchObject({
+      extraction_status: 'failed',
+      reason_code: 'hash_mismatch',
+    })
+    expect(await extractionOf(stack, missing.id)).toMatchObject({
+      extraction_status: 'failed',
+      reason_code: 'object_missing',
+    })
+    expect(
+      await stack.db.query('select 1 from ai.source_pages where source_id = any ($1)', [
+        [other.id, longer.id, missing.id],
+      ]),
+    ).toEqual([])
+  })
+})
+
+describe('a provider that fails', () => {
+  test('for a while: the reason and the next attempt are shown, then it is indexed', async () => {
+    stub.answer([503, 503, 503, 503, 503, 503])
+    await start(stubEnv)
+    const { id, indexedSourceId } = await upload(stack, user, 'retried.txt', freshText(3), { knowledgeBaseId })
+    const waiting = await eventually(async () => {
+      const row = await indexedRow(stack, indexedSourceId)
+      expect(row).toMatchObject({
+        index_status: 'pending',
+        error_code: 'transient',
+        reason_code: 'service_unavailable',
+      })
+      return row
+    })
+    expect(new Date(waiting.next_retry_at as string).getTime()).toBeGreaterThan(Date.now() - 3_000)
+    const row = await indexingOf(stack, indexedSourceId)
+    expect(row).toMatchObject({
+      index_status: 'indexed',
+      error_code: null,
+      error_message: null,
+      next_retry_at: null,
+      embedding_model: 'stub-8',
+    })
+    expect(row.attempts).toBeGreaterThan(1)
+    expect((await chunkRows(stack, id)).length).toBe(row.stats['chunk_count'])
+  })
+
+  test('by refusing the key: no retry', async () => {
+    stub.answer([], 401)
+    await start(stubEnv)
+    const { indexedSourceId } = await upload(stack, user, 'refused.txt', freshText(1), { knowledgeBaseId })
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({
+      index_status: 'failed',
+      error_code: 'permanent',
+      reason_code: 'provider_refused',
+      attempts: 1,
+    })
+    expect(stub.requests).toBeGreaterThan(0)
+  })
+
+  test('by answering nonsense: no retry, nothing stored', async () => {
+    stub.answer([], 'garbage')
+    await start(stubEnv)
+    const { id, indexedSourceId } = await upload(stack, user, 'nonsense.txt', freshText(1), { knowledgeBaseId })
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({
+      index_status: 'failed',
+      reason_code: 'embedding_invalid',
+    })
+    expect(await chunkRows(stack, id)).toEqual([])
+  })
+
+  test('by not answering: a timeout, retried', async () => {
+    stub.answer(['hang'])
+    await start({ ...stubEnv, WORKER_EMBED_TIMEOUT_MS: '800' })
+    const { indexedSourceId } = await upload(stack, user, 'slow.txt', freshText(1), { knowledgeBaseId })
+    await eventually(async () =>
+      expect(await indexedRow(stack, indexedSourceId)).toMatchObject({
+        index_status: 'pending',
+        error_code: 'timeout',
+      }),
+    )
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', attempts: 2 })
+  })
+
+  test('forever: a dead letter, with the reason of the last attempt; a retry by a person starts anew', async () => {
+    await hurryQueues(stack, 1)
+    stub.answer([], 429)
+    const worker = await start(stubEnv)
+    const { id, indexedSourceId } = await upload(stack, user, 'given-up.txt', freshText(1), { knowledgeBaseId })
+    await hurryQueues(stack)
+    expect(await indexingOf(stack, indexedSourceId, 45_000)).toMatchObject({
+      index_status: 'failed',
+      error_code: 'rate_limited',
+      reason_code: 'dead_letter',
+      attempts: 2,
+      next_retry_at: null,
+    })
+    expect(worker.lines.some(({ event, marked }) => event === 'dead_letter' && marked === true)).toBe(true)
+    expect(await chunkRows(stack, id)).toEqual([])
+
+    stub.answer([])
+    const again = await user
+      .schema('ai')
+      .rpc('add_source_to_knowledge_base', { knowledge_base_id: knowledgeBaseId, source_id: id })
+    expect(again.error).toBeNull()
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', error_code: null })
+  })
+})
+
+describe('the process', () => {
+  test('SIGTERM: what runs is handed back with a reason, and the next worker finishes it', async () => {
+    stub.answer(['hang'])
+    const first = await start(stubEnv)
+    const { indexedSourceId } = await upload(stack, user, 'handed-back.txt', freshText(2), { knowledgeBaseId })
+    await eventually(() => expect(stub.requests).toBeGreaterThan(0))
+    await eventually(async () =>
+      expect(await indexedRow(stack, indexedSourceId)).toMatchObject({ index_status: 'indexing' }),
+    )
+    const startedAt = performance.now()
+    expect(await first.terminate()).toBe(0)
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
+    expect(await indexedRow(stack, indexedSourceId)).toMatchObject({
+      index_status: 'pending',
+      error_code: 'transient',
+      reason_code: 'worker_stopped',
+    })
+    await start(stubEnv)
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', attempts: 2 })
+  })
+
+  test('two workers share the work: every source once', async () => {
+    const both = await Promise.all([start({ WORKER_NAME: 'one' }), start({ WORKER_NAME: 'two' })])
+    const sources = await Promise.all(
+      Array.from({ length: 8 }, (_, index) =>
+        upload(stack, user, `shared-${index}.txt`, freshText(2), { knowledgeBaseId }),
+      ),
+    )
+    for (const { indexedSourceId } of sources)
+      expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', attempts: 1 })
+    const finished = both.flatMap(({ lines }) => lines).filter(({ event }) => event === 'indexing_finished')
+    expect(finished.map((line) => line['indexed_source_id']).sort()).toEqual(
+      sources.map((source) => source.indexedSourceId).sort(),
+    )
+  })
+
+  test('work whose job was lost is found by the sweep', async () => {
+    const { id, indexedSourceId } = await upload(stack, user, 'lost.txt', freshText(1), { knowledgeBaseId })
+    await stack.db.query(`delete from pgboss.job where data ->> 'id' = $1`, [id])
+    const worker = await start()
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed' })
+    expect(worker.lines.some((line) => line.event === 'work_requeued' && line['id'] === id)).toBe(true)
+  })
+
+  test('a source that keeps killing its worker is given up', async () => {
+    const { id } = await upload(stack, user, 'killer.txt', freshText(1))
+    await stack.db.query('update ai.sources set attempts = 3 where id = $1', [id])
+    await start({ WORKER_MAX_ATTEMPTS: '3' })
+    expect(await extractionOf(stack, id)).toMatchObject({ extraction_status: 'failed', reason_code: 'dead_letter' })
+  })
+
+  test('a malformed job is put aside and harms nobody', async () => {
+    const worker = await start()
+    for (const payload of [{}, { id: 7 }, { id: "'; drop table ai.sources; --" }]) {
+      await stack.service.schema('ai').rpc('enqueue', { queue: 'extract_source', payload })
+    }
+    await eventually(() => expect(worker.lines.filter(({ event }) => event === 'malformed_job')).toHaveLength(3))
+    const { id } = await upload(stack, user, 'after.txt', freshText(1))
+    expect(await extractionOf(stack, id)).toMatchObject({ extraction_status: 'extracted' })
+  })
+
+  test('logs hold ids and durations, never text, names or keys', async () => {
+    stub.answer([401])
+    const worker = await start(stubEnv)
+    const text = freshText(2)
+    const { id, indexedSourceId } = await upload(stack, user, 'secret-merger-plan.txt', text, { knowledgeBaseId })
+    await indexingOf(stack, indexedSourceId)
+    expect(await worker.terminate()).toBe(0)
+    const output = worker.output()
+    expect(output).toContain(id)
+    expect(worker.lines.find(({ event }) => event === 'extraction_finished')).toMatchObject({
+      source_id: id,
+      page_count: expect.any(Number),
+      duration_ms: expect.any(Number),
+    })
+    const mark = /document (\w+)/.exec(new TextDecoder().decode(text))?.[1] as string
+    for (const secret of [
+      mark,
+      'sentence number',
+      'merger',
+      stack.keys.secret,
+      stack.keys.serviceRole,
+      stack.keys.s3.secretAccessKey,
+    ]) {
+      expect(output).not.toContain(secret)
+    }
+  })
+})

@@ -1,0 +1,65 @@
+import { hostname } from 'node:os'
+import { optional, required, type Env } from '../supabase/functions/_shared/env.ts'
+import { DEFAULT_LIMITS, type ExtractLimits } from './extract/limits.ts'
+
+/** Settings of the worker; each has an environment variable, and a default that suits a small machine. */
+export type WorkerSettings = {
+  databaseUrl: string
+  /** Connections of the queue. One is enough, and all that an embedded database offers; on a server a few wake faster. */
+  poolSize: number
+  /** Names this process in leases. */
+  name: string
+  /** Sources worked on at once, per queue. */
+  concurrency: number
+  /** How long a lease lasts without renewal: the longest a source waits after its worker died. */
+  leaseSeconds: number
+  /** How often work that nobody is about is looked for. */
+  sweepSeconds: number
+  /** How often the queue looks for jobs whose worker died. */
+  superviseSeconds: number
+  /** How often the queue is asked, besides its notifications. */
+  pollSeconds: number
+  /** How long a stopping worker lets work in progress run before handing it back. */
+  stopGraceMs: number
+  /** Begun so often without an end, a source is given up: it kills its worker. */
+  maxAttempts: number
+  /** Texts per embedding request. */
+  embedBatchSize: number
+  embedTimeoutMs: number
+  limits: ExtractLimits
+}
+
+function number(env: Env, name: string, fallback: number, least = 1): number {
+  const text = optional(env, name)
+  if (text === undefined) return fallback
+  const value = Number(text)
+  if (!Number.isFinite(value) || value < least)
+    throw new Error(`The environment variable ${name} must be a number of at least ${least}.`)
+  return value
+}
+
+/** Reads the settings. @throws Error naming the first variable that is missing or malformed. */
+export function workerSettings(env: Env): WorkerSettings {
+  return {
+    databaseUrl: optional(env, 'DATABASE_URL') ?? required(env, 'SUPABASE_DB_URL'),
+    poolSize: number(env, 'WORKER_DB_POOL', 1),
+    name: optional(env, 'WORKER_NAME') ?? `${hostname()}:${process.pid}`,
+    concurrency: number(env, 'WORKER_CONCURRENCY', 2),
+    leaseSeconds: number(env, 'WORKER_LEASE_SECONDS', 30),
+    sweepSeconds: number(env, 'WORKER_SWEEP_SECONDS', 15),
+    superviseSeconds: number(env, 'WORKER_SUPERVISE_SECONDS', 5),
+    pollSeconds: number(env, 'WORKER_POLL_SECONDS', 2, 0.5),
+    stopGraceMs: number(env, 'WORKER_STOP_GRACE_MS', 2_000, 0),
+    maxAttempts: number(env, 'WORKER_MAX_ATTEMPTS', 10),
+    embedBatchSize: number(env, 'WORKER_EMBED_BATCH_SIZE', 64),
+    embedTimeoutMs: number(env, 'WORKER_EMBED_TIMEOUT_MS', 60_000),
+    limits: {
+      maxBytes: number(env, 'WORKER_MAX_BYTES', DEFAULT_LIMITS.maxBytes),
+      maxPages: number(env, 'WORKER_MAX_PAGES', DEFAULT_LIMITS.maxPages),
+      maxCharacters: number(env, 'WORKER_MAX_CHARACTERS', DEFAULT_LIMITS.maxCharacters),
+      maxDecompressedBytes: number(env, 'WORKER_MAX_DECOMPRESSED_BYTES', DEFAULT_LIMITS.maxDecompressedBytes),
+      timeoutMs: number(env, 'WORKER_EXTRACT_TIMEOUT_MS', DEFAULT_LIMITS.timeoutMs),
+      memoryMb: number(env, 'WORKER_EXTRACT_MEMORY_MB', DEFAULT_LIMITS.memoryMb, 64),
+    },
+  }
+}

@@ -1,0 +1,93 @@
+import { decodeText } from './decode-text.ts'
+import type { Extraction } from './extraction.ts'
+import { corrupt } from './failure.ts'
+import { LOGICAL_PAGE_CHARACTERS, paginate } from './paginate.ts'
+import { sanitizeText } from './sanitize.ts'
+
+const DELIMITERS = [',', ';', '\t', '|']
+
+/** The delimiter that gives the first lines the most equal columns; null when the file has a single column. */
+function findDelimiter(text: string): string | null {
+  const lines = text.split('\n', 20).filter((line) => line.trim())
+  let best: { delimiter: string; score: number } | null = null
+  for (const delimiter of DELIMITERS) {
+    const counts = lines.map((line) => line.replace(/"[^"]*"/g, '').split(delimiter).length - 1)
+    const first = counts[0] ?? 0
+    const score = first * counts.filter((count) => count === first).length
+    if (first > 0 && (!best || score > best.score)) best = { delimiter, score }
+  }
+  return best?.delimiter ?? null
+}
+
+/** Rows of a CSV file as RFC 4180 has it; a quote inside an unquoted field is an ordinary character. */
+export function parseCsv(text: string, delimiter: string): string[][] {
+  const rows: string[][] = []
+  let row: string[] = []
+  let field = ''
+  let quoted = false
+  const endRow = () => {
+    row.push(field)
+    field = ''
+    if (row.length > 1 || row[0] !== '') rows.push(row)
+    row = []
+  }
+  for (let index = 0; index < text.length; index++) {
+    const character = text[index] as string
+    if (quoted) {
+      if (character !== '"') field += character
+      else if (text[index + 1] === '"') {
+        field += '"'
+        index++
+      } else quoted = false
+    } else if (character === '"' && field === '') quoted = true
+    else if (character === delimiter) {
+      row.push(field)
+      field = ''
+    } else if (character === '\n') endRow()
+    else field += character
+  }
+  if (field !== '' || row.length > 0) endRow()
+  return rows
+}
+
+const cell = (value: string): string =>
+  value
+    .trim()
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\|/g, '\\|')
+const line = (cells: string[]): string => `| ${cells.map(cell).join(' | ')} |`
+
+/**
+ * A CSV or TSV file as Markdown tables. The first row is taken as the header and repeated on every logical page, so that
+ * each page can be understood alone.
+ */
+export function extractCsv(bytes: Uint8Array): Extraction {
+  const decoded = decodeText(bytes)
+  if (!decoded) throw corrupt('CSV file')
+  const text = sanitizeText(decoded.text)
+  const delimiter = findDelimiter(text)
+  const metadata: Extraction['metadata'] = { encoding: decoded.encoding }
+  if (!delimiter) return { pages: paginate(text), metadata }
+
+  const [header, ...rows] = parseCsv(text, delimiter)
+  if (!header) return { pages: [], metadata }
+  const width = header.length
+  const fill = (row: string[]) => [...row, ...Array<string>(Math.max(0, width - row.length)).fill('')]
+  const head = [line(header), `|${' --- |'.repeat(width)}`]
+  const pages: string[] = []
+  let page: string[] = []
+  let length = 0
+  const close = () => {
+    if (page.length > 0 || pages.length === 0) pages.push([...head, ...page].join('\n'))
+    page = []
+    length = 0
+  }
+  for (const row of rows) {
+    const rendered = line(fill(row))
+    if (length > 0 && length + rendered.length > LOGICAL_PAGE_CHARACTERS) close()
+    page.push(rendered)
+    length += rendered.length + 1
+  }
+  if (page.length > 0 || pages.length === 0) close()
+  return { pages, metadata: { ...metadata, row_count: rows.length, column_count: width } }
+}

@@ -1,0 +1,227 @@
+import { strFromU8 } from 'fflate'
+import { unpack } from './archive.ts'
+import { headingLevel, readHeadingStyles } from './docx-styles.ts'
+import type { Extraction } from './extraction.ts'
+import { corrupt } from './failure.ts'
+import type { ExtractLimits } from './limits.ts'
+import { markdownTable } from './markdown-table.ts'
+import { paginate } from './paginate.ts'
+import { sanitizeText } from './sanitize.ts'
+import { readXml, XmlError, type XmlEvent } from './xml.ts'
+
+const PARTS = [
+  'word/document.xml',
+  'word/styles.xml',
+  'word/comments.xml',
+  'word/footnotes.xml',
+  'word/endnotes.xml',
+  'docProps/core.xml',
+]
+
+// Text that Word does not show as part of the document: deletions, field codes, the fallback of a drawing (its
+// other form is read), separators of notes.
+const UNSEEN = new Set([
+  'w:del',
+  'w:moveFrom',
+  'w:instrText',
+  'w:delText',
+  'mc:Fallback',
+  'w:separator',
+  'w:sdtPr',
+  'w:tblPr',
+  'w:sectPr',
+])
+
+// Equations in a linear form: what stands before, between and after the parts of a construct.
+const EQUATION_OPEN: Record<string, string> = {
+  'm:num': '(',
+  'm:den': '/(',
+  'm:sup': '^(',
+  'm:sub': '_(',
+  'm:deg': 'root',
+  'm:d': '(',
+}
+const EQUATION_CLOSE: Record<string, string> = { 'm:num': ')', 'm:den': ')', 'm:sup': ')', 'm:sub': ')', 'm:d': ')' }
+
+type Table = { rows: string[][]; row: string[]; cell: string[] }
+
+/** Gathers the blocks of one part: paragraphs, headings, list items and tables, as Markdown. */
+class BlockReader {
+  readonly blocks: string[] = []
+  private readonly headings: Map<string, number>
+  // A table inside a cell is read as part of that cell.
+  private table: Table | null = null
+  private tableDepth = 0
+  // A text box holds paragraphs inside a run of another paragraph.
+  private readonly outer: { text: string; prefix: string }[] = []
+  private paragraph: { text: string; prefix: string } | null = null
+  private unseen = 0
+  private inRunProperties = false
+  private runIsHidden = false
+  private inText = false
+
+  constructor(headings: Map<string, number>) {
+    this.headings = headings
+  }
+
+  read(event: XmlEvent): void {
+    if (event.type === 'open' && UNSEEN.has(event.name)) this.unseen++
+    if (this.unseen === 0) {
+      if (event.type === 'open') this.open(event.name, event.attributes)
+      else if (event.type === 'close') this.close(event.name)
+      else if (this.inText && !this.runIsHidden) this.add(event.text)
+    }
+    if (event.type === 'close' && UNSEEN.has(event.name)) this.unseen--
+  }
+
+  private add(text: string): void {
+    if (this.paragraph) this.paragraph.text += text
+  }
+
+  private open(name: string, attributes: Record<string, string>): void {
+    const value = attributes['w:val']
+    switch (name) {
+      case 'w:p':
+        if (this.paragraph) this.outer.push(this.paragraph)
+        this.paragraph = { text: '', prefix: '' }
+        break
+      case 'w:pStyle': {
+        const level = this.headings.get(value ?? '') ?? headingLevel(value ?? '')
+        if (level && this.paragraph && !this.table) this.paragraph.prefix = `${'#'.repeat(level)} `
+        break
+      }
+      case 'w:numPr':
+        if (this.paragraph && !this.paragraph.prefix) this.paragraph.prefix = '- '
+        break
+      case 'w:r':
+        this.runIsHidden = false
+        break
+      case 'w:rPr':
+        this.inRunProperties = true
+        break
+      case 'w:vanish':
+        if (this.inRunProperties && value !== '0' && value !== 'false') this.runIsHidden = true
+        break
+      case 'w:t':
+      case 'm:t':
+        this.inText = true
+        break
+      case 'w:tab':
+        if (!this.inRunProperties) this.add('\t')
+        break
+      case 'w:br':
+      case 'w:cr':
+        this.add('\n')
+        break
+      case 'w:noBreakHyphen':
+        this.add('-')
+        break
+      case 'w:tbl':
+        if (this.tableDepth++ === 0) this.table = { rows: [], row: [], cell: [] }
+        break
+      case 'm:rad':
+        this.add('√')
+        break
+      default:
+        this.add(EQUATION_OPEN[name] ?? '')
+    }
+  }
+
+  private close(name: string): void {
+    const table = this.tableDepth === 1 ? this.table : null
+    switch (name) {
+      case 'w:p':
+        this.endParagraph()
+        break
+      case 'w:rPr':
+        this.inRunProperties = false
+        break
+      case 'w:r':
+        this.runIsHidden = false
+        break
+      case 'w:t':
+      case 'm:t':
+        this.inText = false
+        break
+      case 'w:tc':
+        table?.row.push(table.cell.join(' '))
+        if (table) table.cell = []
+        break
+      case 'w:tr':
+        table?.rows.push(table.row)
+        if (table) table.row = []
+        break
+      case 'w:tbl':
+        this.tableDepth--
+        if (!table) break
+        this.table = null
+        this.emit(markdownTable(table.rows))
+        break
+      default:
+        this.add(EQUATION_CLOSE[name] ?? '')
+    }
+  }
+
+  private endParagraph(): void {
+    const { text, prefix } = this.paragraph ?? { text: '', prefix: '' }
+    this.paragraph = this.outer.pop() ?? null
+    const shown = prefix.startsWith('#') ? text.replace(/\s+/g, ' ').trim() : text.trim()
+    if (shown) this.emit(prefix + shown)
+  }
+
+  private emit(block: string): void {
+    if (!block) return
+    const blocks = this.table ? this.table.cell : this.blocks
+    blocks.push(block)
+  }
+}
+
+function readBlocks(xml: string | undefined, headings: Map<string, number>): string[] {
+  if (!xml) return []
+  const reader = new BlockReader(headings)
+  for (const event of readXml(xml)) reader.read(event)
+  return reader.blocks
+}
+
+/** List items stay together; everything else is a paragraph of its own. */
+const joinBlocks = (blocks: string[]): string =>
+  blocks.reduce((text, block) => {
+    const separator = block.startsWith('- ') && /(?:^|\n)- [^\n]*$/.test(text.slice(-2_000)) ? '\n' : '\n\n'
+    return text ? text + separator + block : block
+  }, '')
+
+const titleOf = (core: string | undefined): string | undefined =>
+  /<dc:title>([^<]+)<\/dc:title>/
+    .exec(core ?? '')?.[1]
+    ?.trim()
+    .slice(0, 300) || undefined
+
+/**
+ * A Word document as Markdown: headings, paragraphs, lists and tables in reading order, equations in a linear form, then
+ * its footnotes and comments. Deleted and hidden text, headers and footers are left out.
+ * @throws ExtractionFailure `corrupt_document`, `limit_exceeded`.
+ */
+export function extractDocx(bytes: Uint8Array, limits: ExtractLimits): Extraction {
+  const parts = unpack(bytes, (name) => PARTS.includes(name), limits)
+  const text = (name: string) => (parts[name] ? strFromU8(parts[name]) : undefined)
+  const document = text('word/document.xml')
+  if (!document) throw corrupt('Word document (DOCX)')
+  try {
+    const headings = readHeadingStyles(text('word/styles.xml') ?? '')
+    const notes = [
+      ...readBlocks(text('word/footnotes.xml'), headings),
+      ...readBlocks(text('word/endnotes.xml'), headings),
+    ]
+    const comments = readBlocks(text('word/comments.xml'), headings)
+    const whole = [
+      joinBlocks(readBlocks(document, headings)),
+      ...(notes.length > 0 ? ['# Notes', notes.join('\n\n')] : []),
+      ...(comments.length > 0 ? ['# Comments', comments.join('\n\n')] : []),
+    ].join('\n\n')
+    const title = titleOf(text('docProps/core.xml'))
+    return { pages: paginate(sanitizeText(whole)), metadata: title ? { title } : {} }
+  } catch (error) {
+    if (error instanceof XmlError) throw corrupt('Word document (DOCX)', error)
+    throw error
+  }
+}

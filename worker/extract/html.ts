@@ -1,0 +1,166 @@
+import { compile, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
+import { decodeText } from './decode-text.ts'
+import type { Extraction } from './extraction.ts'
+import { corrupt } from './failure.ts'
+import { markdownTable } from './markdown-table.ts'
+import { paginate } from './paginate.ts'
+import { sanitizeText } from './sanitize.ts'
+
+/** Deeper nesting than any hand-made page has; below it text is dropped instead of exhausting the stack. */
+const MAX_DEPTH = 500
+
+// What a reader of the page does not read: code, navigation, controls, and what is hidden.
+const SKIPPED = [
+  'script',
+  'style',
+  'noscript',
+  'template',
+  'svg',
+  'annotation',
+  'iframe',
+  'object',
+  'canvas',
+  'audio',
+  'video',
+  'img',
+  'nav',
+  'button',
+  'input',
+  'select',
+  'textarea',
+  'label',
+  'dialog',
+  'head',
+  'title',
+  '[hidden]',
+  '[style*="display:none"]',
+  '[style*="display: none"]',
+  '[aria-hidden="true"]',
+  '[role="navigation"]',
+  '[role="search"]',
+  '[role="menu"]',
+  '[role="dialog"]',
+]
+
+/** Headings as Markdown, because that is where the chunker finds the structure. */
+const formatHeading: FormatCallback = (elem, walk, builder) => {
+  builder.openBlock({ leadingLineBreaks: 2 })
+  builder.addLiteral(`${'#'.repeat(Number(elem.name?.[1]))} `)
+  walk(elem.children ?? [], builder)
+  builder.closeBlock({ trailingLineBreaks: 2 })
+}
+
+function* descendants(elem: DomNode): Generator<DomNode> {
+  const open = [...(elem.children ?? [])]
+  while (open.length > 0) {
+    const node = open.pop() as DomNode
+    yield node
+    if (node.children) open.push(...node.children)
+  }
+}
+
+/** Tables that arrange a page hold tables or headings; those that hold data do not. */
+function isDataTable(elem: DomNode): boolean {
+  for (const node of descendants(elem)) if (/^(table|h[1-6]|form)$/.test(node.name ?? '')) return false
+  return true
+}
+
+/** Menus and lists of languages: many entries, each nothing but a short link. */
+function isLinkList(elem: DomNode): boolean {
+  const items = (elem.children ?? []).filter((child) => child.name === 'li')
+  const isLink = (item: DomNode) => {
+    let linked = 0
+    let length = 0
+    for (const node of descendants(item)) {
+      if (node.name === 'a') linked++
+      if (node.type === 'text') length += node.data?.trim().length ?? 0
+    }
+    return linked === 1 && length < 40
+  }
+  return items.length >= 15 && items.every(isLink)
+}
+
+const formatList: FormatCallback = (elem, walk, builder, options) => {
+  if (!isLinkList(elem)) builder.options.formatters?.unorderedList?.(elem, walk, builder, options)
+}
+
+/** A table of data as a Markdown table; any other as the blocks it arranges. */
+const formatTable: FormatCallback = (elem, walk, builder, options) => {
+  if (!isDataTable(elem)) {
+    builder.openBlock({ leadingLineBreaks: 2 })
+    walk(elem.children ?? [], builder)
+    builder.closeBlock({ trailingLineBreaks: 2 })
+    return
+  }
+  builder.openTable()
+  const visit = (node: DomNode): void => {
+    for (const child of node.children ?? []) {
+      if (child.name === 'tr') {
+        builder.openTableRow()
+        for (const cell of child.children ?? []) {
+          if (cell.name !== 'td' && cell.name !== 'th') continue
+          builder.openTableCell()
+          walk(cell.children ?? [], builder)
+          builder.closeTableCell()
+        }
+        builder.closeTableRow()
+      } else if (/^(thead|tbody|tfoot)$/.test(child.name ?? '')) visit(child)
+    }
+  }
+  visit(elem)
+  builder.closeTable({
+    tableToString: (rows) => markdownTable(rows.map((row) => row.map((cell) => cell.text))),
+    leadingLineBreaks: options.leadingLineBreaks ?? 2,
+    trailingLineBreaks: options.trailingLineBreaks ?? 2,
+  })
+}
+
+const options: HtmlToTextOptions = {
+  wordwrap: false,
+  limits: { maxDepth: MAX_DEPTH, maxInputLength: Number.MAX_SAFE_INTEGER, ellipsis: '' },
+  formatters: { markdownHeading: formatHeading, markdownTable: formatTable, textList: formatList },
+  selectors: [
+    ...SKIPPED.map((selector) => ({ selector, format: 'skip' })),
+    ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, format: 'markdownHeading' })),
+    { selector: 'table', format: 'markdownTable' },
+    { selector: 'a', options: { ignoreHref: true } },
+    { selector: 'ul', format: 'textList', options: { itemPrefix: '- ' } },
+    { selector: 'blockquote', options: { leadingLineBreaks: 2, trailingLineBreaks: 2 } },
+  ],
+}
+const convertMain = compile({
+  ...options,
+  baseElements: { selectors: ['main', '[role="main"]'], returnDomByDefault: false },
+})
+const convertBody = compile({ ...options, baseElements: { selectors: ['body'], returnDomByDefault: true } })
+
+const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' }
+
+/** The page's title, with the entities that titles use. */
+function titleOf(html: string): string | undefined {
+  const title = /<title[^>]*>([^<]{1,1000})<\/title>/i.exec(html)?.[1]
+  return title
+    ?.replace(/&(amp|lt|gt|quot|apos|nbsp);/g, (_, name: string) => ENTITIES[name] as string)
+    .replace(/&#(\d{1,6});/g, (_, code: string) => String.fromCodePoint(Math.min(Number(code), 0x10ffff)))
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, 300)
+}
+
+/**
+ * The readable text of a web page. If it marks its main content and that holds a fair part of the text, the rest
+ * (sidebars, footers) is left out.
+ */
+export function extractHtml(bytes: Uint8Array): Extraction {
+  const head = new TextDecoder('latin1').decode(bytes.subarray(0, 4096))
+  const charset = /<meta[^>]+charset=["']?([\w-]+)|<\?xml[^>]+encoding=["']([\w-]+)/i.exec(head)
+  const decoded = decodeText(bytes, charset?.[1] ?? charset?.[2])
+  if (!decoded) throw corrupt('HTML page')
+  const body = sanitizeText(convertBody(decoded.text))
+  const main = sanitizeText(convertMain(decoded.text))
+  const title = titleOf(decoded.text)
+  return {
+    pages: paginate(main.length > body.length * 0.3 ? main : body),
+    metadata: { encoding: decoded.encoding, ...(title ? { title } : {}) },
+  }
+}

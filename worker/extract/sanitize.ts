@@ -1,0 +1,20 @@
+const LONE_SURROGATES = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g
+// All of C0 but tab and line feed, and DEL. Postgres refuses NUL; the others only disturb search and display.
+// eslint-disable-next-line no-control-regex
+const CONTROLS = /[\u0000-\u0008\u000B\u000E-\u001F\u007F]/g
+
+/**
+ * Text that Postgres can store and a person can read: no NUL, no other control characters, no lone surrogates, `\n` as the
+ * only line end, no trailing blanks, at most one empty line in a row, nothing around it.
+ */
+export function sanitizeText(text: string): string {
+  return text
+    .replace(/\r\n?/g, '\n')
+    .replace(/[\f\u2028\u2029]/g, '\n')
+    .replace(LONE_SURROGATES, '')
+    .replace(CONTROLS, '')
+    .replace(/\uFEFF/g, '')
+    .replace(/[^\S\n]+\n/g, '\n')
+    .replace(/\n{3,}/g, '\n\n')
+    .replace(/^\n+|\s+$/g, '')
+}

@@ -1,0 +1,19 @@
+import type { Delivery, JobContext } from './context.ts'
+
+/** Marks as failed what the queue has given up on. What the last attempt said is kept as the reason. */
+export const markDeadLetter =
+  (kind: 'extraction' | 'indexing') =>
+  async ({ ledger, log }: JobContext, { id, jobId }: Delivery): Promise<void> => {
+    const marked = await ledger.markDeadLetter(
+      kind,
+      id,
+      'Processing failed repeatedly. Try again later or upload the document anew.',
+    )
+    log.error('dead_letter', { job_id: jobId, kind, id, marked })
+  }
+
+/** An object that could not be removed for days: the job goes back to its queue, so that nothing stays behind for good. */
+export async function retryRemoval({ ledger, log }: JobContext, { id, jobId }: Delivery): Promise<void> {
+  await ledger.enqueue('remove_object', { id }, id)
+  log.error('dead_letter', { job_id: jobId, kind: 'removal', id })
+}

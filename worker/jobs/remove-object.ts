@@ -1,0 +1,10 @@
+import type { Delivery, JobContext } from './context.ts'
+
+/** Removes the bytes of a source that no longer exists. Removing them twice is harmless. */
+export async function removeObject({ ledger, store, log }: JobContext, { id, jobId }: Delivery): Promise<void> {
+  const removal = await ledger.claimObjectRemoval(id)
+  if (!removal) return
+  await store.delete(removal.storage_path)
+  await ledger.finishObjectRemoval(id)
+  log.info('object_removed', { job_id: jobId, removal_id: id })
+}

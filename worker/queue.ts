@@ -1,0 +1,90 @@
+import { PgBoss, type JobWithMetadata } from 'pg-boss'
+import { describeError } from '../supabase/functions/_shared/errors.ts'
+import type { WorkerSettings } from './config.ts'
+import type { Log } from './log.ts'
+import type { Delivery } from './jobs/context.ts'
+
+/** Dead letters and removals are in no hurry. */
+const SLOW_POLL_SECONDS = 10
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
+
+export type QueueHandler = (delivery: Delivery) => Promise<void>
+
+/** A queue, how many of its jobs run at once, and what is done with each. */
+export type Subscription = { queue: string; concurrency: number; isUrgent: boolean; handle: QueueHandler }
+
+export type Queue = {
+  /** Fetches no more jobs; those in progress go on. */
+  pause(): Promise<void>
+  /** Disconnects, after what is in progress has been recorded. */
+  stop(): Promise<void>
+}
+
+/** The latest moment at which pg-boss retries a job that fails now; null when it will not. */
+export function retryTime(
+  job: Pick<JobWithMetadata, 'retryCount' | 'retryLimit' | 'retryDelay' | 'retryBackoff' | 'retryDelayMax'>,
+): Date | null {
+  if (job.retryCount >= job.retryLimit) return null
+  // pg-boss waits between half of this and all of it.
+  const backoff = Math.max(job.retryDelay, 1) * 2 ** Math.min(16, job.retryCount + 1)
+  const seconds = job.retryBackoff ? Math.min(backoff, job.retryDelayMax ?? Infinity) : job.retryDelay
+  return new Date(Date.now() + seconds * 1000)
+}
+
+/**
+ * Connects to the queues and works on their jobs, one at a time in each of `concurrency` places. The schema belongs to
+ * the migrations: nothing is created or altered here.
+ */
+export async function startQueue(
+  settings: Pick<WorkerSettings, 'databaseUrl' | 'poolSize' | 'pollSeconds' | 'superviseSeconds'>,
+  subscriptions: Subscription[],
+  stopping: AbortSignal,
+  log: Log,
+): Promise<Queue> {
+  const boss = new PgBoss({
+    connectionString: settings.databaseUrl,
+    max: settings.poolSize,
+    application_name: 'bulkhead-worker',
+    schema: 'pgboss',
+    migrate: false,
+    createSchema: false,
+    schedule: false,
+    superviseIntervalSeconds: settings.superviseSeconds,
+    monitorIntervalSeconds: settings.superviseSeconds,
+    useListenNotify: true,
+  })
+  boss.on('error', (error) => log.error('queue_error', { error: describeError(error) }))
+  await boss.start()
+
+  for (const { queue, concurrency, isUrgent, handle } of subscriptions) {
+    const pollSeconds = isUrgent ? settings.pollSeconds : SLOW_POLL_SECONDS
+    const options = {
+      batchSize: 1,
+      localConcurrency: concurrency,
+      includeMetadata: true as const,
+      pollingIntervalSeconds: pollSeconds,
+      // Retries send no notification, so the poll is what finds them.
+      notifyPollingIntervalSeconds: pollSeconds,
+    }
+    await boss.work<{ id?: unknown }, void, typeof options>(queue, options, async ([job]) => {
+      if (!job) return
+      const { id } = job.data ?? {}
+      if (typeof id !== 'string' || !UUID.test(id)) {
+        log.error('malformed_job', { job_id: job.id, queue })
+        return
+      }
+      await handle({
+        id,
+        jobId: job.id,
+        signal: AbortSignal.any([job.signal, stopping]),
+        retryAt: () => retryTime(job),
+      })
+    })
+  }
+  return {
+    pause: async () => {
+      await Promise.all(subscriptions.map(({ queue }) => boss.offWork(queue, { wait: false })))
+    },
+    stop: () => boss.stop({ graceful: true, timeout: 5_000 }),
+  }
+}

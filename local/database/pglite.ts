@@ -1,0 +1,102 @@
+import { mkdirSync } from 'node:fs'
+import { AsyncResource } from 'node:async_hooks'
+import { PGlite } from '@electric-sql/pglite'
+import { btree_gin } from '@electric-sql/pglite/contrib/btree_gin'
+import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm'
+import { pgcrypto } from '@electric-sql/pglite/contrib/pgcrypto'
+import { unaccent } from '@electric-sql/pglite/contrib/unaccent'
+import { uuid_ossp } from '@electric-sql/pglite/contrib/uuid_ossp'
+import { pgtap } from '@electric-sql/pglite/pgtap'
+import { vector } from '@electric-sql/pglite/vector'
+import type { Session } from './database.ts'
+import { NotificationHub } from './notifications.ts'
+import { SessionLock } from './session-lock.ts'
+import { LeasedDatabase, SESSION_RESET } from './sessions.ts'
+import { PARSERS, VECTOR_TYPES_SQL, vectorText } from './values.ts'
+
+/** PostgreSQL 17 in this process. It has one session, so everything that uses it takes turns. */
+export class PgliteDatabase extends LeasedDatabase {
+  readonly kind = 'pglite'
+  readonly engine: PGlite
+  readonly lock = new SessionLock()
+  /** Who listens to what: in-process callbacks and connections of the wire front. */
+  readonly notifications: NotificationHub
+
+  constructor(engine: PGlite) {
+    super()
+    this.engine = engine
+    this.notifications = new NotificationHub((sql) => this.lock.run(() => engine.exec(sql).then(() => {})))
+    engine.onNotification((channel, payload) => this.lock.detached(() => this.notifications.publish(channel, payload)))
+  }
+
+  protected async leaseSession(): Promise<Session> {
+    if (this.lock.held) throw new Error('The database was called while this caller holds its only session.')
+    const free = await this.lock.acquire()
+    const engine = this.engine
+    return {
+      async run(text, params = []) {
+        const result = await engine.query<Record<string, unknown>>(text, [...params])
+        return { rows: result.rows, affected: result.affectedRows }
+      },
+      async exec(sql) {
+        await engine.exec(sql)
+      },
+      async release() {
+        try {
+          if (engine.isInTransaction()) await engine.exec('rollback')
+        } finally {
+          free()
+        }
+      },
+    }
+  }
+
+  async listen(channel: string, onNotify: (payload: string) => void): Promise<() => Promise<void>> {
+    return this.notifications.subscribe(channel, AsyncResource.bind(onNotify))
+  }
+
+  async refreshTypes(): Promise<void> {
+    await this.lock.run(async () => {
+      await this.engine.refreshArrayTypes()
+      const { rows } = await this.engine.query<{ oid: number }>(VECTOR_TYPES_SQL)
+      for (const { oid } of rows) this.engine.serializers[oid] = vectorText
+    })
+  }
+
+  /** PGlite has no timers, so statement_timeout would be set in vain. */
+  roleSettings(): Record<string, string> {
+    return {}
+  }
+
+  async close(): Promise<void> {
+    const free = await this.lock.acquire()
+    try {
+      if (!this.engine.closed) await this.engine.close()
+    } finally {
+      free()
+    }
+  }
+}
+
+export type PgliteOptions = {
+  /** Folder of the data; undefined keeps it in memory. */
+  dataDir?: string | undefined
+  /** A snapshot made with `dumpDataDir`, loaded instead of an empty database. */
+  snapshot?: Blob | undefined
+}
+
+/**
+ * Opens PGlite with the extensions a Supabase project may create.
+ * The folder must not be open in another process: the caller holds a lock file, PGlite itself does not check.
+ */
+export const openPglite = async ({ dataDir, snapshot }: PgliteOptions = {}): Promise<PgliteDatabase> => {
+  if (dataDir) mkdirSync(dataDir, { recursive: true })
+  const engine = await PGlite.create({
+    ...(dataDir ? { dataDir } : {}),
+    ...(snapshot ? { loadDataDir: snapshot } : {}),
+    extensions: { vector, pgtap, pg_trgm, pgcrypto, uuid_ossp, unaccent, btree_gin },
+    parsers: PARSERS,
+  })
+  await engine.exec(SESSION_RESET)
+  return new PgliteDatabase(engine)
+}

@@ -1,0 +1,59 @@
+import type { PGlite } from '@electric-sql/pglite'
+import { SESSION_RESET } from '../sessions.ts'
+
+/** What one client has set for its session, to be put in place while it is its turn. */
+export type SessionState = [name: string, value: string][]
+
+/**
+ * Ways to change session settings in SQL. An UPDATE with SET on a line of its own is taken for one too, which costs two
+ * queries; a function that changes settings inside is not seen.
+ */
+const CHANGES_SETTINGS = /(?:^|;|\*\/|\n)\s*(?:set|reset|discard|do)\b|\bset_config\b/i
+
+export const mayChangeSettings = (sql: string): boolean => CHANGES_SETTINGS.test(sql)
+
+/** What SESSION_RESET sets itself, and what cannot be set back. */
+const BASELINE = new Map([
+  ['search_path', '"$user", public, extensions'],
+  ['TimeZone', 'UTC'],
+])
+const NOT_RESTORABLE = [
+  'transaction_isolation', 'transaction_read_only', 'transaction_deferrable', 'is_superuser',
+] // prettier-ignore
+
+/** Puts the session back to how everybody else expects to find it. */
+export const resetSession = async (engine: PGlite): Promise<void> => {
+  await engine.exec(SESSION_RESET)
+}
+
+/** Reads what a client has set since its session was clean. */
+export const readState = async (engine: PGlite): Promise<SessionState> => {
+  const { rows } = await engine.query<{ name: string; value: string }>(
+    `select name, current_setting(name) as value from pg_catalog.pg_settings
+     where source = 'session' and name <> all ($1)`,
+    [NOT_RESTORABLE],
+  )
+  const state = rows
+    .filter(({ name, value }) => BASELINE.get(name) !== value)
+    .map(({ name, value }): [string, string] => [name, value])
+  const [role] = (await engine.query<{ role: string }>(`select current_setting('role') as role`)).rows
+  // Last, because the role may not be allowed to set the others.
+  return role && role.role !== 'none' ? [...state.filter(([name]) => name !== 'role'), ['role', role.role]] : state
+}
+
+export const applyState = async (engine: PGlite, state: SessionState): Promise<void> => {
+  for (const [name, value] of state) {
+    // A setting that cannot be made (any more) must not cost the client its connection.
+    await engine.query('select pg_catalog.set_config($1, $2, false)', [name, value]).catch(() => {})
+  }
+}
+
+const FROM_STARTUP = new Set(['search_path', 'DateStyle', 'TimeZone', 'extra_float_digits', 'role'])
+
+/** Settings from the start packet: parameters of their own, and `options` with `-c name=value`. */
+export const stateFromStartup = (parameters: Record<string, string>): SessionState => {
+  const options = [...(parameters['options'] ?? '').matchAll(/(?:-c\s*|--)([\w.]+)=((?:\\.|[^\s\\])*)/g)].map(
+    ([, name = '', value = '']): [string, string] => [name.replaceAll('-', '_'), value.replace(/\\(.)/g, '$1')],
+  )
+  return [...Object.entries(parameters).filter(([name]) => FROM_STARTUP.has(name)), ...options]
+}

@@ -1,0 +1,85 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { PostgresConnection } from '@supabase/lite/postgres'
+import type { Kysely } from 'kysely'
+import { callerSettings } from '../database/caller.ts'
+import type { DbCaller, Session, SessionDatabase } from '../database/database.ts'
+import { databaseErrorResponse, isDatabaseError } from './errors.ts'
+import { EngineDriver, kyselyOver } from './engine-driver.ts'
+
+/** What a request runs as, and whether its transaction may write. */
+export type RequestContext = { caller: DbCaller; readOnly: boolean }
+
+type Introspection = Awaited<ReturnType<PostgresConnection['introspect']>>
+type ContextOptions = Parameters<PostgresConnection['withContext']>[2]
+
+/** Error codes whose text the engine improves with what it knows of the request (it names the table of a column). */
+const LEFT_TO_ENGINE = new Set(['42703', '42883', 'PGRST'])
+
+/**
+ * The engine's view of the database, without what makes it unfit as it comes: each request runs in one transaction on one
+ * session that nobody else uses meanwhile, with role, claims and headers local to it, and fails with PostgREST's answers.
+ */
+export class EngineConnection extends PostgresConnection {
+  #database: SessionDatabase
+  #driver: EngineDriver
+  #request = new AsyncLocalStorage<RequestContext>()
+  #introspecting: Promise<Introspection> | undefined
+
+  constructor(database: SessionDatabase) {
+    // The base class makes a client that connects at its first query, which never comes: queries go through our driver.
+    super({ url: 'postgres://127.0.0.1:1/unused' })
+    this.#database = database
+    this.#driver = new EngineDriver(database)
+    this.kysely = kyselyOver(this.#driver)
+    // 'unknown' would make the engine grant all rights on all tables to anon at the first request.
+    ;(this as unknown as { rlsState: string }).rlsState = 'active'
+  }
+
+  /** Runs the engine's handling of a request with the context its transaction is to have. */
+  forRequest<T>(context: RequestContext, fn: () => T): T {
+    return this.#request.run(context, fn)
+  }
+
+  override async introspect(options?: { useCache?: boolean }): Promise<Introspection> {
+    // After a schema change many requests would read the whole catalogue at once.
+    if (!options?.useCache || this.introspection) return super.introspect(options)
+    this.#introspecting ??= super.introspect(options).finally(() => (this.#introspecting = undefined))
+    return this.#introspecting
+  }
+
+  override async withContext<T>(
+    _vars: unknown,
+    fn: (db: Kysely<unknown>) => Promise<T>,
+    options?: ContextOptions,
+  ): Promise<T> {
+    const context = this.#request.getStore()
+    if (!context) throw new Error('The engine asked for a request context outside of a request.')
+    const { caller, readOnly } = context
+    const session = await this.#database.lease()
+    try {
+      const settings = callerSettings(caller, this.#database.roleSettings(caller.role))
+      await session.exec(readOnly ? 'begin read only' : 'begin')
+      await session.run(settings.text, settings.params)
+      const result = await this.#driver.joining(session, () => fn(this.kysely))
+      const failed = result instanceof Response && result.status >= 400 && !(options?.rpc && (await setsStatus(session)))
+      await session.exec(failed ? 'rollback' : 'commit')
+      return result
+    } catch (error) {
+      await session.exec('rollback')
+      if (!isDatabaseError(error) || LEFT_TO_ENGINE.has(error.code)) throw error
+      return databaseErrorResponse(error, caller.role === 'anon') as T
+    } finally {
+      await session.release()
+    }
+  }
+
+  override async close(): Promise<void> {
+    await this.clearSchemaCache()
+  }
+}
+
+/** A function may set the status of its answer without meaning failure: then its work stays. */
+const setsStatus = async (session: Session): Promise<boolean> => {
+  const { rows } = await session.run(`select coalesce(current_setting('response.status', true), '') <> '' as set`)
+  return rows[0]?.['set'] === true
+}

@@ -1,0 +1,45 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+
+/** Settings that functions and worker take from the shell the stack was started in. */
+const FROM_SHELL = [
+  'OPENAI_BASE_URL',
+  'OPENAI_API_KEY',
+  'CHAT_MODEL',
+  'EMBEDDING_MODEL',
+  'AGENT_BASE_URL',
+  'AGENT_API_KEY',
+  'BULKHEAD_DEFAULT_TENANT',
+  'BULKHEAD_CORS_ORIGINS',
+  'BULKHEAD_ALLOW_NET',
+  'S3_ENDPOINT',
+  'S3_REGION',
+  'S3_BUCKET',
+  'S3_ACCESS_KEY_ID',
+  'S3_SECRET_ACCESS_KEY',
+  // How to get out of a company's network, for those who call a model elsewhere.
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'NO_PROXY',
+  'NODE_EXTRA_CA_CERTS',
+  'DENO_CERT',
+  'DENO_TLS_CA_STORE',
+]
+
+/**
+ * What the user sets for functions and worker: the file that the Supabase CLI reads too (supabase/functions/.env; names
+ * that begin with SUPABASE_ are reserved there and here), then the shell, which wins.
+ */
+export function userEnvironment(shell: NodeJS.ProcessEnv, file: string): Record<string, string> {
+  const settings: Record<string, string> = {}
+  if (existsSync(file)) {
+    for (const [name, value] of Object.entries(parseEnv(readFileSync(file, 'utf8')))) {
+      if (value !== undefined && !name.startsWith('SUPABASE_')) settings[name] = value
+    }
+  }
+  for (const name of FROM_SHELL) {
+    const value = shell[name]
+    if (value) settings[name] = value
+  }
+  return settings
+}

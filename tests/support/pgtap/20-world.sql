@@ -1,0 +1,185 @@
+-- A world on top of the seed in which every table holds rows of both tenants: tests.make_world().
+-- Rows carry speaking ids, tests.id('source a_open'), and are told apart by names like a_open.
+create or replace function tests.id(label text)
+returns uuid
+language sql
+immutable
+as $$ select md5(label)::uuid; $$;
+
+-- A unit vector of 384 dimensions along one axis: two labels are as far apart as cosine similarity can tell.
+create or replace function tests.axis(n int)
+returns text
+language sql
+immutable
+as $$
+  select '[' || string_agg(case when i = n then '1' else '0' end, ',' order by i) || ']' from generate_series(1, 384) as i;
+$$;
+
+-- The sources of the world. a_open, a_secret: of `member`; a_boss: private to `admin`; a_team: granted to the group
+-- "Claims desk", which `viewer` is in; a_named: granted to `member`; a_found: uploaded by the backend, nobody's; a_left:
+-- of `outsider`, who was a member once; a_demoted: of `viewer`, who was more once.
+create or replace function tests.world_sources()
+returns table (name text, letter text, owner_name text, visibility text, axis int)
+language sql
+immutable
+as $$
+  values
+    ('a_open', 'a', 'member', 'tenant', 1),
+    ('a_secret', 'a', 'member', 'private', 2),
+    ('a_boss', 'a', 'admin', 'private', 3),
+    ('a_team', 'a', 'admin', 'granted', 4),
+    ('a_named', 'a', 'admin', 'granted', 5),
+    ('a_found', 'a', null, 'tenant', 6),
+    ('b_open', 'b', 'b_member', 'tenant', 7),
+    ('b_secret', 'b', 'b_owner', 'private', 8),
+    ('b_named', 'b', 'b_owner', 'granted', 9),
+    ('b_found', 'b', null, 'tenant', 10),
+    ('a_left', 'a', 'outsider', 'private', 11),
+    ('a_demoted', 'a', 'viewer', 'private', 12)
+$$;
+
+-- One extracted source with one page, in the default knowledge base of its tenant, with one searchable chunk.
+create or replace function tests.make_source(
+  name text,
+  letter text,
+  owner_name text,
+  visibility text default 'tenant',
+  axis int default 1,
+  text text default null
+)
+returns uuid
+language plpgsql
+as $$
+declare
+  tenant uuid := tests.tenant(letter);
+  source uuid := tests.id('source ' || name);
+  indexed uuid := tests.id('indexed ' || name);
+  chunk uuid := tests.id('chunk ' || name);
+  base uuid := (select id from ai.knowledge_bases where tenant_id = tenant and is_default);
+  body text := coalesce(make_source.text, 'The harbour tariff of ' || replace(name, '_', ' ') || ' is paid in advance.');
+begin
+  insert into ai.sources (
+    id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, extraction_status,
+    uploaded_at, extracted_at, page_count
+  )
+  values (
+    source, tenant, tests.person(owner_name), name, '.txt', 'text/plain', 10, encode(sha256(convert_to(name, 'UTF8')), 'hex'),
+    tenant || '/' || source || '/' || name, make_source.visibility, 'extracted', now(), now(), 1
+  );
+  insert into ai.source_pages (tenant_id, source_id, page_number, text) values (tenant, source, 1, body);
+  insert into ai.indexed_sources (id, tenant_id, knowledge_base_id, source_id, index_status, indexed_at, embedding_model)
+  values (indexed, tenant, base, source, 'indexed', now(), 'bulkhead-hash-384');
+  insert into ai.chunks (
+    id, tenant_id, indexed_source_id, knowledge_base_id, source_id, owner_id, visibility, text, chunk_index, start_char, end_char,
+    tokens, embedding_model
+  )
+  values (
+    chunk, tenant, indexed, base, source, tests.person(owner_name), make_source.visibility, body, 0, 0, char_length(body), 10,
+    'bulkhead-hash-384'
+  );
+  insert into private.chunk_index (chunk_id, tenant_id, knowledge_base_id, embedding_model, embedding, lexemes, lexeme_count)
+  values (
+    chunk, tenant, base, 'bulkhead-hash-384', tests.axis(axis)::extensions.vector, to_tsvector('pg_catalog.english', body),
+    (select sum(cardinality(entry.positions)) from unnest(to_tsvector('pg_catalog.english', body)) as entry)
+  );
+  return source;
+end;
+$$;
+
+create or replace function tests.make_world()
+returns void
+language plpgsql
+as $$
+declare
+  letter text;
+  tenant uuid;
+  speaker text;
+  a constant uuid := tests.tenant('a');
+  b constant uuid := tests.tenant('b');
+begin
+  perform tests.make_source(s.name, s.letter, s.owner_name, s.visibility, s.axis) from tests.world_sources() as s;
+
+  insert into public.documents (source_id, owner_id, title)
+  select tests.id('source ' || s.name), tests.person(s.owner_name), s.name
+  from tests.world_sources() as s
+  where s.owner_name is not null;
+
+  insert into private.staged_chunks (
+    indexed_source_id, tenant_id, chunk_index, content_hash, text, start_char, end_char, tokens, score, meta, embedding_model, embedding
+  )
+  select tests.id('indexed ' || s.name), tests.tenant(s.letter), 0, 'h', 'staged', 0, 6, 1, 1, '{}', 'bulkhead-hash-384', '[1,0]'
+  from tests.world_sources() as s;
+
+  insert into public.groups (id, tenant_id, name) values (tests.id('group b'), b, 'b_group');
+  insert into public.group_members (tenant_id, group_id, user_id) values (b, tests.id('group b'), tests.person('b_member'));
+  insert into ai.source_grants (tenant_id, source_id, user_id, group_id)
+  values
+    (a, tests.id('source a_team'), null, '33333333-3333-4333-8333-333333333333'),
+    (a, tests.id('source a_named'), tests.person('member'), null),
+    (b, tests.id('source b_named'), tests.person('b_member'), null);
+
+  insert into public.invitations (id, tenant_id, email, role)
+  values (tests.id('invitation a'), a, 'new@harbor.example', 'member'), (tests.id('invitation b'), b, 'new@meridian.example', 'member');
+
+  insert into ai.knowledge_bases (id, tenant_id, name, created_by)
+  values
+    (tests.id('base a'), a, 'a_base', tests.person('member')),
+    (tests.id('base b'), b, 'b_base', tests.person('b_member')),
+    (tests.id('base left'), a, 'a_left', tests.person('outsider')),
+    (tests.id('base demoted'), a, 'a_demoted', tests.person('viewer'));
+  insert into ai.agents (id, tenant_id, name, created_by)
+  values
+    (tests.id('agent a'), a, 'a_agent', tests.person('member')),
+    (tests.id('agent b'), b, 'b_agent', tests.person('b_member')),
+    (tests.id('agent left'), a, 'a_left', tests.person('outsider')),
+    (tests.id('agent demoted'), a, 'a_demoted', tests.person('viewer'));
+  insert into ai.agent_knowledge_bases (tenant_id, agent_id, knowledge_base_id)
+  values
+    (a, tests.id('agent a'), tests.id('base a')),
+    (b, tests.id('agent b'), tests.id('base b')),
+    (a, tests.id('agent left'), tests.id('base left')),
+    (a, tests.id('agent demoted'), tests.id('base demoted'));
+
+  insert into public.memories (tenant_id, user_id, body)
+  values
+    (a, tests.person('member'), 'x'), (b, tests.person('b_member'), 'x'), (a, tests.person('outsider'), 'x'), (a, tests.person('viewer'), 'x');
+
+  -- Conversations of people, of the backend, and of somebody who has left, with a run and a citation each.
+  foreach speaker in array array['a_member', 'a_backend', 'a_left', 'b_member', 'b_backend'] loop
+    letter := left(speaker, 1);
+    tenant := tests.tenant(letter);
+    insert into ai.agent_sessions (id, tenant_id, session_id, agent_id, user_id)
+    values (
+      tests.id('session ' || speaker), tenant, speaker, tests.id('agent ' || letter),
+      case speaker
+        when 'a_member' then tests.person('member')
+        when 'a_left' then tests.person('outsider')
+        when 'b_member' then tests.person('b_member')
+      end
+    );
+    insert into ai.agent_runs (id, tenant_id, session_id, agent_id, user_id, principal_id, status, completed_at, model)
+    select tests.id('run ' || speaker), tenant, id, agent_id, user_id, coalesce(user_id, tenant), 'completed', now(), speaker
+    from ai.agent_sessions
+    where id = tests.id('session ' || speaker);
+    insert into ai.message_citations (tenant_id, run_id, user_id, citation_key, text_excerpt)
+    select tenant, id, user_id, 1, speaker
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+  end loop;
+
+  insert into public.chat_sessions (id, tenant_id, user_id, title)
+  values
+    (tests.id('chat a'), a, tests.person('member'), 'a_member'),
+    (tests.id('chat b'), b, tests.person('b_member'), 'b_member'),
+    (tests.id('chat left'), a, tests.person('outsider'), 'a_left');
+  insert into public.memberships (tenant_id, user_id, role) values (a, tests.person('outsider'), 'viewer');
+  insert into public.chat_messages (tenant_id, user_id, session_id, role, content)
+  values
+    (a, tests.person('member'), tests.id('chat a'), 'user', 'a_member'),
+    (b, tests.person('b_member'), tests.id('chat b'), 'user', 'b_member'),
+    (a, tests.person('outsider'), tests.id('chat left'), 'user', 'a_left');
+  delete from public.memberships where user_id = tests.person('outsider');
+
+  insert into private.object_removals (storage_path) values (a || '/x/a'), (b || '/x/b');
+end;
+$$;

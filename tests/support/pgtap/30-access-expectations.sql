@@ -1,0 +1,317 @@
+-- Who may do what: one line per table, verb and group of principals. Read it as the specification of the policies.
+-- Tenant A is Harbor Logistics, of which viewer, member, admin and owner have these roles; `backend` is its service
+-- principal. `other` is a member of tenant B, `outsider` is signed in and in no tenant. For select, update and delete the
+-- expectation names the rows (see 20-world.sql); '!42501' means the statement is refused, 'nothing' that it finds no row.
+create or replace function tests.access_expectations()
+returns table (relation text, verb text, principal text, expected text)
+language sql
+immutable
+as $$
+  with lines (relation, verbs, principals, expected) as (
+    values
+      -- Tenancy
+      ('public.tenants', 'select', 'outsider', 'nothing'),
+      ('public.tenants', 'select', 'other', 'b'),
+      ('public.tenants', 'select', 'viewer member admin owner backend', 'a'),
+      ('public.tenants', 'insert into a|insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('public.tenants', 'update', 'outsider other viewer member', 'nothing'),
+      ('public.tenants', 'update', 'admin owner backend', 'a'),
+      ('public.tenants', 'delete', 'outsider other viewer member admin backend', 'nothing'),
+      ('public.tenants', 'delete', 'owner', 'a'),
+
+      ('public.memberships', 'select', 'outsider', 'nothing'),
+      ('public.memberships', 'select', 'other', 'b:b_member b:b_owner b:both'),
+      ('public.memberships', 'select', 'viewer member admin owner backend', 'a:admin a:both a:member a:owner a:viewer'),
+      ('public.memberships', 'insert into a|insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('public.memberships', 'update', 'outsider other viewer member', 'nothing'),
+      ('public.memberships', 'update', 'admin owner backend', 'a:admin a:both a:member a:viewer'),
+      ('public.memberships', 'delete', 'outsider', 'nothing'),
+      ('public.memberships', 'delete', 'other', 'b:b_member'),
+      ('public.memberships', 'delete', 'viewer', 'a:viewer'),
+      ('public.memberships', 'delete', 'member', 'a:member'),
+      ('public.memberships', 'delete', 'admin owner backend', 'a:admin a:both a:member a:viewer'),
+
+      ('public.invitations', 'select', 'outsider other viewer member', 'nothing'),
+      ('public.invitations', 'select', 'admin owner', 'a'),
+      ('public.invitations', 'insert into a', 'outsider other viewer member', '!42501'),
+      ('public.invitations', 'insert into a', 'admin owner', 'ok'),
+      ('public.invitations', 'insert into b', 'outsider other viewer member admin owner', '!42501'),
+      ('public.invitations', 'update', 'outsider other viewer member admin owner backend', '!42501'),
+      ('public.invitations', 'delete', 'outsider other viewer member', 'nothing'),
+      ('public.invitations', 'delete', 'admin owner', 'a'),
+      -- The backend is no person who could be named as inviter.
+      ('public.invitations', 'select|delete', 'backend', 'a'),
+      ('public.invitations', 'insert into a', 'backend', '!23503'),
+      ('public.invitations', 'insert into b', 'backend', '!42501'),
+
+      ('public.groups', 'select', 'outsider', 'nothing'),
+      ('public.groups', 'select', 'other', 'b'),
+      ('public.groups', 'select', 'viewer member admin owner backend', 'a'),
+      ('public.groups', 'insert into a', 'outsider other viewer member', '!42501'),
+      ('public.groups', 'insert into a', 'admin owner backend', 'ok'),
+      ('public.groups', 'insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('public.groups', 'update|delete', 'outsider other viewer member', 'nothing'),
+      ('public.groups', 'update|delete', 'admin owner backend', 'a'),
+
+      ('public.group_members', 'select', 'outsider', 'nothing'),
+      ('public.group_members', 'select', 'other', 'b'),
+      ('public.group_members', 'select', 'viewer member admin owner backend', 'a'),
+      ('public.group_members', 'insert into a', 'outsider other viewer member', '!42501'),
+      ('public.group_members', 'insert into a', 'admin owner backend', 'ok'),
+      ('public.group_members', 'insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('public.group_members', 'update', 'outsider other viewer member admin owner backend', '!42501'),
+      ('public.group_members', 'delete', 'outsider other viewer member', 'nothing'),
+      ('public.group_members', 'delete', 'admin owner backend', 'a'),
+
+      -- Sources and what hangs on them. Private sources are their owner's alone: not the admin's, not the tenant owner's.
+      ('ai.sources', 'select', 'outsider', 'nothing'),
+      ('ai.sources', 'select', 'other', 'b_found b_named b_open'),
+      ('ai.sources', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('ai.sources', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('ai.sources', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.sources', 'select', 'owner', 'a_found a_open'),
+      ('ai.sources', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('ai.sources', 'insert into a|insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.sources', 'update|delete', 'outsider viewer', 'nothing'),
+      ('ai.sources', 'update|delete', 'other', 'b_open'),
+      ('ai.sources', 'update|delete', 'member', 'a_open a_secret'),
+      ('ai.sources', 'update|delete', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.sources', 'update|delete', 'owner', 'a_found a_open'),
+      ('ai.sources', 'update|delete', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+
+      ('ai.source_grants', 'select', 'outsider owner', 'nothing'),
+      ('ai.source_grants', 'select', 'other', 'b_named'),
+      ('ai.source_grants', 'select', 'viewer', 'a_team'),
+      ('ai.source_grants', 'select', 'member', 'a_named'),
+      ('ai.source_grants', 'select', 'admin backend', 'a_named a_team'),
+      ('ai.source_grants', 'insert into a', 'outsider other viewer', '!42501'),
+      ('ai.source_grants', 'insert into a', 'member admin owner backend', 'ok'),
+      ('ai.source_grants', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.source_grants', 'insert into b', 'other', 'ok'),
+      ('ai.source_grants', 'update', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.source_grants', 'delete', 'outsider other viewer member owner', 'nothing'),
+      ('ai.source_grants', 'delete', 'admin backend', 'a_named a_team'),
+
+      ('ai.source_pages', 'select', 'outsider', 'nothing'),
+      ('ai.source_pages', 'select', 'other', 'b_found b_named b_open'),
+      ('ai.source_pages', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('ai.source_pages', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('ai.source_pages', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.source_pages', 'select', 'owner', 'a_found a_open'),
+      ('ai.source_pages', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('ai.source_pages', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('public.documents', 'select', 'outsider owner', 'nothing'),
+      ('public.documents', 'select', 'viewer', 'a_demoted'),
+      ('public.documents', 'select', 'other', 'b_open'),
+      ('public.documents', 'select', 'member', 'a_open a_secret'),
+      ('public.documents', 'select', 'admin', 'a_boss a_named a_team'),
+      ('public.documents', 'select', 'backend', 'a_boss a_demoted a_left a_named a_open a_secret a_team'),
+      ('public.documents', 'insert into a', 'outsider other viewer', '!PT404'),
+      ('public.documents', 'insert into a', 'member admin owner backend', 'ok'),
+      ('public.documents', 'insert into b', 'outsider viewer member admin owner backend', '!PT404'),
+      ('public.documents', 'insert into b', 'other', 'ok'),
+      ('public.documents', 'update|delete', 'outsider viewer owner backend', 'nothing'),
+      ('public.documents', 'update|delete', 'other', 'b_open'),
+      ('public.documents', 'update|delete', 'member', 'a_open a_secret'),
+      ('public.documents', 'update|delete', 'admin', 'a_boss a_named a_team'),
+
+      -- Knowledge bases, their index
+      ('ai.knowledge_bases', 'select', 'outsider', 'nothing'),
+      ('ai.knowledge_bases', 'select', 'other', 'b_base b_default'),
+      ('ai.knowledge_bases', 'select', 'viewer member admin owner backend', 'a_base a_default a_demoted a_left'),
+      ('ai.knowledge_bases', 'insert into a', 'outsider other viewer', '!42501'),
+      ('ai.knowledge_bases', 'insert into a', 'member admin owner backend', 'ok'),
+      ('ai.knowledge_bases', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.knowledge_bases', 'insert into b', 'other', 'ok'),
+      ('ai.knowledge_bases', 'update|delete', 'outsider viewer', 'nothing'),
+      ('ai.knowledge_bases', 'update|delete', 'other', 'b_base'),
+      ('ai.knowledge_bases', 'update|delete', 'member', 'a_base'),
+      ('ai.knowledge_bases', 'update', 'admin owner backend', 'a_base a_default a_demoted a_left'),
+      ('ai.knowledge_bases', 'delete', 'admin owner backend', 'a_base a_demoted a_left'),
+
+      ('ai.indexed_sources', 'select', 'outsider', 'nothing'),
+      ('ai.indexed_sources', 'select', 'other', 'b_found b_named b_open'),
+      ('ai.indexed_sources', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('ai.indexed_sources', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('ai.indexed_sources', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.indexed_sources', 'select', 'owner', 'a_found a_open'),
+      ('ai.indexed_sources', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('ai.indexed_sources', 'insert into a|insert into b|update', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.indexed_sources', 'delete', 'outsider viewer', 'nothing'),
+      ('ai.indexed_sources', 'delete', 'other', 'b_open'),
+      ('ai.indexed_sources', 'delete', 'member', 'a_open a_secret'),
+      ('ai.indexed_sources', 'delete', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.indexed_sources', 'delete', 'owner', 'a_found a_open'),
+      ('ai.indexed_sources', 'delete', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+
+      ('ai.chunks', 'select', 'outsider', 'nothing'),
+      ('ai.chunks', 'select', 'other', 'b_found b_named b_open'),
+      ('ai.chunks', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('ai.chunks', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('ai.chunks', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.chunks', 'select', 'owner', 'a_found a_open'),
+      ('ai.chunks', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('ai.chunks', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      -- ai.search reads it with the caller's rights; the schema is not exposed.
+      ('private.chunk_index', 'select', 'outsider', 'nothing'),
+      ('private.chunk_index', 'select', 'other', 'b_found b_named b_open'),
+      ('private.chunk_index', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('private.chunk_index', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('private.chunk_index', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('private.chunk_index', 'select', 'owner', 'a_found a_open'),
+      ('private.chunk_index', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('private.chunk_index', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.staged_chunks', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.object_removals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.tenant_principals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      -- Agents
+      ('ai.agents', 'select', 'outsider', 'nothing'),
+      ('ai.agents', 'select', 'other', 'b_agent b_default'),
+      ('ai.agents', 'select', 'viewer member admin owner backend', 'a_agent a_default a_demoted a_left'),
+      ('ai.agents', 'insert into a', 'outsider other viewer', '!42501'),
+      ('ai.agents', 'insert into a', 'member admin owner backend', 'ok'),
+      ('ai.agents', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.agents', 'insert into b', 'other', 'ok'),
+      ('ai.agents', 'update|delete', 'outsider viewer', 'nothing'),
+      ('ai.agents', 'update|delete', 'other', 'b_agent'),
+      ('ai.agents', 'update|delete', 'member', 'a_agent'),
+      ('ai.agents', 'update', 'admin owner backend', 'a_agent a_default a_demoted a_left'),
+      ('ai.agents', 'delete', 'admin owner backend', 'a_agent a_demoted a_left'),
+
+      ('ai.agent_knowledge_bases', 'select', 'outsider', 'nothing'),
+      ('ai.agent_knowledge_bases', 'select', 'other', 'b_agent b_default'),
+      ('ai.agent_knowledge_bases', 'select', 'viewer member admin owner backend', 'a_agent a_default a_demoted a_left'),
+      ('ai.agent_knowledge_bases', 'insert into a', 'outsider other viewer', '!42501'),
+      ('ai.agent_knowledge_bases', 'insert into a', 'member admin owner backend', 'ok'),
+      ('ai.agent_knowledge_bases', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.agent_knowledge_bases', 'insert into b', 'other', 'ok'),
+      ('ai.agent_knowledge_bases', 'update|delete', 'outsider viewer', 'nothing'),
+      ('ai.agent_knowledge_bases', 'update|delete', 'other', 'b_agent'),
+      ('ai.agent_knowledge_bases', 'update|delete', 'member', 'a_agent'),
+      ('ai.agent_knowledge_bases', 'update|delete', 'admin owner backend', 'a_agent a_default a_demoted a_left'),
+
+      -- What belongs to one person
+      ('public.memories', 'select', 'outsider', 'nothing'),
+      ('public.memories', 'select', 'other', 'b b_b_member'),
+      ('public.memories', 'select', 'admin owner', 'a'),
+      ('public.memories', 'select', 'viewer', 'a a_viewer'),
+      ('public.memories', 'select', 'member', 'a a_member'),
+      ('public.memories', 'select', 'backend', 'a a_member a_outsider a_viewer'),
+      ('public.memories', 'insert into a', 'outsider other viewer', '!42501'),
+      ('public.memories', 'insert into a', 'member admin owner backend', 'ok'),
+      ('public.memories', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('public.memories', 'insert into b', 'other', 'ok'),
+      ('public.memories', 'update|delete', 'outsider viewer', 'nothing'),
+      ('public.memories', 'update|delete', 'other', 'b_b_member'),
+      ('public.memories', 'update|delete', 'member', 'a_member'),
+      ('public.memories', 'update|delete', 'admin owner backend', 'a'),
+
+      ('public.chat_sessions', 'select|update|delete', 'outsider viewer admin owner backend', 'nothing'),
+      ('public.chat_sessions', 'select|update|delete', 'other', 'b_member'),
+      ('public.chat_sessions', 'select|update|delete', 'member', 'a_member'),
+      ('public.chat_sessions', 'insert into a', 'outsider other backend', '!42501'),
+      ('public.chat_sessions', 'insert into a', 'viewer member admin owner', 'ok'),
+      ('public.chat_sessions', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('public.chat_sessions', 'insert into b', 'other', 'ok'),
+
+      ('public.chat_messages', 'select', 'outsider viewer admin owner backend', 'nothing'),
+      ('public.chat_messages', 'select', 'other', 'b_member'),
+      ('public.chat_messages', 'select', 'member', 'a_member'),
+      ('public.chat_messages', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.agent_sessions', 'select|delete', 'outsider viewer admin owner', 'nothing'),
+      ('ai.agent_sessions', 'select|delete', 'other', 'b_member'),
+      ('ai.agent_sessions', 'select|delete', 'member', 'a_member'),
+      ('ai.agent_sessions', 'select|delete', 'backend', 'a_backend a_left a_member'),
+      ('ai.agent_sessions', 'insert into a|insert into b|update', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.agent_runs', 'select', 'outsider viewer admin owner', 'nothing'),
+      ('ai.agent_runs', 'select', 'other', 'b_member'),
+      ('ai.agent_runs', 'select', 'member', 'a_member'),
+      ('ai.agent_runs', 'select', 'backend', 'a_backend a_left a_member'),
+      ('ai.agent_runs', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.message_citations', 'select', 'outsider viewer admin owner', 'nothing'),
+      ('ai.message_citations', 'select', 'other', 'b_member'),
+      ('ai.message_citations', 'select', 'member', 'a_member'),
+      ('ai.message_citations', 'select', 'backend', 'a_backend a_left a_member'),
+      ('ai.message_citations', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501')
+  )
+  select lines.relation, verb, principal, lines.expected
+  from lines
+  cross join unnest(string_to_array(lines.verbs, '|')) as verb
+  cross join unnest(string_to_array(lines.principals, ' ')) as principal
+  union all
+  -- Nobody in particular: whoever has no session has no rights, on no table. A new table needs a line here as well.
+  select relation, verb, 'anon', '!42501'
+  from (
+    values
+      ('public.tenants'), ('public.memberships'), ('public.invitations'), ('public.groups'), ('public.group_members'),
+      ('public.documents'), ('public.memories'), ('public.chat_sessions'), ('public.chat_messages'),
+      ('ai.sources'), ('ai.source_grants'), ('ai.source_pages'), ('ai.knowledge_bases'), ('ai.indexed_sources'), ('ai.chunks'),
+      ('ai.agents'), ('ai.agent_knowledge_bases'), ('ai.agent_sessions'), ('ai.agent_runs'), ('ai.message_citations'),
+      ('private.tenant_principals'), ('private.chunk_index'), ('private.staged_chunks'), ('private.object_removals')
+  ) as tables (relation)
+  cross join unnest(array['select', 'insert into a', 'insert into b', 'update', 'delete']) as verb;
+$$;
+
+-- What the matrix cannot say with one statement per table: changes of the columns that policies read.
+create or replace function tests.access_cases()
+returns table (relation text, principal text, statement text, expected text, reason text)
+language sql
+immutable
+as $$
+  values
+    ('public.memberships', 'admin', $s$update public.memberships set role = 'owner' where user_id = tests.person('member')$s$, '!42501',
+      'an admin makes no owners'),
+    ('public.memberships', 'admin', $s$update public.memberships set role = 'admin' where user_id = tests.person('member')$s$, 'ok',
+      'an admin makes admins'),
+    ('public.memberships', 'owner', $s$update public.memberships set role = 'owner' where user_id = tests.person('member')$s$, 'ok',
+      'an owner makes owners'),
+    ('public.invitations', 'admin', $s$insert into public.invitations (tenant_id, email, role) values (tests.tenant('a'), 'x@x.example', 'owner')$s$,
+      '!42501', 'an admin invites no owners'),
+    ('public.invitations', 'owner', $s$insert into public.invitations (tenant_id, email, role) values (tests.tenant('a'), 'x@x.example', 'owner')$s$,
+      'ok', 'an owner invites owners'),
+    -- Without a where clause: with one, the policy for select would be asked as well.
+    ('ai.sources', 'owner', $s$update ai.sources set visibility = 'private'$s$, '!42501', 'nobody hides a source from themselves that is not theirs'),
+    ('ai.sources', 'member', $s$update ai.sources set visibility = 'private'$s$, 'ok', 'people hide what is theirs'),
+    ('public.documents', 'member', $s$
+        select set_config('request.jwt.claims', jsonb_build_object('sub', tests.person('member'))::text, true);
+        insert into public.documents (source_id, owner_id) values (tests.id('source b_found'), tests.person('member'))$s$,
+      '!42501', 'the policy refuses a foreign source also where the trigger, for want of a role claim, does not'),
+    ('public.documents', 'member', $s$
+        select set_config('request.jwt.claims', jsonb_build_object('sub', tests.person('member'))::text, true);
+        insert into public.documents (source_id, owner_id) values (tests.id('source a_found'), tests.person('member'))$s$,
+      'ok', 'and lets the own one pass'),
+    ('public.memories', 'member', $s$insert into public.memories (tenant_id, user_id, body) values (tests.tenant('a'), null, 'x')$s$, '!42501',
+      'members do not speak for the tenant'),
+    ('public.memories', 'admin', $s$insert into public.memories (tenant_id, user_id, body) values (tests.tenant('a'), null, 'x')$s$, 'ok',
+      'admins do'),
+    ('public.memories', 'admin', $s$insert into public.memories (tenant_id, user_id, body) values (tests.tenant('a'), tests.person('member'), 'x')$s$,
+      '!42501', 'nobody writes into the memory of somebody else'),
+    ('ai.source_grants', 'member', $s$
+        insert into ai.source_grants (tenant_id, source_id, user_id) values (tests.tenant('a'), tests.id('source a_named'), tests.person('both'))$s$,
+      '!42501', 'being granted a source is no right to pass it on'),
+    ('ai.source_grants', 'owner', $s$
+        insert into ai.source_grants (tenant_id, source_id, user_id) values (tests.tenant('a'), tests.id('source a_secret'), tests.person('owner'))$s$,
+      '!42501', 'no admin grants themselves a private source'),
+    ('ai.source_grants', 'member', $s$
+        insert into ai.source_grants (tenant_id, source_id, user_id) values (tests.tenant('a'), tests.id('source a_secret'), tests.person('b_member'))$s$,
+      '!23503', 'a source cannot be granted to somebody outside the tenant'),
+    ('ai.agent_knowledge_bases', 'member', $s$
+        insert into ai.agent_knowledge_bases (tenant_id, agent_id, knowledge_base_id) values (tests.tenant('a'), tests.id('agent a'), tests.id('base b'))$s$,
+      '!23503', 'an agent cannot draw on a knowledge base of another tenant'),
+    ('ai.agent_knowledge_bases', 'member', $s$
+        insert into ai.agent_knowledge_bases (tenant_id, agent_id, knowledge_base_id) values (tests.tenant('a'), tests.id('agent a'), gen_random_uuid())$s$,
+      '!23503', 'nor on one that does not exist: the same answer'),
+    ('public.group_members', 'admin', $s$
+        insert into public.group_members (tenant_id, group_id, user_id)
+        values (tests.tenant('a'), '33333333-3333-4333-8333-333333333333', tests.person('outsider'))$s$,
+      '!23503', 'only members can be in a group'),
+    ('public.group_members', 'admin', $s$
+        insert into public.group_members (tenant_id, group_id, user_id) values (tests.tenant('a'), tests.id('group b'), tests.person('member'))$s$,
+      '!23503', 'a group of another tenant cannot be joined');
+$$;

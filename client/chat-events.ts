@@ -27,7 +27,13 @@ type Positioned = {
 /** The events of a chat, in the order they arrive: `start`, deltas, `chunk` with the whole text, `complete`. */
 export type ChatEvent = Positioned &
   (
-    | { event: 'start'; run_id: string; session_id: string; chat_session_id?: string; context_handler_id?: string | null }
+    | {
+        event: 'start'
+        run_id: string
+        session_id: string
+        chat_session_id?: string
+        context_handler_id?: string | null
+      }
     | { event: 'content_delta'; delta: string }
     | { event: 'reasoning_delta'; delta: string }
     | { event: 'reasoning'; content: string }

@@ -8,7 +8,10 @@ export class BulkheadError extends Error {
   /** The whole body, e.g. with `duplicate` for code `duplicate_source`. */
   readonly details: Record<string, unknown>
 
-  constructor(message: string, fields: { code: string; status: number; details?: Record<string, unknown> | undefined }) {
+  constructor(
+    message: string,
+    fields: { code: string; status: number; details?: Record<string, unknown> | undefined },
+  ) {
     super(message)
     this.name = 'BulkheadError'
     this.code = fields.code

@@ -89,7 +89,11 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
 
   const call = async (
     path: string,
-    request: { method: 'GET' | 'POST' | 'DELETE'; body?: FormData | Record<string, unknown>; signal?: AbortSignal | undefined },
+    request: {
+      method: 'GET' | 'POST' | 'DELETE'
+      body?: FormData | Record<string, unknown>
+      signal?: AbortSignal | undefined
+    },
   ): Promise<unknown> => {
     // Never `timeout` beside `signal`: supabase-js lets go of the signal once the headers are there.
     const { data, error } = await supabase.functions.invoke(path, {
@@ -106,13 +110,20 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
   }
 
   const defaultKnowledgeBase = async (): Promise<string> => {
-    const base = (supabase as SupabaseClient<Database>).schema('ai').from('knowledge_bases').select('id').eq('is_default', true)
+    const base = (supabase as SupabaseClient<Database>)
+      .schema('ai')
+      .from('knowledge_bases')
+      .select('id')
+      .eq('is_default', true)
     const { data, error } = await (options.tenantId ? base.eq('tenant_id', options.tenantId) : base).limit(2)
     if (error) throw new BulkheadError(error.message, { code: error.code, status: 0 })
     const first = data[0]
     if (!first) throw new BulkheadError('You are not a member of any tenant.', { code: 'forbidden', status: 403 })
     if (data.length > 1) {
-      throw new BulkheadError('You are a member of several tenants: pass tenantId.', { code: 'tenant_required', status: 400 })
+      throw new BulkheadError('You are a member of several tenants: pass tenantId.', {
+        code: 'tenant_required',
+        status: 400,
+      })
     }
     return first.id
   }
@@ -162,9 +173,14 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
             details: source,
           })
         }
-        if (source.extraction_status === 'extracted' && places.every((place) => place.index_status === 'indexed')) return source
+        if (source.extraction_status === 'extracted' && places.every((place) => place.index_status === 'indexed'))
+          return source
         if (Date.now() > deadline) {
-          throw new BulkheadError('The source is still being processed.', { code: 'timeout', status: 0, details: source })
+          throw new BulkheadError('The source is still being processed.', {
+            code: 'timeout',
+            status: 0,
+            details: source,
+          })
         }
         await new Promise((resolve) => setTimeout(resolve, wait.intervalMs ?? 500))
       }
@@ -177,7 +193,10 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
 
     /** A link to the bytes, valid for at most 60 seconds. */
     async downloadUrl(id: string): Promise<{ url: string; expires_at: string }> {
-      return (await call(`sources/${encodeURIComponent(id)}/download`, { method: 'GET' })) as { url: string; expires_at: string }
+      return (await call(`sources/${encodeURIComponent(id)}/download`, { method: 'GET' })) as {
+        url: string
+        expires_at: string
+      }
     },
 
     /** Searches what the signed-in person can see; the best first. */

@@ -21,7 +21,9 @@ async function signIn(email: string) {
   const { error } = await supabase.auth.signInWithPassword({ email, password })
   if (error) {
     throw new Error(
-      error.status ? `${email} could not sign in: ${error.message}` : `There is no stack at ${url}. Run npm start in another terminal first.`,
+      error.status
+        ? `${email} could not sign in: ${error.message}`
+        : `There is no stack at ${url}. Run npm start in another terminal first.`,
     )
   }
   return createBulkhead(supabase)
@@ -36,7 +38,8 @@ async function provideDocument(bulkhead: Awaited<ReturnType<typeof signIn>>): Pr
     id = source.id
     say(`  uploaded ${documentName} (${bytes.length} bytes) as source ${id}`)
   } catch (error) {
-    const duplicate = error instanceof BulkheadError && error.code === 'duplicate_source' ? error.details['duplicate'] : undefined
+    const duplicate =
+      error instanceof BulkheadError && error.code === 'duplicate_source' ? error.details['duplicate'] : undefined
     if (!duplicate) throw error
     id = (duplicate as { id: string }).id
     say(`  ${documentName} is here from an earlier demo, as source ${id}`)
@@ -76,9 +79,14 @@ const harbor = await signIn('member@harbor.example')
 const sourceId = await provideDocument(harbor)
 const harborAnswer = await ask(harbor)
 for (const citation of harborAnswer.citations) {
-  say(`  [${citation.citation_key}] ${citation.meta.source_name}, page ${(citation.meta.pages ?? []).join(', ')}: “${citation.text_excerpt.slice(0, 80)}…”`)
+  say(
+    `  [${citation.citation_key}] ${citation.meta.source_name}, page ${(citation.meta.pages ?? []).join(', ')}: “${citation.text_excerpt.slice(0, 80)}…”`,
+  )
 }
-check(harborAnswer.citations.some((citation) => citation.source_id === sourceId), 'the answer cites the document')
+check(
+  harborAnswer.citations.some((citation) => citation.source_id === sourceId),
+  'the answer cites the document',
+)
 check(/\[\d+\]/.test(harborAnswer.text), 'and marks where')
 
 say('\nmember@meridian.example, tenant Meridian Health')

@@ -44,6 +44,8 @@ create table public.invitations (
 comment on table public.invitations is 'An offer of membership to whoever proves to own the e-mail address. Accepted through accept_invitation().';
 
 create unique index invitations_open_email_key on public.invitations (tenant_id, email) where accepted_at is null;
+create index invitations_tenant_id_created_at_idx on public.invitations (tenant_id, created_at desc);
+create index invitations_invited_by_idx on public.invitations (invited_by);
 
 create table public.groups (
   id uuid primary key default gen_random_uuid(),

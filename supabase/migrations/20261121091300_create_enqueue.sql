@@ -13,7 +13,8 @@ begin
     retry_limit, retry_delay, retry_backoff, retry_delay_max, policy, dead_letter, heartbeat_seconds
   )
   select
-    queue.name, payload, run_at, dedupe, pgboss.job_now(), queue.expire_seconds, queue.deletion_seconds,
+    -- Under the policy `short` all jobs without a key would count as one.
+    queue.name, payload, run_at, coalesce(dedupe, gen_random_uuid()::text), pgboss.job_now(), queue.expire_seconds, queue.deletion_seconds,
     run_at + queue.retention_seconds * interval '1 second',
     queue.retry_limit, queue.retry_delay, queue.retry_backoff, queue.retry_delay_max, queue.policy, queue.dead_letter,
     queue.heartbeat_seconds

@@ -35,6 +35,8 @@ create table ai.sources (
   constraint sources_storage_path_key unique (storage_path),
   constraint sources_storage_path_is_ours check (starts_with(storage_path, tenant_id::text || '/' || id::text || '/')),
   constraint sources_name_has_a_length check (char_length(name) between 1 and 255),
+  -- It ends up in headers and in people's download folders.
+  constraint sources_name_is_no_path check (name !~ '[[:cntrl:]/\\]' and name not in ('.', '..')),
   constraint sources_size_bytes_is_positive check (size_bytes > 0),
   constraint sources_content_hash_is_sha256 check (content_hash ~ '^[0-9a-f]{64}$'),
   constraint sources_visibility_is_known check (visibility in ('tenant', 'private', 'granted')),
@@ -103,21 +105,44 @@ using (
   or tenant_id = any (array(select private.caller_backend_tenant_ids()))
 );
 
-create policy "owners and admins change sources" on ai.sources
+-- Says again what an admin can see: a statement without a where clause is not held to the policy for select.
+create policy "owners, and admins who see them, change sources" on ai.sources
 for update to authenticated
-using (owner_id = (select auth.uid()) or tenant_id = any (array(select private.caller_tenant_ids('admin'))))
-with check (owner_id = (select auth.uid()) or tenant_id = any (array(select private.caller_tenant_ids('admin'))));
+using (
+  owner_id = (select auth.uid())
+  or (
+    tenant_id = any (array(select private.caller_tenant_ids('admin')))
+    and (visibility = 'tenant' or (visibility = 'granted' and allowed_principals && (select private.caller_principal_ids())::uuid[]))
+  )
+  or tenant_id = any (array(select private.caller_backend_tenant_ids()))
+)
+with check (
+  owner_id = (select auth.uid())
+  or (
+    tenant_id = any (array(select private.caller_tenant_ids('admin')))
+    and (visibility = 'tenant' or (visibility = 'granted' and allowed_principals && (select private.caller_principal_ids())::uuid[]))
+  )
+  or tenant_id = any (array(select private.caller_backend_tenant_ids()))
+);
 
-create policy "owners and admins delete sources" on ai.sources
+create policy "owners, and admins who see them, delete sources" on ai.sources
 for delete to authenticated
-using (owner_id = (select auth.uid()) or tenant_id = any (array(select private.caller_tenant_ids('admin'))));
+using (
+  owner_id = (select auth.uid())
+  or (
+    tenant_id = any (array(select private.caller_tenant_ids('admin')))
+    and (visibility = 'tenant' or (visibility = 'granted' and allowed_principals && (select private.caller_principal_ids())::uuid[]))
+  )
+  or tenant_id = any (array(select private.caller_backend_tenant_ids()))
+);
 
 -- Serves the policies and the newest-first list.
 create index sources_tenant_id_created_at_idx on ai.sources (tenant_id, created_at desc, id);
 create index sources_owner_id_idx on ai.sources (owner_id);
 -- The same bytes once per audience: a private copy neither blocks nor betrays somebody else's.
 create unique index sources_tenant_hash_key on ai.sources (tenant_id, content_hash) where visibility = 'tenant';
-create unique index sources_owner_hash_key on ai.sources (tenant_id, owner_id, content_hash) nulls not distinct where visibility <> 'tenant';
+-- Sources that nobody owns never clash: two people who leave may leave the same bytes behind.
+create unique index sources_owner_hash_key on ai.sources (tenant_id, owner_id, content_hash) where visibility <> 'tenant';
 -- What the sweep looks for.
 create index sources_unfinished_idx on ai.sources (extraction_status, lease_expires_at)
 where extraction_status in ('pending', 'extracting');

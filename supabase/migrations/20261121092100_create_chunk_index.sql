@@ -24,9 +24,13 @@ revoke all on table private.chunk_index from anon, authenticated, service_role;
 grant select on table private.chunk_index to authenticated;
 grant select, insert, update, delete on table private.chunk_index to service_role;
 
-create policy "index rows stay inside their tenant" on private.chunk_index
+-- Whoever can read the chunk can read what it is found by: the subquery is answered under the policies of ai.chunks.
+create policy "readers of a chunk read its index row" on private.chunk_index
 for select to authenticated
-using (tenant_id = any (array(select private.caller_tenant_ids())));
+using (
+  tenant_id = any (array(select private.caller_tenant_ids()))
+  and exists (select from ai.chunks where chunks.id = chunk_index.chunk_id)
+);
 
 create table private.staged_chunks (
   indexed_source_id uuid not null,

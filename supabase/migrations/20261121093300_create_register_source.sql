@@ -53,8 +53,14 @@ begin
   if not tenant = any (array(select private.caller_tenant_ids('member'))) then
     perform private.raise_error(403, 'forbidden', 'Your role in this tenant does not allow uploads.', 'Ask an admin to make you a member.');
   end if;
-  if safe_name = '' or char_length(safe_name) > 255 or safe_name in ('.', '..') then
+  if coalesce(safe_name, '') = '' or char_length(safe_name) > 255 or safe_name in ('.', '..') then
     perform private.raise_error(400, 'invalid_request', 'The file needs a name of 1 to 255 characters.', 'Send another name.');
+  end if;
+  if coalesce(register_source.file_type, '') !~ '^\.[A-Za-z0-9]{1,16}$' then
+    perform private.raise_error(400, 'invalid_request', 'file_type must be an extension like .pdf.', 'Send the extension of the file''s name.');
+  end if;
+  if char_length(coalesce(register_source.mime_type, '')) not between 1 and 255 then
+    perform private.raise_error(400, 'invalid_request', 'mime_type must have 1 to 255 characters.', null);
   end if;
   if register_source.size_bytes is null or register_source.size_bytes <= 0 then
     perform private.raise_error(400, 'empty_document', 'The file is empty.', 'Send a file with at least one byte.');
@@ -65,8 +71,8 @@ begin
   if register_source.visibility is null or register_source.visibility not in ('tenant', 'private', 'granted') then
     perform private.raise_error(400, 'invalid_request', 'visibility must be tenant, private or granted.', null);
   end if;
-  if jsonb_typeof(coalesce(register_source.metadata, '{}')) <> 'object' then
-    perform private.raise_error(400, 'invalid_request', 'metadata must be a JSON object.', null);
+  if jsonb_typeof(coalesce(register_source.metadata, '{}')) <> 'object' or pg_column_size(register_source.metadata) > 65536 then
+    perform private.raise_error(400, 'invalid_request', 'metadata must be a JSON object of at most 64 KiB.', null);
   end if;
   if (
     select count(*) from ai.knowledge_bases where knowledge_bases.tenant_id = tenant and knowledge_bases.id = any (wanted)

@@ -91,7 +91,8 @@ begin
         when uses_vectors
           and chunk_index.embedding_model = search.embedding_model
           and extensions.vector_dims(chunk_index.embedding) = extensions.vector_dims(query_embedding)
-          then 1 - (chunk_index.embedding operator(extensions.<=>) query_embedding)
+          -- A zero vector has no direction and a similarity of NaN, which would sort before everything.
+          then coalesce(nullif(1 - (chunk_index.embedding operator(extensions.<=>) query_embedding), 'NaN'), 0)
       end as similarity
     from ai.chunks
     join private.chunk_index on chunk_index.chunk_id = chunks.id

@@ -41,7 +41,10 @@ begin
   if resolve_service_tenant.kind is not null then
     holders := array(select private.tenant_of(resolve_service_tenant.kind, resolve_service_tenant.resource_id));
     if cardinality(holders) > 1 then
-      named := coalesce(named, lower(resolve_service_tenant.default_tenant));
+      named := coalesce(named, lower(nullif(resolve_service_tenant.default_tenant, '')));
+      if named is null then
+        perform private.raise_error(400, 'tenant_required', 'Several tenants hold this id.', 'Send the x-tenant-id header, or set BULKHEAD_DEFAULT_TENANT.');
+      end if;
     end if;
     -- Absent, and of another tenant than the one named, look alike.
     select holder into tenant from unnest(holders) as holder where named is null or holder::text = named;

@@ -1,0 +1,35 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { denoBinary } from '../local/functions/deno-command.ts'
+import { discoverFunctions } from '../local/functions/discover.ts'
+import { report } from './support/report.ts'
+import { run } from './support/run.ts'
+
+// `node scripts/check-functions.ts` type-checks every function with the installed Deno and with the version the hosted
+// Edge Runtime is built on. One command per function: Deno would take the first one's deno.json for all of them.
+const EDGE_DENO = 'node_modules/deno-edge-linux-x64/deno'
+const root = 'supabase/functions'
+const env = {
+  ...process.env,
+  DENO_NO_UPDATE_CHECK: '1',
+  NO_COLOR: '1',
+  DENO_DIR: process.env.DENO_DIR ?? '.local/deno',
+}
+
+const problems: string[] = []
+const lanes = [{ label: 'current', deno: denoBinary(process.env.DENO_BIN), args: ['--cached-only'] }]
+// 2.1.4 does not know --cached-only for `check`.
+if (existsSync(EDGE_DENO)) lanes.push({ label: 'edge 2.1.4', deno: EDGE_DENO, args: [] })
+else
+  console.log(
+    `functions: the check on Deno 2.1.4 is left out, ${EDGE_DENO} is not there (it exists for linux-x64 only)`,
+  )
+
+for (const { label, deno, args } of lanes) {
+  for (const name of discoverFunctions(root)) {
+    const entry = join(root, name, 'index.ts')
+    const { code, output } = await run(deno, ['check', '--node-modules-dir=manual', ...args, entry], env)
+    if (code !== 0) problems.push(`${name} on Deno ${label}\n${output}`)
+  }
+}
+report('functions', problems)

@@ -1,0 +1,63 @@
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import process from 'node:process'
+import type { SessionDatabase } from '../local/database/database.ts'
+import { SESSION_RESET } from '../local/database/sessions.ts'
+import { splitStatements } from '../local/database/statements.ts'
+import { withPreparedDatabase } from './support/prepared-database.ts'
+import { readTap, type TapReport } from './support/tap.ts'
+
+// `npm run test:db [filter...]`: the pgTAP files under tests/database whose path contains a filter (all, without one),
+// each in a session of its own, with the functions of tests/support/pgtap at hand. On PGlite, or on a native server when
+// TEST_DATABASE_URL names one. The database is made for this run and thrown away after it.
+
+const filters = process.argv.slice(2)
+const files = globSync('tests/database/**/*.test.sql')
+  .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
+  .sort()
+
+/** Runs one file, which begins and rolls back its own transaction, and reads what it printed. */
+async function runFile(database: SessionDatabase, file: string): Promise<TapReport> {
+  const session = await database.lease()
+  const output: string[] = []
+  let broken: string | null = null
+  try {
+    for (const statement of splitStatements(readFileSync(file, 'utf8'))) {
+      const { rows } = await session.run(statement)
+      for (const row of rows) for (const value of Object.values(row)) if (typeof value === 'string') output.push(value)
+    }
+  } catch (error) {
+    const { message, code, where } = error as Error & { code?: string; where?: string }
+    broken = `error: ${message}${code ? ` (SQLSTATE ${code})` : ''}${where ? `\n  ${where}` : ''}`
+  } finally {
+    await session.exec('rollback').catch(() => {})
+    await session.exec(SESSION_RESET)
+    await session.release()
+  }
+  const report = readTap(output)
+  return broken === null ? report : { ...report, failed: report.failed + 1, failures: [...report.failures, broken] }
+}
+
+async function runAll(database: SessionDatabase): Promise<{ passed: number; failed: number }> {
+  await database.exec('create extension if not exists pgtap with schema extensions')
+  for (const file of globSync('tests/support/pgtap/*.sql').sort()) await database.exec(readFileSync(file, 'utf8'))
+  const total = { passed: 0, failed: 0 }
+  for (const file of files) {
+    const { passed, failed, failures, skipped } = await runFile(database, file)
+    total.passed += passed
+    total.failed += failed
+    console.log(`${failed === 0 ? 'ok    ' : 'FAILED'} ${file} (${passed} passed${failed ? `, ${failed} failed` : ''})`)
+    for (const line of failures) console.log(`       ${line.replaceAll('\n', '\n       ')}`)
+    for (const reason of skipped) console.log(`       left out: ${reason}`)
+  }
+  return total
+}
+
+if (files.length === 0 && existsSync('tests/database')) {
+  console.error(`No file under tests/database matches ${filters.join(' ')}.`)
+  process.exit(2)
+}
+const serverUrl = process.env.TEST_DATABASE_URL
+console.log(`pgTAP on ${serverUrl ? 'a native PostgreSQL' : 'PGlite'}: ${files.length} files`)
+const { passed, failed } = await withPreparedDatabase(serverUrl, runAll)
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1

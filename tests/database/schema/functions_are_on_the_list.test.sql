@@ -1,0 +1,84 @@
+-- Who may call what, function by function: a new one must be put on a list before anybody can use it.
+begin;
+select plan(11);
+
+create view pg_temp.ours as
+select
+  pg_proc.oid, format('%s.%s', pg_namespace.nspname, pg_proc.proname) as name, pg_namespace.nspname as schema_name, pg_proc.prosecdef,
+  pg_proc.proconfig, pg_proc.proacl, pg_proc.proowner
+from pg_proc
+join pg_namespace on pg_namespace.oid = pg_proc.pronamespace
+where pg_namespace.nspname in ('public', 'ai', 'private')
+  and not exists (select from pg_depend where pg_depend.objid = pg_proc.oid and pg_depend.deptype = 'e');
+
+select is_empty($$select name from pg_temp.ours where has_function_privilege('anon', oid, 'execute')$$, 'anon may call nothing');
+select is_empty(
+  $$
+    select ours.name
+    from pg_temp.ours
+    cross join lateral aclexplode(coalesce(ours.proacl, acldefault('f', ours.proowner))) as entry
+    where entry.grantee = 0
+  $$,
+  'nothing is executable by everybody'
+);
+
+select set_eq(
+  $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('authenticated', oid, 'execute')$$,
+  array[
+    'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.complete_upload', 'ai.register_source', 'ai.retry_source', 'ai.search',
+    'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant'
+  ],
+  'exposed functions that people may call'
+);
+select set_eq(
+  $$select name from pg_temp.ours where schema_name = 'private' and has_function_privilege('authenticated', oid, 'execute')$$,
+  array[
+    'private.abandon_upload', 'private.accept_invitation', 'private.acting_tenant_id', 'private.add_source_to_knowledge_base',
+    'private.begin_chat_turn', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_tenant_ids',
+    'private.caller_user_id', 'private.complete_upload', 'private.create_tenant', 'private.may_change_agent', 'private.may_claim_source',
+    'private.raise_error', 'private.register_source', 'private.retry_source', 'private.role_rank', 'private.start_run',
+    'private.tenant_narrowing'
+  ],
+  'what these and the policies call on people''s behalf'
+);
+select set_eq(
+  $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('service_role', oid, 'execute')$$,
+  array[
+    'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue', 'ai.fail_abandoned_runs',
+    'ai.fail_extraction', 'ai.fail_indexing', 'ai.finish_chat_turn', 'ai.finish_extraction', 'ai.finish_indexing',
+    'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
+    'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks'
+  ],
+  'the ledger'
+);
+select set_eq(
+  $$select name from pg_temp.ours where schema_name = 'private' and has_function_privilege('service_role', oid, 'execute')$$,
+  array[
+    'private.acting_tenant_id', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_tenant_ids',
+    'private.caller_user_id', 'private.enqueue', 'private.has_live_job', 'private.holds_indexing_lease', 'private.index_job',
+    'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of'
+  ],
+  'what the ledger calls'
+);
+select set_eq(
+  $$select name from pg_temp.ours where has_function_privilege('supabase_auth_admin', oid, 'execute')$$,
+  array['private.only_tenant_of', 'public.custom_access_token_hook'],
+  'what the auth server may call'
+);
+
+select is_empty(
+  $$select name from pg_temp.ours where not coalesce(proconfig @> array['search_path=""'], false)$$,
+  'every function pins an empty search_path'
+);
+select is_empty($$select name from pg_temp.ours where prosecdef and schema_name <> 'private'$$, 'definer functions live in private');
+select is_empty($$select name from pg_temp.ours where obj_description(oid, 'pg_proc') is null$$, 'every function has a comment');
+
+create function ai.newcomer() returns int language sql as 'select 1';
+select set_eq(
+  $$select name from pg_temp.ours where name = 'ai.newcomer' and has_function_privilege('anon', oid, 'execute')$$,
+  array['ai.newcomer'],
+  'a function nobody has revoked is noticed'
+);
+
+select * from finish();
+rollback;

@@ -24,7 +24,7 @@ type Positioned = {
   ts?: string
 }
 
-/** The events of a chat, in the order they arrive: `start`, deltas, `chunk` with the whole text, `complete`. */
+/** The events of a chat, in the order they arrive: `session`, `start`, deltas, `chunk` with the whole text, `complete`. */
 export type ChatEvent = Positioned &
   (
     | {
@@ -56,7 +56,16 @@ export type ChatEvent = Positioned &
     | { event: 'other'; name: string; data: Record<string, unknown> }
   )
 
-const KNOWN = new Set(['start', 'content_delta', 'reasoning_delta', 'reasoning', 'chunk', 'error', 'complete'])
+const KNOWN = new Set([
+  'session',
+  'start',
+  'content_delta',
+  'reasoning_delta',
+  'reasoning',
+  'chunk',
+  'error',
+  'complete',
+])
 
 /** Parses the `data` of one server-sent event; null for something that is no event of ours. */
 export function parseChatEvent(data: string): ChatEvent | null {

@@ -7,6 +7,7 @@ as $$
 declare
   caller uuid := private.caller_user_id();
   session public.chat_sessions;
+  tenant uuid;
   agent ai.agents;
   spoken public.chat_messages;
   is_new boolean := begin_chat_turn.session_id is null;
@@ -29,12 +30,16 @@ begin
     end if;
   end if;
 
+  if begin_chat_turn.agent_id is null and session.id is null then
+    tenant := private.acting_tenant_id();
+  else
+    tenant := session.tenant_id;
+  end if;
   select * into agent
   from ai.agents
   where case
-    when begin_chat_turn.agent_id is not null then agents.id = begin_chat_turn.agent_id
-    when session.agent_id is not null then agents.id = session.agent_id
-    else agents.is_default and agents.tenant_id = coalesce(session.tenant_id, private.acting_tenant_id())
+    when coalesce(begin_chat_turn.agent_id, session.agent_id) is not null then agents.id = coalesce(begin_chat_turn.agent_id, session.agent_id)
+    else agents.is_default and agents.tenant_id = tenant
   end
     and agents.tenant_id = any (array(select private.caller_tenant_ids()))
     and (session.tenant_id is null or agents.tenant_id = session.tenant_id);

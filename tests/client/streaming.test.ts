@@ -1,0 +1,76 @@
+// The client against a server that cuts its stream wherever it likes.
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createClient } from '@supabase/supabase-js'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type ChatEvent, createBulkhead } from '../../client/index.ts'
+
+let server: Server | undefined
+afterEach(async () => {
+  server?.closeAllConnections()
+  await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)))
+  server = undefined
+})
+
+const EVENTS = [
+  { event: 'start', run_id: 'run_1', session_id: 's' },
+  { event: 'content_delta', delta: 'Grüße, 世界 👋' },
+  { event: 'chunk', content: 'Grüße, 世界 👋' },
+  { event: 'complete', run_id: 'run_1', session_id: 's', content: 'Grüße, 世界 👋', status: 'completed', error: null },
+]
+const STREAM = Buffer.from(EVENTS.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(': keepalive\n\n'))
+
+/** Serves `pieces` one by one as the answer to any request, then ends or destroys the connection. */
+async function bulkheadOver(pieces: Buffer[], ending: 'end' | 'destroy' = 'end') {
+  server = createServer(async (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    for (const piece of pieces) {
+      response.write(piece)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    if (ending === 'end') response.end()
+    else response.destroy()
+  })
+  await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return createBulkhead(createClient(`http://127.0.0.1:${port}`, 'key', { auth: { persistSession: false } }))
+}
+
+async function collect(events: AsyncIterable<ChatEvent>): Promise<ChatEvent[]> {
+  const all: ChatEvent[] = []
+  for await (const event of events) all.push(event)
+  return all
+}
+
+describe('chat', () => {
+  it('yields the same events however the bytes are cut, also inside a character', async () => {
+    for (const size of [1, 2, 3, 7, 64, STREAM.length]) {
+      const pieces: Buffer[] = []
+      for (let at = 0; at < STREAM.length; at += size) pieces.push(STREAM.subarray(at, at + size))
+      const bulkhead = await bulkheadOver(pieces)
+      expect(await collect(bulkhead.chat({ message: 'hi' }))).toEqual(EVENTS)
+      await new Promise((resolve) => server?.close(resolve))
+    }
+  })
+
+  it('says so when the stream ends before complete, in the middle of a character too', async () => {
+    const cut = STREAM.indexOf(Buffer.from('世')) + 1
+    const bulkhead = await bulkheadOver([STREAM.subarray(0, cut)])
+    await expect(collect(bulkhead.chat({ message: 'hi' }))).rejects.toMatchObject({ code: 'stream_cut' })
+  })
+
+  it('throws when the connection breaks', async () => {
+    const bulkhead = await bulkheadOver([STREAM.subarray(0, 60)], 'destroy')
+    await expect(collect(bulkhead.chat({ message: 'hi' }))).rejects.toThrow()
+  })
+
+  it('stops when its signal is aborted', async () => {
+    const controller = new AbortController()
+    const endless = Array.from({ length: 10_000 }, () => Buffer.from('data: {"event":"content_delta","delta":"x"}\n\n'))
+    const bulkhead = await bulkheadOver(endless)
+    const events = bulkhead.chat({ message: 'hi', signal: controller.signal })
+    expect((await events.next()).value).toMatchObject({ event: 'content_delta' })
+    controller.abort()
+    await expect(collect(events)).rejects.toThrow(/abort/i)
+  })
+})

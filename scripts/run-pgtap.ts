@@ -1,10 +1,8 @@
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync } from 'node:fs'
 import process from 'node:process'
 import type { SessionDatabase } from '../local/database/database.ts'
-import { SESSION_RESET } from '../local/database/sessions.ts'
-import { splitStatements } from '../local/database/statements.ts'
+import { loadPgtap, runPgtapFile } from './support/pgtap.ts'
 import { withPreparedDatabase } from './support/prepared-database.ts'
-import { readTap, type TapReport } from './support/tap.ts'
 
 // `npm run test:db [filter...]`: the pgTAP files under tests/database whose path contains a filter (all, without one),
 // each in a session of its own, with the functions of tests/support/pgtap at hand. On PGlite, or on a native server when
@@ -15,34 +13,11 @@ const files = globSync('tests/database/**/*.test.sql')
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
   .sort()
 
-/** Runs one file, which begins and rolls back its own transaction, and reads what it printed. */
-async function runFile(database: SessionDatabase, file: string): Promise<TapReport> {
-  const session = await database.lease()
-  const output: string[] = []
-  let broken: string | null = null
-  try {
-    for (const statement of splitStatements(readFileSync(file, 'utf8'))) {
-      const { rows } = await session.run(statement)
-      for (const row of rows) for (const value of Object.values(row)) if (typeof value === 'string') output.push(value)
-    }
-  } catch (error) {
-    const { message, code, where } = error as Error & { code?: string; where?: string }
-    broken = `error: ${message}${code ? ` (SQLSTATE ${code})` : ''}${where ? `\n  ${where}` : ''}`
-  } finally {
-    await session.exec('rollback').catch(() => {})
-    await session.exec(SESSION_RESET)
-    await session.release()
-  }
-  const report = readTap(output)
-  return broken === null ? report : { ...report, failed: report.failed + 1, failures: [...report.failures, broken] }
-}
-
 async function runAll(database: SessionDatabase): Promise<{ passed: number; failed: number }> {
-  await database.exec('create extension if not exists pgtap with schema extensions')
-  for (const file of globSync('tests/support/pgtap/*.sql').sort()) await database.exec(readFileSync(file, 'utf8'))
+  await loadPgtap(database)
   const total = { passed: 0, failed: 0 }
   for (const file of files) {
-    const { passed, failed, failures, skipped } = await runFile(database, file)
+    const { passed, failed, failures, skipped } = await runPgtapFile(database, file)
     total.passed += passed
     total.failed += failed
     console.log(`${failed === 0 ? 'ok    ' : 'FAILED'} ${file} (${passed} passed${failed ? `, ${failed} failed` : ''})`)

@@ -1,6 +1,6 @@
 -- The schema of pg-boss 12.35.0 (MIT), version 43, as its getConstructionPlans('pgboss') prints it, without its own
 -- transaction and advisory lock. The worker starts with migrate: false: an upgrade of pg-boss needs a new migration
--- (getMigrationPlans). tests/integration/queue.test.ts compares this file with the installed package.
+-- (getMigrationPlans). tests/integration/database/queue.test.ts compares this file with the installed package.
 CREATE SCHEMA pgboss;
 
     CREATE TYPE pgboss.job_state AS ENUM (

@@ -58,7 +58,7 @@ $$;
 comment on function ai.mark_dead_letter(text, uuid, text) is
   'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished meanwhile or is being worked on.';
 
-create function private.has_live_job(queue text, key text)
+create function private.has_live_job(queue text, key text, counts_active boolean)
 returns boolean
 language sql
 stable
@@ -68,12 +68,12 @@ as $$
   select exists (
     select from pgboss.job
     where job.name in (has_live_job.queue, has_live_job.queue || '_dead')
-      and job.state in ('created', 'retry', 'active')
+      and (job.state in ('created', 'retry') or (has_live_job.counts_active and job.state = 'active'))
       and job.data ->> 'id' = has_live_job.key
   );
 $$;
 
-comment on function private.has_live_job(text, text) is 'Whether a job about this id waits, runs or will be retried, dead letters included.';
+comment on function private.has_live_job(text, text, boolean) is 'Whether a job about this id waits or will be retried, or (counts_active) runs; dead letters included.';
 
 create function ai.due_ingestion()
 returns table (kind text, id uuid)
@@ -88,7 +88,8 @@ as $$
       (sources.extraction_status = 'pending' and coalesce(sources.next_retry_at, sources.updated_at) < now() - interval '10 seconds')
       or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now())
     )
-    and not private.has_live_job('extract_source', sources.id::text)
+    -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+    and not private.has_live_job('extract_source', sources.id::text, sources.extraction_status = 'pending')
   union all
   select 'indexing', indexed_sources.id
   from ai.indexed_sources
@@ -101,16 +102,16 @@ as $$
       )
       or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
     )
-    and not private.has_live_job('index_source', indexed_sources.id::text);
+    and not private.has_live_job('index_source', indexed_sources.id::text, indexed_sources.index_status = 'pending');
 $$;
 
 comment on function ai.due_ingestion() is 'Ledger: sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 
 revoke execute on function ai.renew_lease(text, uuid, uuid, int) from public, anon, authenticated, service_role;
 revoke execute on function ai.mark_dead_letter(text, uuid, text) from public, anon, authenticated, service_role;
-revoke execute on function private.has_live_job(text, text) from public;
+revoke execute on function private.has_live_job(text, text, boolean) from public;
 revoke execute on function ai.due_ingestion() from public, anon, authenticated, service_role;
 grant execute on function ai.renew_lease(text, uuid, uuid, int) to service_role;
 grant execute on function ai.mark_dead_letter(text, uuid, text) to service_role;
-grant execute on function private.has_live_job(text, text) to service_role;
+grant execute on function private.has_live_job(text, text, boolean) to service_role;
 grant execute on function ai.due_ingestion() to service_role;

@@ -36,7 +36,9 @@ export const onNative = Boolean(process.env['TEST_DATABASE_URL'])
  * Starts a stack of its own on free ports, on a copy of the migrated and seeded database: in memory on PGlite, or a
  * database of its own on the server that TEST_DATABASE_URL names. `stop` removes everything.
  */
-export const startTestStack = async (options: TestStackOptions = {}): Promise<TestStack & { stop(): Promise<void> }> => {
+export const startTestStack = async (
+  options: TestStackOptions = {},
+): Promise<TestStack & { stop(): Promise<void> }> => {
   const { projectDir = path.join(ROOT, 'supabase') } = options
   const serverUrl = process.env['TEST_DATABASE_URL']
   const copy = serverUrl ? await copyFromTemplate(projectDir, serverUrl) : undefined
@@ -49,7 +51,9 @@ export const startTestStack = async (options: TestStackOptions = {}): Promise<Te
     throw error
   }
   const client = (key = stack.keys.publishable) =>
-    createClient(stack.url, key, { auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false } })
+    createClient(stack.url, key, {
+      auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+    })
   return {
     stack,
     url: stack.url,

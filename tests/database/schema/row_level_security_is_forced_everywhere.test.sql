@@ -6,8 +6,8 @@ prepare unprotected as
   select format('%I.%I', pg_namespace.nspname, pg_class.relname)
   from pg_class
   join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-  -- Not pgboss: its tables stay what pg-boss makes of them, and nobody has a way into that schema.
-  where pg_namespace.nspname in ('public', 'ai', 'private') and pg_class.relkind in ('r', 'p')
+  -- Queue tables too, partitions among them.
+  where pg_namespace.nspname in ('public', 'ai', 'private', 'pgboss') and pg_class.relkind in ('r', 'p')
     and not (pg_class.relrowsecurity and pg_class.relforcerowsecurity);
 select is_empty('unprotected', 'row-level security is enabled and forced');
 

@@ -790,6 +790,7 @@ export type Database = {
         }
         Returns: Json
       }
+      remove_stale_uploads: { Args: Record<PropertyKey, never>; Returns: number }
       renew_lease: { Args: { id: string; kind: string; lease_seconds?: number; lease_token: string }; Returns: boolean }
       renew_run_lease: { Args: { lease_token: string; run_id: string }; Returns: boolean }
       resolve_service_tenant: {

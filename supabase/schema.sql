@@ -205,7 +205,9 @@ create table public.invitations (
   constraint invitations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
 );
 comment on table public.invitations is 'An offer of membership to whoever proves to own the e-mail address. Accepted through accept_invitation().';
+CREATE INDEX invitations_invited_by_idx ON public.invitations USING btree (invited_by);
 CREATE UNIQUE INDEX invitations_open_email_key ON public.invitations USING btree (tenant_id, email) WHERE (accepted_at IS NULL);
+CREATE INDEX invitations_tenant_id_created_at_idx ON public.invitations USING btree (tenant_id, created_at DESC);
 alter table public.invitations enable row level security;
 alter table public.invitations force row level security;
 grant delete, select on table public.invitations to authenticated;
@@ -845,6 +847,7 @@ create table ai.sources (
   constraint sources_lease_matches_status CHECK (((extraction_status = 'extracting'::text) = (lease_token IS NOT NULL))),
   constraint sources_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (pg_column_size(metadata) <= 65536))),
   constraint sources_name_has_a_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
+  constraint sources_name_is_no_path CHECK (((name !~ '[[:cntrl:]/\\]'::text) AND (name <> ALL (ARRAY['.'::text, '..'::text])))),
   constraint sources_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES auth.users(id) ON DELETE SET NULL,
   constraint sources_pkey PRIMARY KEY (id),
   constraint sources_size_bytes_is_positive CHECK ((size_bytes > 0)),
@@ -867,7 +870,7 @@ comment on column ai.sources.attempts is 'How often extraction was begun.';
 comment on column ai.sources.uploaded_at is 'When the bytes were verified; null while they are awaited.';
 comment on column ai.sources.celery_task_id is 'Id of the latest extraction job; the name is that of the agent API.';
 comment on column ai.sources.lease_token is 'Fencing token of the worker that is extracting; every write of its must carry it.';
-CREATE UNIQUE INDEX sources_owner_hash_key ON ai.sources USING btree (tenant_id, owner_id, content_hash) NULLS NOT DISTINCT WHERE (visibility <> 'tenant'::text);
+CREATE UNIQUE INDEX sources_owner_hash_key ON ai.sources USING btree (tenant_id, owner_id, content_hash) WHERE (visibility <> 'tenant'::text);
 CREATE INDEX sources_owner_id_idx ON ai.sources USING btree (owner_id);
 CREATE UNIQUE INDEX sources_tenant_hash_key ON ai.sources USING btree (tenant_id, content_hash) WHERE (visibility = 'tenant'::text);
 CREATE INDEX sources_tenant_id_created_at_idx ON ai.sources USING btree (tenant_id, created_at DESC, id);
@@ -877,9 +880,9 @@ alter table ai.sources force row level security;
 grant delete on table ai.sources to authenticated;
 grant delete, insert, select, update on table ai.sources to service_role;
 grant select (id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, extraction_status, error_code, reason_code, error_message, attempts, next_retry_at, uploaded_at, extracted_at, page_count, metadata, auto_metadata, derivatives, celery_task_id, created_at, updated_at), update (name, visibility, metadata) on table ai.sources to authenticated;
-create policy "owners and admins delete sources" on ai.sources
+create policy "owners, and admins who see them, delete sources" on ai.sources
 for delete to authenticated
-using (((owner_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+using (((owner_id = ( SELECT auth.uid() AS uid)) OR ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) AND ((visibility = 'tenant'::text) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 create policy "sources stay inside their tenant on delete" on ai.sources
 for delete to authenticated /* restrictive */
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))));
@@ -889,10 +892,10 @@ using (((visibility = 'tenant'::text) OR (owner_id = ( SELECT auth.uid() AS uid)
 create policy "sources stay inside their tenant on read" on ai.sources
 for select to authenticated /* restrictive */
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
-create policy "owners and admins change sources" on ai.sources
+create policy "owners, and admins who see them, change sources" on ai.sources
 for update to authenticated
-using (((owner_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))))
-with check (((owner_id = ( SELECT auth.uid() AS uid)) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+using (((owner_id = ( SELECT auth.uid() AS uid)) OR ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) AND ((visibility = 'tenant'::text) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))))
+with check (((owner_id = ( SELECT auth.uid() AS uid)) OR ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) AND ((visibility = 'tenant'::text) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 create policy "sources stay inside their tenant on update" on ai.sources
 for update to authenticated /* restrictive */
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))
@@ -1024,7 +1027,8 @@ AS $function$
       (sources.extraction_status = 'pending' and coalesce(sources.next_retry_at, sources.updated_at) < now() - interval '10 seconds')
       or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now())
     )
-    and not private.has_live_job('extract_source', sources.id::text)
+    -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+    and not private.has_live_job('extract_source', sources.id::text, sources.extraction_status = 'pending')
   union all
   select 'indexing', indexed_sources.id
   from ai.indexed_sources
@@ -1037,7 +1041,7 @@ AS $function$
       )
       or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
     )
-    and not private.has_live_job('index_source', indexed_sources.id::text);
+    and not private.has_live_job('index_source', indexed_sources.id::text, indexed_sources.index_status = 'pending');
 $function$;
 comment on function ai.due_ingestion() is 'Ledger: sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 grant execute on function ai.due_ingestion() to service_role;
@@ -1386,6 +1390,22 @@ $function$;
 comment on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) is 'Announces a file before its bytes are sent: makes the source (pending, owned by the caller) and its object key. It is extracted after complete_upload(), and then indexed in knowledge_base_ids. size_bytes in bytes, content_hash SHA-256 in hex. Returns the source. PT409 duplicate_source (detail.duplicate), PT404 for a knowledge base, PT403 for viewers, PT400 invalid_request or tenant_required.';
 grant execute on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.remove_stale_uploads()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  removed int;
+begin
+  delete from ai.sources where sources.uploaded_at is null and sources.created_at < now() - interval '24 hours';
+  get diagnostics removed = row_count;
+  return removed;
+end;
+$function$;
+comment on function ai.remove_stale_uploads() is 'Ledger: forgets uploads that were announced more than a day ago and never completed, and queues the removal of what may lie in the store. Returns how many. Called by the worker''s sweep.';
+grant execute on function ai.remove_stale_uploads() to service_role;
+
 CREATE OR REPLACE FUNCTION ai.renew_lease(kind text, id uuid, lease_token uuid, lease_seconds integer DEFAULT 60)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1438,7 +1458,10 @@ begin
   if resolve_service_tenant.kind is not null then
     holders := array(select private.tenant_of(resolve_service_tenant.kind, resolve_service_tenant.resource_id));
     if cardinality(holders) > 1 then
-      named := coalesce(named, lower(resolve_service_tenant.default_tenant));
+      named := coalesce(named, lower(nullif(resolve_service_tenant.default_tenant, '')));
+      if named is null then
+        perform private.raise_error(400, 'tenant_required', 'Several tenants hold this id.', 'Send the x-tenant-id header, or set BULKHEAD_DEFAULT_TENANT.');
+      end if;
     end if;
     -- Absent, and of another tenant than the one named, look alike.
     select holder into tenant from unnest(holders) as holder where named is null or holder::text = named;
@@ -1572,7 +1595,8 @@ begin
         when uses_vectors
           and chunk_index.embedding_model = search.embedding_model
           and extensions.vector_dims(chunk_index.embedding) = extensions.vector_dims(query_embedding)
-          then 1 - (chunk_index.embedding operator(extensions.<=>) query_embedding)
+          -- A zero vector has no direction and a similarity of NaN, which would sort before everything.
+          then coalesce(nullif(1 - (chunk_index.embedding operator(extensions.<=>) query_embedding), 'NaN'), 0)
       end as similarity
     from ai.chunks
     join private.chunk_index on chunk_index.chunk_id = chunks.id
@@ -1748,9 +1772,11 @@ alter table private.chunk_index enable row level security;
 alter table private.chunk_index force row level security;
 grant select on table private.chunk_index to authenticated;
 grant delete, insert, select, update on table private.chunk_index to service_role;
-create policy "index rows stay inside their tenant" on private.chunk_index
+create policy "readers of a chunk read its index row" on private.chunk_index
 for select to authenticated
-using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND (EXISTS ( SELECT
+   FROM ai.chunks
+  WHERE (chunks.id = chunk_index.chunk_id)))));
 
 create table private.object_removals (
   id uuid default gen_random_uuid() not null,
@@ -1930,6 +1956,7 @@ AS $function$
 declare
   caller uuid := private.caller_user_id();
   session public.chat_sessions;
+  tenant uuid;
   agent ai.agents;
   spoken public.chat_messages;
   is_new boolean := begin_chat_turn.session_id is null;
@@ -1952,12 +1979,16 @@ begin
     end if;
   end if;
 
+  if begin_chat_turn.agent_id is null and session.id is null then
+    tenant := private.acting_tenant_id();
+  else
+    tenant := session.tenant_id;
+  end if;
   select * into agent
   from ai.agents
   where case
-    when begin_chat_turn.agent_id is not null then agents.id = begin_chat_turn.agent_id
-    when session.agent_id is not null then agents.id = session.agent_id
-    else agents.is_default and agents.tenant_id = coalesce(session.tenant_id, private.acting_tenant_id())
+    when coalesce(begin_chat_turn.agent_id, session.agent_id) is not null then agents.id = coalesce(begin_chat_turn.agent_id, session.agent_id)
+    else agents.is_default and agents.tenant_id = tenant
   end
     and agents.tenant_id = any (array(select private.caller_tenant_ids()))
     and (session.tenant_id is null or agents.tenant_id = session.tenant_id);
@@ -2266,7 +2297,8 @@ begin
     retry_limit, retry_delay, retry_backoff, retry_delay_max, policy, dead_letter, heartbeat_seconds
   )
   select
-    queue.name, payload, run_at, dedupe, pgboss.job_now(), queue.expire_seconds, queue.deletion_seconds,
+    -- Under the policy `short` all jobs without a key would count as one.
+    queue.name, payload, run_at, coalesce(dedupe, gen_random_uuid()::text), pgboss.job_now(), queue.expire_seconds, queue.deletion_seconds,
     run_at + queue.retention_seconds * interval '1 second',
     queue.retry_limit, queue.retry_delay, queue.retry_backoff, queue.retry_delay_max, queue.policy, queue.dead_letter,
     queue.heartbeat_seconds
@@ -2324,7 +2356,7 @@ end;
 $function$;
 comment on function private.forget_stale_embedding() is 'Trigger: a changed body loses the vector of the old one.';
 
-CREATE OR REPLACE FUNCTION private.has_live_job(queue text, key text)
+CREATE OR REPLACE FUNCTION private.has_live_job(queue text, key text, counts_active boolean)
  RETURNS boolean
  LANGUAGE sql
  STABLE SECURITY DEFINER
@@ -2333,12 +2365,12 @@ AS $function$
   select exists (
     select from pgboss.job
     where job.name in (has_live_job.queue, has_live_job.queue || '_dead')
-      and job.state in ('created', 'retry', 'active')
+      and (job.state in ('created', 'retry') or (has_live_job.counts_active and job.state = 'active'))
       and job.data ->> 'id' = has_live_job.key
   );
 $function$;
-comment on function private.has_live_job(text,text) is 'Whether a job about this id waits, runs or will be retried, dead letters included.';
-grant execute on function private.has_live_job(text,text) to service_role;
+comment on function private.has_live_job(text,text,boolean) is 'Whether a job about this id waits or will be retried, or (counts_active) runs; dead letters included.';
+grant execute on function private.has_live_job(text,text,boolean) to service_role;
 
 CREATE OR REPLACE FUNCTION private.holds_indexing_lease(indexed_source_id uuid, lease_token uuid)
  RETURNS ai.indexed_sources
@@ -2544,8 +2576,14 @@ begin
   if not tenant = any (array(select private.caller_tenant_ids('member'))) then
     perform private.raise_error(403, 'forbidden', 'Your role in this tenant does not allow uploads.', 'Ask an admin to make you a member.');
   end if;
-  if safe_name = '' or char_length(safe_name) > 255 or safe_name in ('.', '..') then
+  if coalesce(safe_name, '') = '' or char_length(safe_name) > 255 or safe_name in ('.', '..') then
     perform private.raise_error(400, 'invalid_request', 'The file needs a name of 1 to 255 characters.', 'Send another name.');
+  end if;
+  if coalesce(register_source.file_type, '') !~ '^\.[A-Za-z0-9]{1,16}$' then
+    perform private.raise_error(400, 'invalid_request', 'file_type must be an extension like .pdf.', 'Send the extension of the file''s name.');
+  end if;
+  if char_length(coalesce(register_source.mime_type, '')) not between 1 and 255 then
+    perform private.raise_error(400, 'invalid_request', 'mime_type must have 1 to 255 characters.', null);
   end if;
   if register_source.size_bytes is null or register_source.size_bytes <= 0 then
     perform private.raise_error(400, 'empty_document', 'The file is empty.', 'Send a file with at least one byte.');
@@ -2556,8 +2594,8 @@ begin
   if register_source.visibility is null or register_source.visibility not in ('tenant', 'private', 'granted') then
     perform private.raise_error(400, 'invalid_request', 'visibility must be tenant, private or granted.', null);
   end if;
-  if jsonb_typeof(coalesce(register_source.metadata, '{}')) <> 'object' then
-    perform private.raise_error(400, 'invalid_request', 'metadata must be a JSON object.', null);
+  if jsonb_typeof(coalesce(register_source.metadata, '{}')) <> 'object' or pg_column_size(register_source.metadata) > 65536 then
+    perform private.raise_error(400, 'invalid_request', 'metadata must be a JSON object of at most 64 KiB.', null);
   end if;
   if (
     select count(*) from ai.knowledge_bases where knowledge_bases.tenant_id = tenant and knowledge_bases.id = any (wanted)
@@ -2570,6 +2608,13 @@ begin
   if key_name in ('', '.', '..') then
     key_name := 'file';
   end if;
+
+  -- An upload that was announced and never sent must not block its bytes for ever; its links have run out by then.
+  delete from ai.sources
+  where sources.tenant_id = tenant
+    and sources.content_hash = lower(register_source.content_hash)
+    and sources.uploaded_at is null
+    and sources.created_at < now() - interval '1 hour';
 
   source.id := gen_random_uuid();
   insert into ai.sources (
@@ -2719,6 +2764,9 @@ begin
   end if;
   if start_run.session_id is not null and start_run.session_id !~ '^[A-Za-z0-9_.:@-]{1,200}$' then
     perform private.raise_error(400, 'invalid_request', 'session_id may hold 1 to 200 letters, digits and _ . : @ -', null);
+  end if;
+  if pg_column_size(start_run.retrieved_context) > 4194304 then
+    perform private.raise_error(400, 'invalid_request', 'The context is too large.', 'Send less context.');
   end if;
 
   insert into ai.agent_sessions (tenant_id, session_id, agent_id, user_id)

@@ -86,6 +86,13 @@ begin
     key_name := 'file';
   end if;
 
+  -- An upload that was announced and never sent must not block its bytes for ever; its links have run out by then.
+  delete from ai.sources
+  where sources.tenant_id = tenant
+    and sources.content_hash = lower(register_source.content_hash)
+    and sources.uploaded_at is null
+    and sources.created_at < now() - interval '1 hour';
+
   source.id := gen_random_uuid();
   insert into ai.sources (
     id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, metadata

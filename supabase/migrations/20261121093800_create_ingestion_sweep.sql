@@ -115,3 +115,23 @@ grant execute on function ai.renew_lease(text, uuid, uuid, int) to service_role;
 grant execute on function ai.mark_dead_letter(text, uuid, text) to service_role;
 grant execute on function private.has_live_job(text, text, boolean) to service_role;
 grant execute on function ai.due_ingestion() to service_role;
+
+create function ai.remove_stale_uploads()
+returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+  removed int;
+begin
+  delete from ai.sources where sources.uploaded_at is null and sources.created_at < now() - interval '24 hours';
+  get diagnostics removed = row_count;
+  return removed;
+end;
+$$;
+
+comment on function ai.remove_stale_uploads() is
+  'Ledger: forgets uploads that were announced more than a day ago and never completed, and queues the removal of what may lie in the store. Returns how many. Called by the worker''s sweep.';
+
+revoke execute on function ai.remove_stale_uploads() from public, anon, authenticated, service_role;
+grant execute on function ai.remove_stale_uploads() to service_role;

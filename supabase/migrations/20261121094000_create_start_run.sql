@@ -32,6 +32,9 @@ begin
   if start_run.session_id is not null and start_run.session_id !~ '^[A-Za-z0-9_.:@-]{1,200}$' then
     perform private.raise_error(400, 'invalid_request', 'session_id may hold 1 to 200 letters, digits and _ . : @ -', null);
   end if;
+  if pg_column_size(start_run.retrieved_context) > 4194304 then
+    perform private.raise_error(400, 'invalid_request', 'The context is too large.', 'Send less context.');
+  end if;
 
   insert into ai.agent_sessions (tenant_id, session_id, agent_id, user_id)
   values (

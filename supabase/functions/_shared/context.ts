@@ -8,8 +8,6 @@ import { AppError, missing } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
 import { isUuid } from './ids.ts'
 import type { Ledger, ResourceKind } from './ledger.ts'
-import type { ObjectStore } from './object-store.ts'
-import type { ChatProvider, Embedder } from './providers/index.ts'
 
 /** A client that carries a caller's token: row-level security decides what it sees. */
 export type Db = SupabaseClient
@@ -39,11 +37,6 @@ export type Deps = {
   corsOrigins: string[]
   log: Log
 }
-
-/** Deps of functions that keep files. */
-export type WithObjects = { objects: ObjectStore }
-/** Deps of functions that call models. */
-export type WithModels = { chat: ChatProvider; embedder: Embedder }
 
 /** Hono environment of every app; `D` are the dependencies its routes use. */
 export type AppEnv<D extends Deps = Deps> = {

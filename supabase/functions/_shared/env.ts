@@ -3,7 +3,7 @@
  * everything else gets the parsed values.
  */
 
-/** An environment: names to values, as `process.env` has them. */
+/** An environment: names to values. */
 export type Env = Readonly<Record<string, string | undefined>>
 
 /** What every function needs to know about the project it runs in. */

@@ -162,6 +162,8 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
       call<boolean>('renew_run_lease', { run_id: runId, lease_token: leaseToken }),
     /** Ends the runs whose executor died; returns how many. */
     failAbandonedRuns: () => call<number>('fail_abandoned_runs', {}),
+    /** Forgets uploads that were announced more than a day ago and never completed; returns how many. */
+    removeStaleUploads: () => call<number>('remove_stale_uploads', {}),
     /** Stores the answer to a user's message, once. */
     finishChatTurn: (turn: ChatTurnOutcome) =>
       call<{ id: string; created_at: string } & Record<string, unknown>>('finish_chat_turn', {

@@ -1,11 +1,11 @@
-import type { Db, Deps, WithObjects } from './context.ts'
+import type { Db, Deps } from './context.ts'
 import { MAX_FILE_BYTES } from './body.ts'
 import type { Bytes } from './body.ts'
 import { createHash } from 'node:crypto'
 import { AppError, describeError, missing, unwrap } from './errors.ts'
 import { SIGNATURE_BYTES, cleanFileName, fileTypeOf, refuseForeignContent } from './file-types.ts'
 import { ObjectMissingError } from './object-store.ts'
-import type { PresignedRequest } from './object-store.ts'
+import type { ObjectStore, PresignedRequest } from './object-store.ts'
 
 /** Sources as the functions `sources` and `api` handle them. Every read and write runs under the caller's token. */
 
@@ -52,6 +52,9 @@ export type SourceRow = {
   created_at: string
   updated_at: string
 }
+
+/** Deps of functions that keep files. */
+export type WithObjects = { objects: ObjectStore }
 
 /** What the service needs from a request's context. */
 export type SourceContext = { db: Db; deps: Deps & WithObjects }

@@ -1,10 +1,10 @@
 import { createAnswerFilter } from '../_shared/answer-filter.ts'
 import { citationOf, citationsFor } from '../_shared/citations.ts'
 import type { Citation } from '../_shared/citations.ts'
-import type { Deps, WithModels } from '../_shared/context.ts'
+import type { Deps } from '../_shared/context.ts'
 import { AppError, describeError, toAppError } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
-import type { ChatRequest, Usage } from '../_shared/providers/index.ts'
+import type { ChatRequest, Usage, WithModels } from '../_shared/providers/index.ts'
 import type { StartedRun } from '../_shared/runs.ts'
 import type { Emit } from '../_shared/sse.ts'
 

@@ -1,7 +1,7 @@
-import type { Db, WithModels } from '../_shared/context.ts'
+import type { Db } from '../_shared/context.ts'
 import { missing, toAppError, unwrap } from '../_shared/errors.ts'
 import { isUuid } from '../_shared/ids.ts'
-import type { ContextItem } from '../_shared/providers/index.ts'
+import type { ContextItem, WithModels } from '../_shared/providers/index.ts'
 import { contextItemsOf, searchChunks } from '../_shared/search.ts'
 import type { SearchHit } from '../_shared/search.ts'
 import { retrievalOf } from './knowledge-base.ts'
@@ -87,7 +87,13 @@ async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunC
         itemId: chunk.id,
         sourceId: chunk.source_id,
         text: chunk.text,
-        meta: { ...chunk.meta, start_char: chunk.start_char, end_char: chunk.end_char },
+        meta: {
+          ...chunk.meta,
+          start_char: chunk.start_char,
+          end_char: chunk.end_char,
+          // How well it matched is known only to whoever searched.
+          ...(typeof input.meta?.['score'] === 'number' ? { score: input.meta['score'] } : {}),
+        },
       })
     } else if (input.text?.trim()) {
       const sourceId = input.source_id?.toLowerCase()

@@ -34,7 +34,7 @@ const contextItem = z.object({
 export const runRequest = z.object({
   message: z
     .string('message is required')
-    .max(200_000)
+    .max(200_000, 'message may have at most 200000 characters')
     .refine((text) => text.trim() !== '', 'message is required'),
   session_id: z
     .string()

@@ -23,7 +23,7 @@ export async function answerFromOwnAgent(
       agentId: turn.agent_id,
       message,
       sessionId: turn.session_id,
-      contextItems: items.map((item) => ({ item_id: item.itemId })),
+      contextItems: items.map((item) => ({ item_id: item.itemId, meta: { score: item.meta['score'] } })),
       caller,
       requestId,
     },

@@ -1,4 +1,5 @@
-import type { AppEnv, Deps, WithObjects } from '../_shared/context.ts'
+import type { AppEnv, Deps } from '../_shared/context.ts'
+import type { WithObjects } from '../_shared/sources.ts'
 
 /** Dependencies of the function `sources`. */
 export type SourcesDeps = Deps & WithObjects

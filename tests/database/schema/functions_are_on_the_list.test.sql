@@ -47,7 +47,7 @@ select set_eq(
     'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue', 'ai.fail_abandoned_runs',
     'ai.fail_extraction', 'ai.fail_indexing', 'ai.finish_chat_turn', 'ai.finish_extraction', 'ai.finish_indexing',
     'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
-    'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks'
+    'ai.remove_stale_uploads', 'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks'
   ],
   'the ledger'
 );

@@ -70,10 +70,11 @@ export interface ChatProvider {
   stream(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatEvent>
 }
 
+/** Deps of functions that call models. */
+export type WithModels = { chat: ChatProvider; embedder: Embedder }
+
 /** The active providers. */
-export type Providers = {
-  chat: ChatProvider
-  embedder: Embedder
+export type Providers = WithModels & {
   /** One line for the start message: which models answer and embed. */
   describe(): string
 }

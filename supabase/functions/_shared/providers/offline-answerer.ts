@@ -8,8 +8,11 @@ export const NOTHING_FOUND = 'I found nothing about this in your documents.'
 
 /** Share of the question's weight that an item must cover to count as being about it. */
 const MIN_ITEM_COVERAGE = 0.5
-/** Share of the question's weight that a quoted sentence must cover itself. */
-const MIN_SENTENCE_COVERAGE = 0.3
+/** Shares of the question's weight that a quoted sentence must cover: itself, and with what it leans on. */
+const MIN_OWN_COVERAGE = 0.15
+const MIN_LEANING_COVERAGE = 0.35
+/** How much the sentence before and the heading count: "It closes at nine." leans on them. */
+const NEIGHBOUR_SHARE = 0.5
 /** A further sentence is quoted only when it is nearly as good as the best. */
 const MIN_SHARE_OF_BEST = 0.7
 const MAX_QUOTES = 3
@@ -71,15 +74,29 @@ function bestSentences(question: string, context: readonly ContextItem[]): Sente
     for (const [term, weight] of weights) if (found.has(term)) sum += weight
     return sum / total
   }
-  const itemCoverage = new Map(
-    context.map((item) => [item, coverage(contentTerms(`${item.sourceName ?? ''} ${headingOf(item)} ${item.text}`))]),
+  const headings = new Map(context.map((item) => [item, contentTerms(headingOf(item))]))
+  const isAbout = new Map(
+    context.map((item) => {
+      const all = contentTerms(item.text)
+      for (const term of headings.get(item) ?? []) all.add(term)
+      return [item, coverage(all) >= MIN_ITEM_COVERAGE]
+    }),
   )
   const scored = sentences
-    .filter((sentence) => (itemCoverage.get(sentence.item) ?? 0) >= MIN_ITEM_COVERAGE)
-    .map((sentence) => ({ sentence, covered: coverage(sentence.terms) }))
-    .filter(({ covered }) => covered >= MIN_SENTENCE_COVERAGE)
+    .filter((sentence) => isAbout.get(sentence.item))
+    .map((sentence) => {
+      const own = coverage(sentence.terms)
+      const before = sentences[sentence.order - 1]
+      const around = new Set([
+        ...sentence.terms,
+        ...(before?.item === sentence.item ? before.terms : []),
+        ...(headings.get(sentence.item) ?? []),
+      ])
+      return { sentence, own, leaning: own + NEIGHBOUR_SHARE * (coverage(around) - own) }
+    })
+    .filter(({ own, leaning }) => own >= MIN_OWN_COVERAGE && leaning >= MIN_LEANING_COVERAGE)
     // Of two that cover the same, the one with less beside it answers more directly.
-    .map(({ sentence, covered }) => ({ sentence, score: covered - Math.min(sentence.terms.size, 60) / 600 }))
+    .map(({ sentence, leaning }) => ({ sentence, score: leaning - Math.min(sentence.terms.size, 60) / 600 }))
     .sort((a, b) => b.score - a.score || a.sentence.order - b.sentence.order)
   const chosen: Sentence[] = []
   const seen = new Set<string>()
@@ -94,9 +111,10 @@ function bestSentences(question: string, context: readonly ContextItem[]): Sente
   return chosen
 }
 
+/** What stands above a passage: the name of its document and its headings. */
 function headingOf(item: ContextItem): string {
   const path = item.meta['heading_path']
-  return Array.isArray(path) ? path.join(' ') : ''
+  return [item.sourceName ?? '', ...(Array.isArray(path) ? path : [])].join(' ')
 }
 
 /**

@@ -9,7 +9,11 @@ import type { AgentRow } from '../agent.ts'
 import type { ApiEnv } from '../env.ts'
 import { listRequest, pageFields } from '../lists.ts'
 
-const name = z.string('Name is required').trim().min(1, 'Name is required').max(200)
+const name = z
+  .string('Name is required')
+  .trim()
+  .min(1, 'Name is required')
+  .max(200, 'Name may have at most 200 characters')
 const model = z.string().trim().max(200).nullish()
 const systemPrompt = z.string().max(100_000).nullish()
 

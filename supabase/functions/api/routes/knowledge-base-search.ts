@@ -10,7 +10,11 @@ import { lookUpKnowledgeBase, retrievalOf } from '../knowledge-base.ts'
 
 /** Body of `POST /api/knowledge-bases/{id}/search`. */
 export const searchRequest = z.object({
-  query: z.string('query is required').trim().min(1, 'query is required').max(4000),
+  query: z
+    .string('query is required')
+    .trim()
+    .min(1, 'query is required')
+    .max(4000, 'query may have at most 4000 characters'),
   top_k: z.number().int().min(1).max(100).nullish(),
   retrieval_method: z
     .enum([...SEARCH_METHODS, 'auto'], `retrieval_method must be one of ${SEARCH_METHODS.join(', ')}`)

@@ -15,7 +15,11 @@ import {
 import type { KnowledgeBaseRow } from '../knowledge-base.ts'
 import { listRequest, pageFields } from '../lists.ts'
 
-const name = z.string('Name is required').trim().min(1, 'Name is required').max(200)
+const name = z
+  .string('Name is required')
+  .trim()
+  .min(1, 'Name is required')
+  .max(200, 'Name may have at most 200 characters')
 const description = z.string().max(10_000).nullish()
 
 /** Body of `POST /api/knowledge-bases`. */

@@ -19,7 +19,7 @@ export const turnRequest = z.strictObject({
   knowledge_base_ids: z.array(uuid).max(20).nullish(),
   message: z
     .string('message is required')
-    .max(20_000)
+    .max(20_000, 'message may have at most 20000 characters')
     .refine((text) => text.trim() !== '', 'message is required'),
 })
 

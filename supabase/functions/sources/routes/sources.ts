@@ -23,7 +23,7 @@ const FORM_FIELDS = ['name', 'visibility', 'metadata', 'knowledge_base_id', 'kno
 
 const formFields = z.object({
   visibility: z.enum(['tenant', 'private', 'granted']).optional(),
-  knowledgeBaseIds: z.array(uuid).max(20),
+  knowledge_base_ids: z.array(uuid).max(20),
 })
 
 const listQuery = z.object({
@@ -66,9 +66,9 @@ export const sources = new Hono<SourcesEnv>()
     if (unknown.length > 0) throw new AppError('invalid_request', `Unknown form field: ${unknown[0]?.slice(0, 60)}`)
     const fields = parse(formFields, {
       visibility: form.text('visibility'),
-      knowledgeBaseIds: [...form.texts('knowledge_base_id'), ...form.texts('knowledge_base_ids')],
+      knowledge_base_ids: [...form.texts('knowledge_base_id'), ...form.texts('knowledge_base_ids')],
     })
-    const named = fields.knowledgeBaseIds.length > 0 ? fields.knowledgeBaseIds : null
+    const named = fields.knowledge_base_ids.length > 0 ? fields.knowledge_base_ids : null
     const source = await uploadSource(c.var, form.bytes, {
       fileName: form.fileName,
       name: form.text('name'),

@@ -24,7 +24,13 @@ const jwksServer = createServer((_request, response) => {
 let supabaseUrl = ''
 
 const verifier = (options: Partial<VerifierOptions> = {}) =>
-  createVerifier({ supabaseUrl, issuers: [ISSUER], jwks: project.jwks, secretKeys: [SECRET, 'legacy.jwt.key'], ...options })
+  createVerifier({
+    supabaseUrl,
+    issuers: [ISSUER],
+    jwks: project.jwks,
+    secretKeys: [SECRET, 'legacy.jwt.key'],
+    ...options,
+  })
 
 const bearer = async (token: string | Promise<string>) => `Bearer ${await token}`
 const legacyKey = (role: string) =>
@@ -56,16 +62,39 @@ describe('a user token', () => {
     ['signed by another project', () => other.sign(), 'Invalid token: not signed by this project'],
     ['with an unknown key id', () => project.sign({}, { kid: 'nobody' }), 'Invalid token: not signed by this project'],
     ['that has expired', () => project.sign({ exp: now - 60 }), 'Token has expired'],
-    ['without an end', () => project.sign({ exp: undefined as unknown as number }), 'Invalid token: unexpected or missing claim exp'],
+    [
+      'without an end',
+      () => project.sign({ exp: undefined as unknown as number }),
+      'Invalid token: unexpected or missing claim exp',
+    ],
     ['not valid yet', () => project.sign({ nbf: now + 600 }), 'Invalid token: unexpected or missing claim nbf'],
     ['for another audience', () => project.sign({ aud: 'anon' }), 'Invalid token audience'],
     ['without audience', () => project.sign({ aud: undefined as unknown as string }), 'Invalid token audience'],
-    ['of another issuer', () => project.sign({ iss: 'https://other.example/auth/v1' }), 'Invalid token: unexpected or missing claim iss'],
-    ['with role service_role', () => project.sign({ role: 'service_role' }), 'Invalid token: role is not authenticated'],
+    [
+      'of another issuer',
+      () => project.sign({ iss: 'https://other.example/auth/v1' }),
+      'Invalid token: unexpected or missing claim iss',
+    ],
+    [
+      'with role service_role',
+      () => project.sign({ role: 'service_role' }),
+      'Invalid token: role is not authenticated',
+    ],
     ['with role anon', () => project.sign({ role: 'anon' }), 'Invalid token: role is not authenticated'],
     ['whose sub is no uuid', () => project.sign({ sub: "' or 1=1" }), 'Invalid token: sub is not a user id'],
-    ['without sub', () => project.sign({ sub: undefined as unknown as string }), 'Invalid token: unexpected or missing claim sub'],
-    ['signed with the shared secret', () => new SignJWT({ sub: USER_ID, role: 'authenticated', aud: 'authenticated', iss: ISSUER, exp: now + 60 }).setProtectedHeader({ alg: 'HS256' }).sign(JWT_SECRET), 'Invalid token: algorithm not allowed'],
+    [
+      'without sub',
+      () => project.sign({ sub: undefined as unknown as string }),
+      'Invalid token: unexpected or missing claim sub',
+    ],
+    [
+      'signed with the shared secret',
+      () =>
+        new SignJWT({ sub: USER_ID, role: 'authenticated', aud: 'authenticated', iss: ISSUER, exp: now + 60 })
+          .setProtectedHeader({ alg: 'HS256' })
+          .sign(JWT_SECRET),
+      'Invalid token: algorithm not allowed',
+    ],
   ])('%s is refused', async (_name, sign, message) => {
     await expect(verifier()(await bearer(sign()))).rejects.toMatchObject({ message })
   })
@@ -84,20 +113,36 @@ describe('a user token', () => {
     const token = new SignJWT({ sub: USER_ID, role: 'authenticated', aud: 'authenticated', iss: ISSUER, exp: now + 60 })
       .setProtectedHeader({ alg: 'HS256', kid: project.privateJwk.kid })
       .sign(publicKey)
-    await expect(verifier()(await bearer(token))).rejects.toMatchObject({ message: 'Invalid token: algorithm not allowed' })
+    await expect(verifier()(await bearer(token))).rejects.toMatchObject({
+      message: 'Invalid token: algorithm not allowed',
+    })
   })
 
   it('changed after signing is refused', async () => {
     const [head, , signature] = (await project.sign()).split('.')
-    const claims = Buffer.from(JSON.stringify({ sub: crypto.randomUUID(), role: 'authenticated', aud: 'authenticated', iss: ISSUER, exp: now + 60 })).toString('base64url')
+    const claims = Buffer.from(
+      JSON.stringify({
+        sub: crypto.randomUUID(),
+        role: 'authenticated',
+        aud: 'authenticated',
+        iss: ISSUER,
+        exp: now + 60,
+      }),
+    ).toString('base64url')
     await expect(verifier()(`Bearer ${head}.${claims}.${signature}`)).rejects.toMatchObject({ code: 'unauthenticated' })
   })
 })
 
 describe('a header', () => {
-  it.each([undefined, '', 'Bearer', 'Bearer ', 'Basic dXNlcjpwdw==', 'Bearer a b', 'token'])('%j is no authorization', async (header) => {
-    await expect(verifier()(header)).rejects.toMatchObject({ code: 'unauthenticated', message: 'Authorization header required' })
-  })
+  it.each([undefined, '', 'Bearer', 'Bearer ', 'Basic dXNlcjpwdw==', 'Bearer a b', 'token'])(
+    '%j is no authorization',
+    async (header) => {
+      await expect(verifier()(header)).rejects.toMatchObject({
+        code: 'unauthenticated',
+        message: 'Authorization header required',
+      })
+    },
+  )
 
   it('with garbage is refused as malformed', async () => {
     await expect(verifier()('Bearer abc')).rejects.toMatchObject({ message: 'Invalid token: malformed' })
@@ -111,9 +156,12 @@ describe('a key', () => {
     expect(await verifier()('Bearer legacy.jwt.key')).toEqual({ kind: 'service' })
   })
 
-  it.each(['sb_secret_tes', 'sb_secret_test1', 'SB_SECRET_TEST', 'sb_publishable_x'])('%s is not that key', async (key) => {
-    await expect(verifier()(`Bearer ${key}`)).rejects.toMatchObject({ code: 'unauthenticated' })
-  })
+  it.each(['sb_secret_tes', 'sb_secret_test1', 'SB_SECRET_TEST', 'sb_publishable_x'])(
+    '%s is not that key',
+    async (key) => {
+      await expect(verifier()(`Bearer ${key}`)).rejects.toMatchObject({ code: 'unauthenticated' })
+    },
+  )
 
   it('that is anonymous, or a service_role token other than the configured one, is refused', async () => {
     for (const role of ['anon', 'service_role']) {

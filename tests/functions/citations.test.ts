@@ -38,7 +38,28 @@ describe('createCitationFilter', () => {
 
   it('gives the same result however the text is cut', () => {
     const random = createRandom(42)
-    const vocabulary = ['[', ']', '1', '2', '9', ',', ' ', '-', '`', '```', '\n', 'word', '【', '】', '†', '^', '🦆', '(', '[1]', ' [9]']
+    const vocabulary = [
+      '[',
+      ']',
+      '1',
+      '2',
+      '9',
+      ',',
+      ' ',
+      '-',
+      '`',
+      '```',
+      '\n',
+      'word',
+      '【',
+      '】',
+      '†',
+      '^',
+      '🦆',
+      '(',
+      '[1]',
+      ' [9]',
+    ]
     for (let round = 0; round < 3000; round++) {
       const text = babble(vocabulary, 1 + Math.floor(random() * 25), random)
       expect(filtered(cut(text, random))).toEqual(filtered([text]))

@@ -38,7 +38,12 @@ describe('a delegated token', () => {
       tenantId: TENANT,
       act: { sub: 'service_key' },
     })
-    const verify = createVerifier({ supabaseUrl: 'http://127.0.0.1:9', issuers: [ISSUER], jwks: project.jwks, secretKeys: [] })
+    const verify = createVerifier({
+      supabaseUrl: 'http://127.0.0.1:9',
+      issuers: [ISSUER],
+      jwks: project.jwks,
+      secretKeys: [],
+    })
     expect(await verify(`Bearer ${token}`)).toMatchObject({ kind: 'user', userId: USER_ID })
   })
 
@@ -53,13 +58,19 @@ describe('a delegated token', () => {
 describe('createDelegation', () => {
   it('without a key refuses each call and says what to set', async () => {
     const mint = createDelegation(null, ISSUER).mint({ sub: USER_ID, tenantId: TENANT, act: {} })
-    await expect(mint).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('BULKHEAD_SIGNING_JWK') })
+    await expect(mint).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('BULKHEAD_SIGNING_JWK'),
+    })
   })
 
-  it.each(['{', '{}', '{"kty":"oct","k":"x","kid":"1"}', '{"kty":"EC","crv":"P-256","x":"a","y":"b","kid":"1"}', 'null'])(
-    'refuses %s as a key at start',
-    (jwk) => {
-      expect(() => createDelegation(jwk, ISSUER)).toThrow(/BULKHEAD_SIGNING_JWK/)
-    },
-  )
+  it.each([
+    '{',
+    '{}',
+    '{"kty":"oct","k":"x","kid":"1"}',
+    '{"kty":"EC","crv":"P-256","x":"a","y":"b","kid":"1"}',
+    'null',
+  ])('refuses %s as a key at start', (jwk) => {
+    expect(() => createDelegation(jwk, ISSUER)).toThrow(/BULKHEAD_SIGNING_JWK/)
+  })
 })

@@ -2,7 +2,14 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { Hono } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { describe, expect, it } from 'vitest'
-import { AppError, ERROR_STATUS, fromPostgrest, missing, onError, toAppError } from '../../supabase/functions/_shared/errors.ts'
+import {
+  AppError,
+  ERROR_STATUS,
+  fromPostgrest,
+  missing,
+  onError,
+  toAppError,
+} from '../../supabase/functions/_shared/errors.ts'
 
 describe('fromPostgrest', () => {
   it('takes code, sentence, hint and extra fields from our own SQL', () => {
@@ -64,7 +71,10 @@ describe('the envelope', () => {
     await next()
   })
   app.get('/known', () => {
-    throw new AppError('duplicate_source', 'Twice.', { extra: { duplicate: { id: 1 }, error: 'no', code: 'no' }, hint: 'Do this.' })
+    throw new AppError('duplicate_source', 'Twice.', {
+      extra: { duplicate: { id: 1 }, error: 'no', code: 'no' },
+      hint: 'Do this.',
+    })
   })
   app.get('/unknown', () => {
     throw new Error('password=hunter2')
@@ -92,7 +102,10 @@ describe('the envelope', () => {
   })
 
   it('wraps the framework’s own errors', async () => {
-    expect(await (await app.request('/framework')).json()).toMatchObject({ code: 'invalid_request', request_id: 'req-1' })
+    expect(await (await app.request('/framework')).json()).toMatchObject({
+      code: 'invalid_request',
+      request_id: 'req-1',
+    })
     expect(toAppError(new HTTPException(503)).code).toBe('internal')
   })
 
@@ -105,7 +118,9 @@ describe('the envelope', () => {
 describe('the catalogue', () => {
   it('holds every code that the migrations raise, with the same status', () => {
     const folder = new URL('../../supabase/migrations/', import.meta.url)
-    const sql = readdirSync(folder).map((file) => readFileSync(new URL(file, folder), 'utf8')).join('\n')
+    const sql = readdirSync(folder)
+      .map((file) => readFileSync(new URL(file, folder), 'utf8'))
+      .join('\n')
     const raised = [...sql.matchAll(/raise_error\(\s*(\d{3}),\s*'([a-z_]+)'/g)]
     expect(raised.length).toBeGreaterThan(10)
     for (const [, status, code] of raised) {

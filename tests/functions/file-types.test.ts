@@ -36,7 +36,12 @@ describe('fileTypeOf', () => {
     expect(fileTypeOf('a.tar.md').fileType).toBe('.md')
   })
 
-  it.each([['x.exe', "'.exe'"], ['x', "''"], ['x.', "'.'"], ['x.constructor', "'.constructor'"]])('refuses %s', (name, shown) => {
+  it.each([
+    ['x.exe', "'.exe'"],
+    ['x', "''"],
+    ['x.', "'.'"],
+    ['x.constructor', "'.constructor'"],
+  ])('refuses %s', (name, shown) => {
     expect(() => fileTypeOf(name)).toThrow(`Unsupported file type ${shown}`)
   })
 })
@@ -52,7 +57,9 @@ describe('refuseForeignContent', () => {
   })
 
   it('lets an encrypted DOCX pass, for extraction to explain', () => {
-    expect(() => refuseForeignContent('.docx', new Uint8Array([0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]))).not.toThrow()
+    expect(() =>
+      refuseForeignContent('.docx', new Uint8Array([0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1])),
+    ).not.toThrow()
   })
 
   it.each([

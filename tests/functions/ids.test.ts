@@ -7,12 +7,14 @@ describe('ids', () => {
   it('are uuids or they are not', () => {
     expect(isUuid(ID)).toBe(true)
     expect(isUuid(ID.toUpperCase())).toBe(true)
-    for (const bad of ['', 'x', `${ID} `, `${ID}\n`, ID.replaceAll('-', ''), `{${ID}}`, null, 7]) expect(isUuid(bad)).toBe(false)
+    for (const bad of ['', 'x', `${ID} `, `${ID}\n`, ID.replaceAll('-', ''), `{${ID}}`, null, 7])
+      expect(isUuid(bad)).toBe(false)
   })
 
   it('from clients are plain', () => {
     expect(isSafeId('req-1.a:b_c')).toBe(true)
-    for (const bad of ['', '-a', 'a b', 'a\nb', 'ü', 'a'.repeat(129), '../x', undefined]) expect(isSafeId(bad)).toBe(false)
+    for (const bad of ['', '-a', 'a b', 'a\nb', 'ü', 'a'.repeat(129), '../x', undefined])
+      expect(isSafeId(bad)).toBe(false)
   })
 })
 

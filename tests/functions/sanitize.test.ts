@@ -1,10 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createAnswerFilter } from '../../supabase/functions/_shared/answer-filter.ts'
-import {
-  addressesIn,
-  createMarkdownSanitizer,
-  sanitizeMarkdown,
-} from '../../supabase/functions/_shared/sanitize.ts'
+import { addressesIn, createMarkdownSanitizer, sanitizeMarkdown } from '../../supabase/functions/_shared/sanitize.ts'
 import { babble, createRandom, cut } from './support/random.ts'
 
 const NONE = new Set<string>()
@@ -81,18 +77,66 @@ describe('sanitizeMarkdown', () => {
 
   it('gives the same result however the text is cut', () => {
     const random = createRandom(3)
-    const vocabulary = ['!', '[', ']', '(', ')', ':', '<', '>', '\\', '`', '```', '\n', '\r\n', '\r', ' ', 'http', 's://', 'www.', 'x', '1', '🦆', '\u200b', 'https://docs.example/guide', '~~~', '-', '&lt;']
+    const vocabulary = [
+      '!',
+      '[',
+      ']',
+      '(',
+      ')',
+      ':',
+      '<',
+      '>',
+      '\\',
+      '`',
+      '```',
+      '\n',
+      '\r\n',
+      '\r',
+      ' ',
+      'http',
+      's://',
+      'www.',
+      'x',
+      '1',
+      '🦆',
+      '\u200b',
+      'https://docs.example/guide',
+      '~~~',
+      '-',
+      '&lt;',
+    ]
     for (let round = 0; round < 5000; round++) {
       const text = babble(vocabulary, 1 + Math.floor(random() * 25), random)
       const sanitizer = createMarkdownSanitizer(KNOWN)
-      const streamed = cut(text, random).map((piece) => sanitizer.push(piece)).join('') + sanitizer.end()
+      const streamed =
+        cut(text, random)
+          .map((piece) => sanitizer.push(piece))
+          .join('') + sanitizer.end()
       expect(streamed).toBe(sanitizeMarkdown(text, KNOWN))
     }
   })
 
   it('never lets an inline image, a link to elsewhere, HTML or a linkable address through', () => {
     const random = createRandom(11)
-    const vocabulary = ['![', '](', ']:', '[x', ')', '<', 'a', '\\', '`a', '\n', ' ', 'https://evil.example', 'www.', '1', '\u200b', '!', '[']
+    const vocabulary = [
+      '![',
+      '](',
+      ']:',
+      '[x',
+      ')',
+      '<',
+      'a',
+      '\\',
+      '`a',
+      '\n',
+      ' ',
+      'https://evil.example',
+      'www.',
+      '1',
+      '\u200b',
+      '!',
+      '[',
+    ]
     for (let round = 0; round < 5000; round++) {
       const safe = sanitizeMarkdown(babble(vocabulary, 20, random), NONE)
       const unescaped = safe.replace(/\\[!-/:-@[-`{-~]/g, '·')
@@ -113,10 +157,23 @@ describe('sanitizeMarkdown', () => {
   })
 })
 
+describe('addressesIn', () => {
+  it('stays fast on hostile documents', () => {
+    const startedAt = performance.now()
+    addressesIn([`https://${'('.repeat(500_000)}x`, 'https://x'.repeat(100_000), 'www.'.repeat(200_000)])
+    expect(performance.now() - startedAt).toBeLessThan(5000)
+  })
+})
+
 describe('createAnswerFilter', () => {
   it('cannot be tricked into joining a link by a removed mark', () => {
     const filter = createAnswerFilter({ keys: new Set([1]), knownTexts: [] })
-    const text = filter.push('!') + filter.push('[9][x') + filter.push(']') + filter.push('[9](https://evil.example)') + filter.end()
+    const text =
+      filter.push('!') +
+      filter.push('[9][x') +
+      filter.push(']') +
+      filter.push('[9](https://evil.example)') +
+      filter.end()
     expect(text.replace(/\\./g, '')).not.toContain('](')
     expect(text).not.toContain('https://')
     expect(filter.invalidCount()).toBe(2)

@@ -4,7 +4,10 @@ import { createRandom } from './support/random.ts'
 
 const encoder = new TextEncoder()
 
-function byteStream(chunks: Uint8Array[], options: { fail?: boolean; hang?: boolean } = {}): ReadableStream<Uint8Array> {
+function byteStream(
+  chunks: Uint8Array[],
+  options: { fail?: boolean; hang?: boolean } = {},
+): ReadableStream<Uint8Array> {
   let at = 0
   return new ReadableStream({
     pull(controller) {

@@ -15,30 +15,43 @@ const tooLarge = (limit: number) =>
     hint: 'Send less, or upload large files through POST /sources/uploads.',
   })
 
+/** Bytes of a refused body that are still taken, so that the answer is not lost with the connection. */
+const DISCARD_BYTES = 32 * 1024 * 1024
+
+/** Reads a refused body away: a server that closes while the client still writes breaks the connection, not the news. */
+async function discard(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  let size = 0
+  try {
+    while (size < DISCARD_BYTES) {
+      const { done, value } = await reader.read()
+      if (done) return
+      size += value.byteLength
+    }
+    await reader.cancel()
+  } catch {
+    // The client has gone; there is nobody to answer.
+  }
+}
+
 /**
- * The request's bytes, refused as soon as they exceed the limit: by the declared length before anything is read, and
- * while reading, because the header may lie or be absent.
+ * The request's bytes, refused as soon as they exceed the limit: by the declared length, and while reading, because the
+ * header may lie or be absent. Never more than the limit is kept.
  * @throws AppError `payload_too_large`.
  */
 async function readLimited(request: Request, limit: number): Promise<Bytes> {
-  const declared = Number(request.headers.get('content-length') ?? '0')
-  if (declared > limit) {
-    await request.body?.cancel().catch(() => {})
-    throw tooLarge(limit)
-  }
   if (!request.body) return new Uint8Array()
-  const parts: Uint8Array[] = []
-  let size = 0
   const reader = request.body.getReader()
-  for (;;) {
+  const parts: Uint8Array[] = []
+  let size = Number(request.headers.get('content-length') ?? '0') > limit ? Infinity : 0
+  while (size <= limit) {
     const { done, value } = await reader.read()
     if (done) break
     size += value.byteLength
-    if (size > limit) {
-      await reader.cancel().catch(() => {})
-      throw tooLarge(limit)
-    }
     parts.push(value)
+  }
+  if (size > limit) {
+    await discard(reader)
+    throw tooLarge(limit)
   }
   const bytes = new Uint8Array(size)
   let offset = 0

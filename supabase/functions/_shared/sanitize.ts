@@ -26,10 +26,10 @@ export type MarkdownSanitizer = {
 const MAX_ADDRESS_CHARS = 2048
 const ADDRESS_STARTS = ['http://', 'https://', 'ftp://', 'www.']
 // As far as a renderer may stretch a bare address, so that nothing can be appended to an allowed one.
-const ADDRESSES = /(?:https?:\/\/|ftp:\/\/|www\.)[^\s<]+/gi
+const ADDRESSES = /(?:https?:\/\/|ftp:\/\/|www\.)[^\s<]{1,2100}/gi
 const ADDRESS_CHAR = /[^\s<]/
 const TARGET_CHAR = /[^\s<>()\\]/
-const TRAILING = /[?!.,:;*_~'"`()[\]{}>|\\]+$/
+const TRAILING = '?!.,:;*_~\'"`()[]{}>|\\'
 // Zero-width and bidirectional controls, tags, variation selectors beyond the emoji ones, other controls, and halves of
 // surrogate pairs. The joiners that scripts and emoji need (U+200C, U+200D) stay.
 const REMOVED =
@@ -38,13 +38,19 @@ const PUNCTUATION = /[!-/:-@[-`{-~]/
 /** Characters that need no decision. */
 const PLAIN = /^[^\\!\]<hfwHFW\n]+/
 
-const trimmed = (address: string) => address.replace(TRAILING, '')
+/** Without what renderers do not count as part of an address. No regular expression: its time would grow with the square. */
+function trimmed(address: string): string {
+  let end = address.length
+  while (end > 0 && TRAILING.includes(address[end - 1] ?? '')) end--
+  return address.slice(0, end)
+}
 
 /** The addresses that texts hold, in the form `createMarkdownSanitizer` compares. */
 export function addressesIn(texts: Iterable<string>): Set<string> {
   const found = new Set<string>()
   for (const text of texts) {
     for (const match of text.matchAll(ADDRESSES)) {
+      if (match[0].length > MAX_ADDRESS_CHARS) continue
       found.add(trimmed(match[0]))
       // In `[text](address)` the address ends at the parenthesis, whatever follows it.
       found.add(trimmed(match[0].split(/[()]/)[0] ?? ''))

@@ -208,9 +208,9 @@ export async function collectRunContext(
     context.items = [{ key: 1, text: request.context_override, meta: {} }]
     context.citable = false
     if (request.citations_enabled) context.warnings.push('citations_enabled has no effect with context_override.')
-  } else if (request.context_items) {
+  } else if (request.context_items?.length) {
     Object.assign(context, await givenItems(db, request.context_items))
-  } else if (request.knowledge_bases) {
+  } else if (request.knowledge_bases?.length) {
     Object.assign(context, await retrieve(db, models, request.message, request.knowledge_bases))
   }
   const kept = withinBudget(context.items, maxTokens)

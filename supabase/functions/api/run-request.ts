@@ -38,7 +38,7 @@ export const runRequest = z.object({
     .refine((text) => text.trim() !== '', 'message is required'),
   session_id: z
     .string()
-    .regex(/^[A-Za-z0-9_.:@-]{1,200}$/, 'session_id may hold 1 to 200 letters, digits and _ . : @ -')
+    .regex(/^[A-Za-z0-9_.:@-]{0,200}$/, 'session_id may hold 1 to 200 letters, digits and _ . : @ -')
     .nullish(),
   knowledge_bases: z.array(knowledgeBaseChoice).max(20).nullish(),
   context_handler_id: z.string().max(200).nullish(),
@@ -68,7 +68,7 @@ export function checkRunRequest(request: RunRequest, streams: boolean): string[]
     request.context_handler_id,
     request.context_override,
     request.context_items,
-  ].filter((value) => value !== null && value !== undefined)
+  ].filter((value) => (Array.isArray(value) ? value.length > 0 : Boolean(value)))
   if (contexts.length > 1) {
     throw new AppError(
       'invalid_request',

@@ -37,7 +37,7 @@ async function prepare(c: Context<ApiEnv>, streams: boolean): Promise<Execution>
   const model = deps.chat.modelFor(agent.model)
   const run = await startRun(db, {
     agentId: agent.id,
-    sessionId: body.session_id ?? null,
+    sessionId: body.session_id || null,
     message: body.message,
     model,
     provider: deps.chat.name,

@@ -1,0 +1,214 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { eventually } from '../support/eventually.ts'
+import { useFunctionsStack } from './support/functions-stack.ts'
+import { ABSENT, fileForm, uploadAndIndex, userCaller } from './support/http.ts'
+import type { FunctionsCaller, Json } from './support/http.ts'
+
+const stack = useFunctionsStack({ worker: true })
+let admin: FunctionsCaller
+let member: FunctionsCaller
+let viewer: FunctionsCaller
+let stranger: FunctionsCaller
+let source: Json
+let secret: Json
+let own: Json
+beforeAll(async () => {
+  admin = await userCaller(stack, 'admin@harbor.example')
+  member = await userCaller(stack, 'member@harbor.example')
+  viewer = await userCaller(stack, 'viewer@harbor.example')
+  stranger = await userCaller(stack, 'member@meridian.example')
+  own = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Own', description: 'd' } })
+  const fields = { knowledge_base_id: own['id'] }
+  source = await uploadAndIndex(member, 'gates.md', '# Gates\n\nGate B opens at seven for reefer containers.\n', {
+    ...fields,
+    metadata: '{"area":"b"}',
+  })
+  secret = await uploadAndIndex(member, 'salary.md', '# Salary\n\nThe gate keeper earns ninety.\n', {
+    ...fields,
+    visibility: 'private',
+  })
+})
+const without = ({ request_id: _id, ...rest }: Json) => rest
+
+describe('knowledge bases', () => {
+  it('have defaults, and are changed whole', async () => {
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', {
+      json: { name: 'K', indexing_config: { chunk_size: 200 }, retrieval_config: { top_k: 3 }, colour: 'red' },
+    })
+    expect(made).toEqual({
+      id: expect.any(String),
+      name: 'K',
+      description: null,
+      indexing_config: { strategy: 'chunk_embed', chunk_size: 200, overlap: 50 },
+      retrieval_config: { method: 'hybrid', top_k: 3, vector_weight: 0.5 },
+      warnings: ['The field "colour" is not known here and was ignored.'],
+    })
+    const changed = await member.json(200, 'PATCH', `/api/knowledge-bases/${made['id']}`, {
+      json: { description: 'x' },
+    })
+    expect(changed).toMatchObject({
+      name: 'K',
+      description: 'x',
+      chunk_count: 0,
+      indexed_sources: [],
+      source_counts: { total: 0 },
+    })
+    expect(await member.json(200, 'DELETE', `/api/knowledge-bases/${made['id']}`)).toEqual({
+      message: 'Knowledge base deleted',
+    })
+    await member.json(404, 'GET', `/api/knowledge-bases/${made['id']}`)
+  })
+
+  it.each([
+    [{}, 'Name is required'],
+    [{ name: 'K', indexing_config: { strategy: 'page_index' } }, 'Unknown strategy'],
+    [{ name: 'K', indexing_config: { chunk_size: 100, overlap: 100 } }, 'overlap must be smaller than chunk_size'],
+    [{ name: 'K', retrieval_config: { method: 'tree_search' } }, 'retrieval_config.method: Invalid option'],
+  ])('refuse %j', async (json, message) => {
+    expect((await member.json(400, 'POST', '/api/knowledge-bases', { json }))['error']).toContain(message)
+  })
+
+  it('are changed by their creator and admins only, and the default one stays', async () => {
+    const path = `/api/knowledge-bases/${own['id']}`
+    await viewer.json(403, 'PATCH', path, { json: { name: 'No' } })
+    await viewer.json(403, 'DELETE', path)
+    await viewer.json(403, 'POST', '/api/knowledge-bases', { json: { name: 'No' } })
+    await admin.json(200, 'PATCH', path, { json: { name: 'Own' } })
+    const { knowledge_bases } = await admin.json(200, 'GET', '/api/knowledge-bases?q=documents')
+    await admin.json(409, 'DELETE', `/api/knowledge-bases/${knowledge_bases[0].id}`)
+  })
+
+  it('of another tenant look absent', async () => {
+    const routes: [string, string, object?][] = [
+      ['GET', ''],
+      ['PATCH', '', { name: 'x' }],
+      ['DELETE', ''],
+      ['GET', '/sources'],
+      ['POST', '/sources', { source_id: ABSENT }],
+    ]
+    for (const [method, path, json] of routes) {
+      const sent = json ? { json } : {}
+      const foreign = await stranger.json(404, method, `/api/knowledge-bases/${own['id']}${path}`, sent)
+      expect(without(foreign)).toEqual(
+        without(await stranger.json(404, method, `/api/knowledge-bases/${ABSENT}${path}`, sent)),
+      )
+    }
+    const list = await stranger.json(200, 'GET', '/api/knowledge-bases?limit=100')
+    expect(list['knowledge_bases'].map((entry: Json) => entry['id'])).not.toContain(own['id'])
+  })
+
+  it('show what the caller can see of their content', async () => {
+    const mine = await member.json(200, 'GET', `/api/knowledge-bases/${own['id']}`)
+    expect(mine).toMatchObject({ source_counts: { indexed: 2, total: 2 }, chunk_count: 2, enrichment_status: 'idle' })
+    const theirs = await viewer.json(200, 'GET', `/api/knowledge-bases/${own['id']}`)
+    expect(theirs).toMatchObject({ source_counts: { indexed: 1, total: 1 }, chunk_count: 1 })
+    const { knowledge_bases } = await viewer.json(200, 'GET', '/api/knowledge-bases?q=own')
+    expect(knowledge_bases[0]).toMatchObject({ source_counts: { total: 1 }, chunk_count: 1 })
+  })
+})
+
+describe('sources of a knowledge base', () => {
+  it('are listed with their names, filtered and sorted', async () => {
+    const path = `/api/knowledge-bases/${own['id']}/sources`
+    const all = await member.json(200, 'GET', `${path}?sort=name&order=desc`)
+    expect(all).toMatchObject({ total: 2, limit: 50, offset: 0 })
+    expect(all['items'].map((item: Json) => item['source_name'])).toEqual(['salary.md', 'gates.md'])
+    expect(all['items'][1]).toMatchObject({
+      id: expect.any(String),
+      source_id: source['id'],
+      index_status: 'indexed',
+      indexed_at: expect.any(String),
+      stats: expect.any(Object),
+      error_message: null,
+      file_type: '.md',
+      source_created_at: expect.any(String),
+    })
+    expect((await member.json(200, 'GET', `${path}?q=GATE`))['items']).toHaveLength(1)
+    expect((await member.json(200, 'GET', `${path}?status=failed`))['items']).toEqual([])
+    await member.json(400, 'GET', `${path}?status=done`)
+    expect((await viewer.json(200, 'GET', path))['items']).toHaveLength(1)
+  })
+
+  it('must be extracted, visible and of the same tenant to be added', async () => {
+    const path = `/api/knowledge-bases/${own['id']}/sources`
+    const form = fileForm('broken.pdf', '%PDF-1.7 nothing more')
+    const broken = await member.json(201, 'POST', '/sources', { body: form })
+    await eventually(async () => {
+      expect(await member.json(200, 'GET', `/sources/${broken['id']}`)).toMatchObject({ extraction_status: 'failed' })
+    })
+    expect(await member.json(400, 'POST', path, { json: { source_id: broken['id'] } })).toMatchObject({
+      error: 'Source must be extracted first (status: failed)',
+      code: 'source_not_extracted',
+    })
+    await member.json(404, 'POST', path, { json: { source_id: ABSENT } })
+    await admin.json(404, 'POST', path, { json: { source_id: secret['id'] } })
+    await member.json(400, 'POST', path, { json: { source_id: 'x' } })
+    await member.json(400, 'POST', path, { json: {} })
+    const foreign = await stranger.json(201, 'POST', '/sources', { body: fileForm('f.md', 'foreign text') })
+    await member.json(404, 'POST', path, { json: { source_id: foreign['id'] } })
+  })
+
+  it('are taken out by the owner of the source or an admin', async () => {
+    const kb = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Short' } })
+    const path = `/api/knowledge-bases/${kb['id']}/sources`
+    const added = await member.json(201, 'POST', path, { json: { source_id: source['id'] } })
+    expect((await member.json(201, 'POST', path, { json: { source_id: source['id'] } }))['id']).toBe(added['id'])
+    await viewer.json(403, 'DELETE', `${path}/${added['id']}`)
+    expect(await member.json(200, 'DELETE', `${path}/${added['id']}`)).toEqual({
+      message: 'Source removed from knowledge base',
+      deleted_indexed_source_id: added['id'],
+      kb_id: kb['id'],
+    })
+    await member.json(404, 'DELETE', `${path}/${added['id']}`)
+    await member.json(400, 'DELETE', `${path}/x`)
+  })
+})
+
+describe('search', () => {
+  const search = (user: FunctionsCaller, json: object, status = 200, id: string = own['id']) =>
+    user.json(status, 'POST', `/api/knowledge-bases/${id}/search`, { json })
+
+  it('finds what the caller may see, by every method', async () => {
+    for (const retrieval_method of [undefined, 'hybrid', 'vector_search', 'full_text']) {
+      const found = await search(viewer, { query: 'When does gate B open?', retrieval_method })
+      expect(found['results'][0]).toMatchObject({ source_id: source['id'], score: expect.any(Number) })
+      expect(found['retrieval_method']).toBe(retrieval_method ?? 'auto')
+      expect(JSON.stringify(found)).not.toContain('ninety')
+    }
+    expect(JSON.stringify(await search(member, { query: 'What does the gate keeper earn?' }))).toContain('ninety')
+  })
+
+  it('keeps to top_k, sources, metadata and threshold', async () => {
+    expect((await search(member, { query: 'gate', top_k: 1 }))['total_results']).toBe(1)
+    const bySource = await search(member, { query: 'gate', source_ids: [secret['id']] })
+    expect(bySource['results'].map((hit: Json) => hit['source_id'])).toEqual([secret['id']])
+    const byMetadata = await search(member, { query: 'gate', filter_metadata: { area: 'b' } })
+    expect(byMetadata['results'].map((hit: Json) => hit['source_id'])).toEqual([source['id']])
+    const strict = { query: 'quantum physics', retrieval_method: 'vector_search', similarity_threshold: 0.9 }
+    expect((await search(member, strict))['results']).toEqual([])
+  })
+
+  it.each([
+    [{}, 'query is required'],
+    [{ query: ' ' }, 'query is required'],
+    [{ query: 'x'.repeat(4001) }, 'query may have at most 4000 characters'],
+    [{ query: 'x', top_k: 0 }, 'top_k: Too small'],
+    [{ query: 'x', top_k: 1e9 }, 'top_k: Too big'],
+    [{ query: 'x', vector_weight: -1 }, 'vector_weight: Too small'],
+    [{ query: 'x', retrieval_method: 'tree_search' }, 'retrieval_method must be one of'],
+    [{ query: 'x', source_ids: ['x'] }, 'source_ids.0: Invalid UUID'],
+    [{ query: 'x', filter_metadata: 'or=' }, 'filter_metadata: Invalid input'],
+    [{ query: 'a\u0000' }, 'cannot be stored'],
+  ])('refuses wrong requests (%#)', async (json, message) => {
+    expect((await search(member, json, 400))['error']).toContain(message)
+  })
+
+  it('says the same of a foreign, an absent and an impossible knowledge base', async () => {
+    const refusals = await Promise.all(
+      [own['id'], ABSENT, 'x'].map((id) => search(stranger, { query: 'gate' }, 400, id)),
+    )
+    for (const refusal of refusals) {
+      expect(without(refusal)).toEqual({ error: 'Knowledge base not found', code: 'invalid_request' })
+    }
+  })
+})

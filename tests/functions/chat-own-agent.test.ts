@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createAgentEndpoint } from '../../supabase/functions/chat/agent-endpoint.ts'
+import { createApp } from '../../supabase/functions/chat/app.ts'
+import { depsFromEnv } from '../../supabase/functions/_shared/deps.ts'
+import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
+import { createOfflineEmbedder } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
+import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
+import { AppError } from '../../supabase/functions/_shared/errors.ts'
+import { useStack } from '../support/stack.ts'
+import { startAgentServer, stream } from './support/agent-server.ts'
+import type { AgentServer } from './support/agent-server.ts'
+import { eventsOf, only, tokenOf } from './support/http.ts'
+
+const stack = useStack()
+let api: AgentServer
+let token = ''
+beforeAll(async () => {
+  api = await startAgentServer()
+  token = await tokenOf(await stack.signIn('member@harbor.example'))
+})
+afterAll(async () => {
+  await drainBackground()
+  await api.stop()
+})
+
+/** The function in this process, with a stand-in for our own api behind it. */
+async function ask(embedder: Embedder = createOfflineEmbedder()) {
+  const agentEndpoint = createAgentEndpoint({
+    baseUrl: api.url,
+    apiKey: null,
+    publishableKey: stack.keys.publishable,
+    stallTimeoutMs: 300,
+  })
+  const app = createApp({
+    ...depsFromEnv(stack.stack.env, 'chat'),
+    log: { info() {}, error() {} },
+    embedder,
+    agentEndpoint,
+  })
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+  const body = JSON.stringify({ message: 'When?' })
+  const events = await eventsOf(await app.request('/chat', { method: 'POST', headers, body }))
+  const complete = only(events, 'complete')
+  const stored = await app.request(`/chat/sessions/${complete['session_id']}/messages`, { headers })
+  return { events, complete, answer: (await stored.json()).messages[1] }
+}
+
+const CUT = Buffer.from('data: {"event":"content_delta","delta":"漢"}\n\n')
+
+describe('when our own api', () => {
+  it.each([
+    [
+      'is cut off inside a character',
+      (response: any) =>
+        void (response.write(CUT.subarray(0, CUT.indexOf(0xe6) + 1)), setTimeout(() => response.destroy(), 50)),
+      'upstream_failed',
+      'The answer was cut off.',
+    ],
+    ['ends between two events', (response: any) => void response.end(), 'upstream_failed', 'The answer was cut off.'],
+    ['stalls', () => {}, 'upstream_timeout', 'The agent stopped answering.'],
+  ])('%s, there is a clear error and a stored failed message', async (_name, end, code, message) => {
+    api.answer(
+      stream(
+        [
+          { event: 'start', run_id: 'run_000000000000' },
+          { event: 'content_delta', delta: 'Half' },
+        ],
+        end,
+      ),
+    )
+    const { events, complete, answer } = await ask()
+    expect(only(events, 'error')).toMatchObject({ code, message, error: message })
+    expect(events.at(-1)).toBe(complete)
+    expect(complete).toMatchObject({ status: 'failed', content: 'Half', error: message, code, message_id: answer.id })
+    expect(answer).toMatchObject({
+      role: 'assistant',
+      status: 'failed',
+      content: 'Half',
+      error: message,
+      code,
+      citations: [],
+    })
+  })
+
+  it('reports a failure, it is told once and stored', async () => {
+    const failed = { error: 'The model provider stopped sending.', code: 'upstream_timeout' }
+    api.answer(
+      stream([
+        { event: 'start' },
+        { event: 'error', ...failed },
+        { event: 'complete', content: '', status: 'failed', ...failed },
+        { event: 'late' },
+      ]),
+    )
+    const { events, complete, answer } = await ask()
+    expect(events.map((event) => event['event'])).toEqual(['session', 'start', 'error', 'complete'])
+    expect(complete).toMatchObject({ status: 'failed', ...failed })
+    expect(answer).toMatchObject({ status: 'failed', ...failed })
+  })
+
+  it('refuses, its reason is passed on', async () => {
+    api.answer((response) => void response.writeHead(404).end('{"error":"Agent not found","code":"agent_not_found"}'))
+    expect((await ask()).answer).toMatchObject({ status: 'failed', code: 'agent_not_found' })
+  })
+})
+
+describe('when retrieval fails', () => {
+  it('the agent is not asked, because it would say that there is nothing', async () => {
+    const before = api.requests.length
+    const embed = () => Promise.reject(new AppError('upstream_failed', 'The embedding model failed.'))
+    const { complete, answer } = await ask({ model: 'm', dimensions: 3, embed })
+    expect(complete).toMatchObject({ status: 'failed', error: 'The embedding model failed.' })
+    expect(answer).toMatchObject({ status: 'failed', code: 'upstream_failed' })
+    expect(api.requests.length).toBe(before)
+  })
+})

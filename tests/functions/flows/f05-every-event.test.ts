@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { useFunctionsStack } from '../support/functions-stack.ts'
+import { say, sayAndBreak, startModelServer } from '../support/model-server.ts'
+import type { ModelServer } from '../support/model-server.ts'
+import { CALLERS, FLOW_ENV } from './callers.ts'
+
+const userEnv: Record<string, string> = { ...FLOW_ENV, OPENAI_API_KEY: 'sk-test', CHAT_MODEL: 'stub' }
+let model: ModelServer
+beforeAll(async () => {
+  model = await startModelServer()
+  userEnv['OPENAI_BASE_URL'] = model.url
+})
+const stack = useFunctionsStack({ userEnv })
+afterAll(() => model.stop())
+
+describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
+  /** The documented client: decodes each network read alone, and switches on the key `event`. */
+  async function run(body: object) {
+    const baseUrl = `${stack.url}/functions/v1`
+    const H = {
+      apikey: stack.keys.secret,
+      Authorization: `Bearer ${stack.keys.secret}`,
+      'Content-Type': 'application/json',
+      ...tenantHeaders,
+    }
+    const { agents } = await (await fetch(`${baseUrl}/api/agents`, { headers: H })).json()
+    const response = await fetch(`${baseUrl}/api/agents/${agents[0].id}/run/stream`, {
+      method: 'POST',
+      headers: H,
+      body: JSON.stringify(body),
+    })
+    if (!response.ok) throw new Error((await response.json()).error)
+    const seen = {
+      sessionId: '',
+      runId: '',
+      answer: '',
+      deltas: '',
+      errors: [] as string[],
+      order: [] as string[],
+      complete: {} as Record<string, any>,
+      numbers: [] as number[],
+    }
+    const decoder = new TextDecoder()
+    for await (const chunk of response.body!) {
+      for (const line of decoder.decode(chunk).split('\n')) {
+        if (!line.startsWith('data: ')) continue
+        const event = JSON.parse(line.slice(6))
+        if (event.event !== 'content_delta') seen.order.push(event.event)
+        seen.numbers.push(event.seq)
+        expect(Date.parse(event.ts)).not.toBeNaN()
+        expect(event.type).toBe(event.event)
+        switch (event.event) {
+          case 'start':
+            seen.sessionId = event.session_id
+            seen.runId = event.run_id
+            break
+          case 'content_delta':
+            seen.deltas += event.delta
+            break
+          case 'chunk':
+            seen.answer += event.content
+            break
+          case 'error':
+            seen.errors.push(event.message ?? event.error)
+            expect(event.code).toEqual(expect.any(String))
+            break
+          case 'complete':
+            seen.complete = event
+        }
+      }
+    }
+    return seen
+  }
+
+  it('comes in the promised order, with the answer exactly once in chunk', async () => {
+    model.answer(say('Grüße ', 'from 漢', '字 🦆', ' quay.'))
+    const seen = await run({ message: 'Hello?' })
+    expect(seen.order).toEqual(['start', 'chunk', 'complete'])
+    expect(seen.runId).toMatch(/^run_[0-9a-f]{12}$/)
+    expect(seen.sessionId).toMatch(/^sess_[0-9a-f]{12}$/)
+    expect(seen.answer).toBe('Grüße from 漢字 🦆 quay.')
+    expect(seen.deltas).toBe(seen.answer)
+    expect(seen.numbers).toEqual(seen.numbers.map((_, index) => index + 1))
+    expect(seen.complete).toMatchObject({
+      run_id: seen.runId,
+      session_id: seen.sessionId,
+      content: seen.answer,
+      status: 'completed',
+      error: null,
+      is_new_session: true,
+      tool_calls: [],
+      retrieved_items: 0,
+      usage: { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18, reasoning_tokens: 0, cached_tokens: 3 },
+    })
+  })
+
+  it('ends with error and complete when the model breaks off, and keeps what there was', async () => {
+    model.answer(sayAndBreak('Half an ', 'answer'))
+    const seen = await run({ message: 'Hello?' })
+    expect(seen.order).toEqual(['start', 'chunk', 'error', 'complete'])
+    expect(seen.answer).toBe('Half an answer')
+    expect(seen.errors).toHaveLength(1)
+    expect(seen.complete).toMatchObject({ status: 'failed', error: seen.errors[0], content: 'Half an answer' })
+  })
+})

@@ -20,7 +20,13 @@ export type Source = {
   reason_code: string | null
   error_message: string | null
   page_count: number | null
-  indexed_sources?: { knowledge_base_id: string; index_status: string; error_message: string | null }[]
+  /** Where it is indexed, or will be. */
+  indexing?: {
+    knowledge_base_id: string
+    index_status: string
+    reason_code: string | null
+    error_message: string | null
+  }[]
   [key: string]: unknown
 }
 
@@ -140,7 +146,7 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
       form.append('file', file, name)
       if (upload.visibility) form.append('visibility', upload.visibility)
       if (upload.metadata) form.append('metadata', JSON.stringify(upload.metadata))
-      if (upload.knowledgeBaseIds) form.append('knowledge_base_ids', JSON.stringify(upload.knowledgeBaseIds))
+      for (const id of upload.knowledgeBaseIds ?? []) form.append('knowledge_base_ids', id)
       return (await call('sources', { method: 'POST', body: form, signal: upload.signal })) as Source
     },
 
@@ -164,11 +170,11 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
             details: source,
           })
         }
-        const places = source.indexed_sources ?? []
+        const places = source.indexing ?? []
         const failed = places.find((place) => place.index_status === 'failed' || place.index_status === 'cancelled')
         if (failed) {
           throw new BulkheadError(failed.error_message ?? 'The source could not be indexed.', {
-            code: 'indexing_failed',
+            code: failed.reason_code ?? 'indexing_failed',
             status: 422,
             details: source,
           })

@@ -102,7 +102,8 @@ create table public.documents (
   constraint documents_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES auth.users(id) ON DELETE CASCADE,
   constraint documents_pkey PRIMARY KEY (id),
   constraint documents_source_fkey FOREIGN KEY (tenant_id, source_id) REFERENCES ai.sources(tenant_id, id) ON DELETE CASCADE,
-  constraint documents_source_id_key UNIQUE (source_id)
+  constraint documents_source_id_key UNIQUE (source_id),
+  constraint documents_title_has_a_length CHECK ((char_length(title) <= 500))
 );
 comment on table public.documents is 'Who owns which source, in the shape the cookbook''s recipes use. Claiming a source here also sets its owner.';
 CREATE INDEX documents_owner_id_idx ON public.documents USING btree (owner_id);
@@ -199,7 +200,7 @@ create table public.invitations (
   accepted_at timestamp with time zone,
   constraint invitations_email_is_lower_case CHECK (((email = lower(btrim(email))) AND (email ~~ '_%@_%'::text) AND (char_length(email) <= 320))),
   constraint invitations_expire_within_30_days CHECK ((expires_at <= (created_at + '30 days'::interval))),
-  constraint invitations_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint invitations_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES auth.users(id) ON DELETE CASCADE,
   constraint invitations_pkey PRIMARY KEY (id),
   constraint invitations_role_is_known CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text]))),
   constraint invitations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
@@ -390,7 +391,7 @@ create table ai.agent_knowledge_bases (
   created_at timestamp with time zone default now() not null,
   constraint agent_knowledge_bases_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
   constraint agent_knowledge_bases_agent_id_knowledge_base_id_key UNIQUE (agent_id, knowledge_base_id),
-  constraint agent_knowledge_bases_config_is_an_object CHECK ((jsonb_typeof(config) = 'object'::text)),
+  constraint agent_knowledge_bases_config_is_an_object CHECK (((jsonb_typeof(config) = 'object'::text) AND (pg_column_size(config) <= 65536))),
   constraint agent_knowledge_bases_knowledge_base_fkey FOREIGN KEY (tenant_id, knowledge_base_id) REFERENCES ai.knowledge_bases(tenant_id, id) ON DELETE CASCADE,
   constraint agent_knowledge_bases_pkey PRIMARY KEY (id)
 );
@@ -528,6 +529,7 @@ create table ai.agents (
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
   constraint agents_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint agents_model_has_a_length CHECK ((char_length(model) <= 200)),
   constraint agents_name_has_a_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 200))),
   constraint agents_pkey PRIMARY KEY (id),
   constraint agents_settings_is_an_object CHECK (((jsonb_typeof(settings) = 'object'::text) AND (pg_column_size(settings) <= 65536))),
@@ -677,7 +679,9 @@ create table ai.knowledge_bases (
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
   constraint knowledge_bases_configs_are_objects CHECK (((jsonb_typeof(indexing_config) = 'object'::text) AND (jsonb_typeof(retrieval_config) = 'object'::text))),
+  constraint knowledge_bases_configs_have_a_size CHECK (((pg_column_size(indexing_config) <= 65536) AND (pg_column_size(retrieval_config) <= 65536))),
   constraint knowledge_bases_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint knowledge_bases_description_has_a_length CHECK ((char_length(description) <= 10000)),
   constraint knowledge_bases_name_has_a_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 200))),
   constraint knowledge_bases_pkey PRIMARY KEY (id),
   constraint knowledge_bases_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
@@ -1020,6 +1024,9 @@ CREATE OR REPLACE FUNCTION ai.due_ingestion()
  STABLE
  SET search_path TO ''
 AS $function$
+  with live as materialized (
+    select live_jobs.queue, live_jobs.key, live_jobs.is_waiting from private.live_jobs()
+  )
   select 'extraction', sources.id
   from ai.sources
   where sources.uploaded_at is not null
@@ -1027,8 +1034,13 @@ AS $function$
       (sources.extraction_status = 'pending' and coalesce(sources.next_retry_at, sources.updated_at) < now() - interval '10 seconds')
       or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now())
     )
-    -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
-    and not private.has_live_job('extract_source', sources.id::text, sources.extraction_status = 'pending')
+    and not exists (
+      select from live
+      where live.queue = 'extract_source'
+        and live.key = sources.id::text
+        -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+        and (live.is_waiting or sources.extraction_status = 'pending')
+    )
   union all
   select 'indexing', indexed_sources.id
   from ai.indexed_sources
@@ -1041,9 +1053,15 @@ AS $function$
       )
       or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
     )
-    and not private.has_live_job('index_source', indexed_sources.id::text, indexed_sources.index_status = 'pending');
+    and not exists (
+      select from live
+      where live.queue = 'index_source'
+        and live.key = indexed_sources.id::text
+        and (live.is_waiting or indexed_sources.index_status = 'pending')
+    )
+  limit 500;
 $function$;
-comment on function ai.due_ingestion() is 'Ledger: sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
+comment on function ai.due_ingestion() is 'Ledger: at most 500 sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 grant execute on function ai.due_ingestion() to service_role;
 
 CREATE OR REPLACE FUNCTION ai.enqueue(queue text, payload jsonb DEFAULT '{}'::jsonb, run_at timestamp with time zone DEFAULT now(), dedupe text DEFAULT NULL::text)
@@ -1168,7 +1186,7 @@ declare
 begin
   update ai.sources
   set
-    extraction_status = 'extracted', extracted_at = now(), page_count = finish_extraction.page_count,
+    extraction_status = 'extracted', extracted_at = now(), attempts = 0, page_count = finish_extraction.page_count,
     auto_metadata = finish_extraction.auto_metadata, lease_token = null, leased_by = null, lease_expires_at = null,
     derivatives = jsonb_build_object(
       'page_text',
@@ -1200,15 +1218,22 @@ CREATE OR REPLACE FUNCTION ai.finish_indexing(indexed_source_id uuid, lease_toke
  SET search_path TO ''
 AS $function$
 declare
-  held ai.indexed_sources := private.holds_indexing_lease(indexed_source_id, lease_token);
+  held ai.indexed_sources;
   source ai.sources;
   staged_count int;
 begin
+  -- Locked, so that a change of who may see the source either finds the new chunks or is copied into them; and before the
+  -- indexed source, the order in which deleting, retrying and extracting take these locks.
+  select sources.* into source
+  from ai.sources
+  where sources.id = (
+    select indexed_sources.source_id from ai.indexed_sources where indexed_sources.id = finish_indexing.indexed_source_id
+  )
+  for update;
+  held := private.holds_indexing_lease(finish_indexing.indexed_source_id, finish_indexing.lease_token);
   if held.id is null then
     return false;
   end if;
-  -- Locked, so that a change of who may see the source either finds the new chunks or is copied into them.
-  select * into source from ai.sources where sources.id = held.source_id for update;
 
   delete from private.staged_chunks
   where staged_chunks.indexed_source_id = held.id and staged_chunks.chunk_index >= finish_indexing.chunk_count;
@@ -1245,7 +1270,7 @@ begin
 
   update ai.indexed_sources
   set
-    index_status = 'indexed', indexed_at = now(), embedding_model = finish_indexing.embedding_model,
+    index_status = 'indexed', indexed_at = now(), attempts = 0, embedding_model = finish_indexing.embedding_model,
     stats = coalesce(finish_indexing.stats, '{}') || jsonb_build_object('chunk_count', finish_indexing.chunk_count),
     lease_token = null, leased_by = null, lease_expires_at = null
   where indexed_sources.id = held.id;
@@ -1321,7 +1346,12 @@ begin
       error_message = coalesce(sources.error_message, sentence), next_retry_at = null,
       lease_token = null, leased_by = null, lease_expires_at = null
     where sources.id = mark_dead_letter.id
-      and (sources.extraction_status = 'pending' or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now()));
+      and (sources.extraction_status = 'pending' or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now()))
+      -- Somebody asked again meanwhile: that job decides.
+      and not exists (
+        select from private.live_jobs() as live
+        where live.queue = 'extract_source' and live.key = mark_dead_letter.id::text and live.is_waiting and not live.is_dead_letter
+      );
   elsif kind = 'indexing' then
     update ai.indexed_sources
     set
@@ -1332,6 +1362,10 @@ begin
       and (
         indexed_sources.index_status = 'pending'
         or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
+      )
+      and not exists (
+        select from private.live_jobs() as live
+        where live.queue = 'index_source' and live.key = mark_dead_letter.id::text and live.is_waiting and not live.is_dead_letter
       );
   else
     raise exception 'kind must be extraction or indexing' using errcode = '22023';
@@ -1339,7 +1373,7 @@ begin
   return found;
 end;
 $function$;
-comment on function ai.mark_dead_letter(text,uuid,text) is 'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished meanwhile or is being worked on.';
+comment on function ai.mark_dead_letter(text,uuid,text) is 'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished or dispatched again meanwhile, or is being worked on.';
 grant execute on function ai.mark_dead_letter(text,uuid,text) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.read_pages(indexed_source_id uuid, lease_token uuid, from_page integer, page_limit integer)
@@ -1864,6 +1898,19 @@ begin
     and invitations.email = caller_email
     and invitations.accepted_at is null
     and invitations.expires_at > now()
+    -- An invitation is worth what its author may still give; one without an author was made with the secret key.
+    and (
+      invitations.invited_by is null
+      or (
+        invitations.invited_by <> caller
+        and exists (
+          select from public.memberships
+          where memberships.tenant_id = invitations.tenant_id
+            and memberships.user_id = invitations.invited_by
+            and private.role_rank(memberships.role) >= greatest(private.role_rank('admin'), private.role_rank(invitations.role))
+        )
+      )
+    )
   for update;
 
   -- Unknown, somebody else's, used and expired look alike: the id alone must tell nothing.
@@ -1936,7 +1983,7 @@ begin
   values (source.tenant_id, add_source_to_knowledge_base.knowledge_base_id, source.id)
   on conflict on constraint indexed_sources_knowledge_base_id_source_id_key do update
   set
-    index_status = 'pending', error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null,
     lease_token = null, leased_by = null, lease_expires_at = null
   returning * into indexed;
   perform private.index_job(indexed.id);
@@ -2200,6 +2247,9 @@ AS $function$
 declare
   changed uuid := coalesce(new.source_id, old.source_id);
 begin
+  -- Two changes at once take turns here, and the update below reads grants anew; without it the second would write an
+  -- old list over the first's, and a grant taken back could live on.
+  perform from ai.sources where sources.id = changed for no key update;
   update ai.sources
   set allowed_principals = array(
     select coalesce(source_grants.user_id, source_grants.group_id)
@@ -2356,22 +2406,6 @@ end;
 $function$;
 comment on function private.forget_stale_embedding() is 'Trigger: a changed body loses the vector of the old one.';
 
-CREATE OR REPLACE FUNCTION private.has_live_job(queue text, key text, counts_active boolean)
- RETURNS boolean
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO ''
-AS $function$
-  select exists (
-    select from pgboss.job
-    where job.name in (has_live_job.queue, has_live_job.queue || '_dead')
-      and (job.state in ('created', 'retry') or (has_live_job.counts_active and job.state = 'active'))
-      and job.data ->> 'id' = has_live_job.key
-  );
-$function$;
-comment on function private.has_live_job(text,text,boolean) is 'Whether a job about this id waits or will be retried, or (counts_active) runs; dead letters included.';
-grant execute on function private.has_live_job(text,text,boolean) to service_role;
-
 CREATE OR REPLACE FUNCTION private.holds_indexing_lease(indexed_source_id uuid, lease_token uuid)
  RETURNS ai.indexed_sources
  LANGUAGE sql
@@ -2437,6 +2471,24 @@ begin
 end;
 $function$;
 comment on function private.keep_an_owner() is 'Trigger: refuses to remove or demote the last owner of a tenant (PT409 last_owner), unless the tenant or the account itself goes.';
+
+CREATE OR REPLACE FUNCTION private.live_jobs()
+ RETURNS TABLE(queue text, key text, is_waiting boolean, is_dead_letter boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select
+    queues.name,
+    job.data ->> 'id',
+    job.state in ('created', 'retry'),
+    job.name <> queues.name
+  from (values ('extract_source'), ('index_source')) as queues (name)
+  join pgboss.job on job.name in (queues.name, queues.name || '_dead')
+  where job.state in ('created', 'retry', 'active');
+$function$;
+comment on function private.live_jobs() is 'Ingestion jobs that wait (now or for a retry) or run: queue, the id they are about, and whether they are in the queue''s dead letters.';
+grant execute on function private.live_jobs() to service_role;
 
 CREATE OR REPLACE FUNCTION private.lock_own_source(source_id uuid)
  RETURNS ai.sources
@@ -2609,12 +2661,15 @@ begin
     key_name := 'file';
   end if;
 
-  -- An upload that was announced and never sent must not block its bytes for ever; its links have run out by then.
+  -- An upload that was announced and never sent must not block its bytes: the caller's own for a minute, others' for an hour.
   delete from ai.sources
   where sources.tenant_id = tenant
     and sources.content_hash = lower(register_source.content_hash)
     and sources.uploaded_at is null
-    and sources.created_at < now() - interval '1 hour';
+    and (
+      sources.created_at < now() - interval '1 hour'
+      or (sources.owner_id is not distinct from caller and sources.created_at < now() - interval '60 seconds')
+    );
 
   source.id := gen_random_uuid();
   insert into ai.sources (
@@ -2672,6 +2727,13 @@ declare
 begin
   insert into private.object_removals (storage_path) values (old.storage_path) returning id into removal_id;
   perform private.enqueue('remove_object', jsonb_build_object('id', removal_id), now(), removal_id::text);
+  -- The upload link lives for five minutes, and may be used after this: look again when it cannot be any more.
+  if old.created_at > now() - interval '10 minutes' then
+    insert into private.object_removals (storage_path) values (old.storage_path) returning id into removal_id;
+    perform private.enqueue(
+      'remove_object', jsonb_build_object('id', removal_id), old.created_at + interval '10 minutes', removal_id::text
+    );
+  end if;
   return null;
 end;
 $function$;
@@ -2691,14 +2753,15 @@ begin
   end if;
   if source.extraction_status in ('failed', 'attention_required', 'cancelled') then
     update ai.sources
-    set extraction_status = 'pending', error_code = null, reason_code = null, error_message = null, next_retry_at = null
+    set
+      extraction_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
     where sources.id = source.id;
     return private.extraction_job(source.id);
   end if;
   if source.extraction_status = 'extracted' then
     -- The text is there; what can have failed is indexing.
     update ai.indexed_sources
-    set index_status = 'pending', error_code = null, reason_code = null, error_message = null, next_retry_at = null
+    set index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
     where indexed_sources.source_id = source.id and indexed_sources.index_status in ('failed', 'cancelled');
     if found then
       perform private.index_job(indexed_sources.id)
@@ -2778,16 +2841,14 @@ begin
   is_new := found;
 
   if not is_new then
-    -- Strict: another person's session, the backend's, and one with another agent look alike.
+    -- Strict: another person's session, the backend's, and one with another agent look alike. The backend itself goes on
+    -- with a person's session only by naming the person: what it may read is not for that person's history.
     select * into session
     from ai.agent_sessions
     where agent_sessions.tenant_id = agent.tenant_id
       and agent_sessions.session_id = start_run.session_id
       and agent_sessions.agent_id = agent.id
-      and (
-        agent_sessions.user_id = (select auth.uid())
-        or agent_sessions.tenant_id = any (array(select private.caller_backend_tenant_ids()))
-      )
+      and agent_sessions.user_id is not distinct from caller
     for update;
     if session.id is null then
       perform private.raise_error(404, 'session_not_found', 'Session not found', 'Leave session_id out to begin a new session.');
@@ -2870,13 +2931,18 @@ CREATE OR REPLACE FUNCTION private.tenant_of(kind text, resource_id text)
  STABLE SECURITY DEFINER
  SET search_path TO ''
 AS $function$
-  select agents.tenant_id from ai.agents where kind = 'agent' and agents.id::text = lower(resource_id)
+  with resource as (
+    select case when resource_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then resource_id::uuid end as id
+  )
+  select agents.tenant_id from ai.agents where kind = 'agent' and agents.id = (select resource.id from resource)
   union all
-  select sources.tenant_id from ai.sources where kind = 'source' and sources.id::text = lower(resource_id)
+  select sources.tenant_id from ai.sources where kind = 'source' and sources.id = (select resource.id from resource)
   union all
-  select knowledge_bases.tenant_id from ai.knowledge_bases where kind = 'knowledge_base' and knowledge_bases.id::text = lower(resource_id)
+  select knowledge_bases.tenant_id from ai.knowledge_bases
+  where kind = 'knowledge_base' and knowledge_bases.id = (select resource.id from resource)
   union all
-  select indexed_sources.tenant_id from ai.indexed_sources where kind = 'indexed_source' and indexed_sources.id::text = lower(resource_id)
+  select indexed_sources.tenant_id from ai.indexed_sources
+  where kind = 'indexed_source' and indexed_sources.id = (select resource.id from resource)
   union all
   select agent_runs.tenant_id from ai.agent_runs where kind = 'run' and agent_runs.run_id = resource_id
   union all

@@ -35,7 +35,7 @@ create table public.invitations (
   expires_at timestamptz not null default now() + interval '7 days',
   accepted_at timestamptz,
   constraint invitations_tenant_id_fkey foreign key (tenant_id) references public.tenants (id) on delete cascade,
-  constraint invitations_invited_by_fkey foreign key (invited_by) references auth.users (id) on delete set null,
+  constraint invitations_invited_by_fkey foreign key (invited_by) references auth.users (id) on delete cascade,
   constraint invitations_email_is_lower_case check (email = lower(btrim(email)) and email like '_%@_%' and char_length(email) <= 320),
   constraint invitations_role_is_known check (role in ('owner', 'admin', 'member', 'viewer')),
   constraint invitations_expire_within_30_days check (expires_at <= created_at + interval '30 days')

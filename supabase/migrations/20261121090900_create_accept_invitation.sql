@@ -20,6 +20,19 @@ begin
     and invitations.email = caller_email
     and invitations.accepted_at is null
     and invitations.expires_at > now()
+    -- An invitation is worth what its author may still give; one without an author was made with the secret key.
+    and (
+      invitations.invited_by is null
+      or (
+        invitations.invited_by <> caller
+        and exists (
+          select from public.memberships
+          where memberships.tenant_id = invitations.tenant_id
+            and memberships.user_id = invitations.invited_by
+            and private.role_rank(memberships.role) >= greatest(private.role_rank('admin'), private.role_rank(invitations.role))
+        )
+      )
+    )
   for update;
 
   -- Unknown, somebody else's, used and expired look alike: the id alone must tell nothing.

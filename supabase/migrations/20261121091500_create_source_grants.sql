@@ -63,6 +63,9 @@ as $$
 declare
   changed uuid := coalesce(new.source_id, old.source_id);
 begin
+  -- Two changes at once take turns here, and the update below reads grants anew; without it the second would write an
+  -- old list over the first's, and a grant taken back could live on.
+  perform from ai.sources where sources.id = changed for no key update;
   update ai.sources
   set allowed_principals = array(
     select coalesce(source_grants.user_id, source_grants.group_id)

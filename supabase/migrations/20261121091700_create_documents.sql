@@ -7,7 +7,8 @@ create table public.documents (
   created_at timestamptz not null default now(),
   constraint documents_source_fkey foreign key (tenant_id, source_id) references ai.sources (tenant_id, id) on delete cascade,
   constraint documents_owner_id_fkey foreign key (owner_id) references auth.users (id) on delete cascade,
-  constraint documents_source_id_key unique (source_id)
+  constraint documents_source_id_key unique (source_id),
+  constraint documents_title_has_a_length check (char_length(title) <= 500)
 );
 
 comment on table public.documents is 'Who owns which source, in the shape the cookbook''s recipes use. Claiming a source here also sets its owner.';

@@ -13,7 +13,9 @@ create table ai.knowledge_bases (
   constraint knowledge_bases_created_by_fkey foreign key (created_by) references auth.users (id) on delete set null,
   constraint knowledge_bases_tenant_id_id_key unique (tenant_id, id),
   constraint knowledge_bases_name_has_a_length check (char_length(btrim(name)) between 1 and 200),
-  constraint knowledge_bases_configs_are_objects check (jsonb_typeof(indexing_config) = 'object' and jsonb_typeof(retrieval_config) = 'object')
+  constraint knowledge_bases_description_has_a_length check (char_length(description) <= 10000),
+  constraint knowledge_bases_configs_are_objects check (jsonb_typeof(indexing_config) = 'object' and jsonb_typeof(retrieval_config) = 'object'),
+  constraint knowledge_bases_configs_have_a_size check (pg_column_size(indexing_config) <= 65536 and pg_column_size(retrieval_config) <= 65536)
 );
 
 comment on table ai.knowledge_bases is 'A searchable set of sources.';

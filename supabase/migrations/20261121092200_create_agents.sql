@@ -13,6 +13,7 @@ create table ai.agents (
   constraint agents_created_by_fkey foreign key (created_by) references auth.users (id) on delete set null,
   constraint agents_tenant_id_id_key unique (tenant_id, id),
   constraint agents_name_has_a_length check (char_length(btrim(name)) between 1 and 200),
+  constraint agents_model_has_a_length check (char_length(model) <= 200),
   constraint agents_system_prompt_has_a_length check (char_length(system_prompt) <= 100000),
   constraint agents_settings_is_an_object check (jsonb_typeof(settings) = 'object' and pg_column_size(settings) <= 65536)
 );

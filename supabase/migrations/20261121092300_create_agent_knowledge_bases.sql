@@ -8,7 +8,7 @@ create table ai.agent_knowledge_bases (
   constraint agent_knowledge_bases_agent_fkey foreign key (tenant_id, agent_id) references ai.agents (tenant_id, id) on delete cascade,
   constraint agent_knowledge_bases_knowledge_base_fkey foreign key (tenant_id, knowledge_base_id) references ai.knowledge_bases (tenant_id, id) on delete cascade,
   constraint agent_knowledge_bases_agent_id_knowledge_base_id_key unique (agent_id, knowledge_base_id),
-  constraint agent_knowledge_bases_config_is_an_object check (jsonb_typeof(config) = 'object')
+  constraint agent_knowledge_bases_config_is_an_object check (jsonb_typeof(config) = 'object' and pg_column_size(config) <= 65536)
 );
 
 comment on table ai.agent_knowledge_bases is 'Which knowledge bases an agent draws on. Linking grants nothing: search runs with the rights of the person asking.';

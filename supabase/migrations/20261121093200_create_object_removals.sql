@@ -22,6 +22,13 @@ declare
 begin
   insert into private.object_removals (storage_path) values (old.storage_path) returning id into removal_id;
   perform private.enqueue('remove_object', jsonb_build_object('id', removal_id), now(), removal_id::text);
+  -- The upload link lives for five minutes, and may be used after this: look again when it cannot be any more.
+  if old.created_at > now() - interval '10 minutes' then
+    insert into private.object_removals (storage_path) values (old.storage_path) returning id into removal_id;
+    perform private.enqueue(
+      'remove_object', jsonb_build_object('id', removal_id), old.created_at + interval '10 minutes', removal_id::text
+    );
+  end if;
   return null;
 end;
 $$;

@@ -86,12 +86,15 @@ begin
     key_name := 'file';
   end if;
 
-  -- An upload that was announced and never sent must not block its bytes for ever; its links have run out by then.
+  -- An upload that was announced and never sent must not block its bytes: the caller's own for a minute, others' for an hour.
   delete from ai.sources
   where sources.tenant_id = tenant
     and sources.content_hash = lower(register_source.content_hash)
     and sources.uploaded_at is null
-    and sources.created_at < now() - interval '1 hour';
+    and (
+      sources.created_at < now() - interval '1 hour'
+      or (sources.owner_id is not distinct from caller and sources.created_at < now() - interval '60 seconds')
+    );
 
   source.id := gen_random_uuid();
   insert into ai.sources (

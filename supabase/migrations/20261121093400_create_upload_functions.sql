@@ -99,14 +99,15 @@ begin
   end if;
   if source.extraction_status in ('failed', 'attention_required', 'cancelled') then
     update ai.sources
-    set extraction_status = 'pending', error_code = null, reason_code = null, error_message = null, next_retry_at = null
+    set
+      extraction_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
     where sources.id = source.id;
     return private.extraction_job(source.id);
   end if;
   if source.extraction_status = 'extracted' then
     -- The text is there; what can have failed is indexing.
     update ai.indexed_sources
-    set index_status = 'pending', error_code = null, reason_code = null, error_message = null, next_retry_at = null
+    set index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
     where indexed_sources.source_id = source.id and indexed_sources.index_status in ('failed', 'cancelled');
     if found then
       perform private.index_job(indexed_sources.id)

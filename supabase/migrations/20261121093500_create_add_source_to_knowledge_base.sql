@@ -26,7 +26,7 @@ begin
   values (source.tenant_id, add_source_to_knowledge_base.knowledge_base_id, source.id)
   on conflict on constraint indexed_sources_knowledge_base_id_source_id_key do update
   set
-    index_status = 'pending', error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null,
     lease_token = null, leased_by = null, lease_expires_at = null
   returning * into indexed;
   perform private.index_job(indexed.id);

@@ -116,15 +116,22 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  held ai.indexed_sources := private.holds_indexing_lease(indexed_source_id, lease_token);
+  held ai.indexed_sources;
   source ai.sources;
   staged_count int;
 begin
+  -- Locked, so that a change of who may see the source either finds the new chunks or is copied into them; and before the
+  -- indexed source, the order in which deleting, retrying and extracting take these locks.
+  select sources.* into source
+  from ai.sources
+  where sources.id = (
+    select indexed_sources.source_id from ai.indexed_sources where indexed_sources.id = finish_indexing.indexed_source_id
+  )
+  for update;
+  held := private.holds_indexing_lease(finish_indexing.indexed_source_id, finish_indexing.lease_token);
   if held.id is null then
     return false;
   end if;
-  -- Locked, so that a change of who may see the source either finds the new chunks or is copied into them.
-  select * into source from ai.sources where sources.id = held.source_id for update;
 
   delete from private.staged_chunks
   where staged_chunks.indexed_source_id = held.id and staged_chunks.chunk_index >= finish_indexing.chunk_count;
@@ -161,7 +168,7 @@ begin
 
   update ai.indexed_sources
   set
-    index_status = 'indexed', indexed_at = now(), embedding_model = finish_indexing.embedding_model,
+    index_status = 'indexed', indexed_at = now(), attempts = 0, embedding_model = finish_indexing.embedding_model,
     stats = coalesce(finish_indexing.stats, '{}') || jsonb_build_object('chunk_count', finish_indexing.chunk_count),
     lease_token = null, leased_by = null, lease_expires_at = null
   where indexed_sources.id = held.id;

@@ -21,6 +21,26 @@ $$;
 
 comment on function ai.renew_lease(text, uuid, uuid, int) is 'Ledger: keeps a lease for lease_seconds from now. False when it is lost; the holder must stop.';
 
+create function private.live_jobs()
+returns table (queue text, key text, is_waiting boolean, is_dead_letter boolean)
+language sql
+stable
+security definer -- the queue is readable by nobody
+set search_path = ''
+as $$
+  select
+    queues.name,
+    job.data ->> 'id',
+    job.state in ('created', 'retry'),
+    job.name <> queues.name
+  from (values ('extract_source'), ('index_source')) as queues (name)
+  join pgboss.job on job.name in (queues.name, queues.name || '_dead')
+  where job.state in ('created', 'retry', 'active');
+$$;
+
+comment on function private.live_jobs() is
+  'Ingestion jobs that wait (now or for a retry) or run: queue, the id they are about, and whether they are in the queue''s dead letters.';
+
 create function ai.mark_dead_letter(kind text, id uuid, error_message text)
 returns boolean
 language plpgsql
@@ -36,7 +56,12 @@ begin
       error_message = coalesce(sources.error_message, sentence), next_retry_at = null,
       lease_token = null, leased_by = null, lease_expires_at = null
     where sources.id = mark_dead_letter.id
-      and (sources.extraction_status = 'pending' or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now()));
+      and (sources.extraction_status = 'pending' or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now()))
+      -- Somebody asked again meanwhile: that job decides.
+      and not exists (
+        select from private.live_jobs() as live
+        where live.queue = 'extract_source' and live.key = mark_dead_letter.id::text and live.is_waiting and not live.is_dead_letter
+      );
   elsif kind = 'indexing' then
     update ai.indexed_sources
     set
@@ -47,6 +72,10 @@ begin
       and (
         indexed_sources.index_status = 'pending'
         or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
+      )
+      and not exists (
+        select from private.live_jobs() as live
+        where live.queue = 'index_source' and live.key = mark_dead_letter.id::text and live.is_waiting and not live.is_dead_letter
       );
   else
     raise exception 'kind must be extraction or indexing' using errcode = '22023';
@@ -56,24 +85,7 @@ end;
 $$;
 
 comment on function ai.mark_dead_letter(text, uuid, text) is
-  'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished meanwhile or is being worked on.';
-
-create function private.has_live_job(queue text, key text, counts_active boolean)
-returns boolean
-language sql
-stable
-security definer -- the queue is readable by nobody
-set search_path = ''
-as $$
-  select exists (
-    select from pgboss.job
-    where job.name in (has_live_job.queue, has_live_job.queue || '_dead')
-      and (job.state in ('created', 'retry') or (has_live_job.counts_active and job.state = 'active'))
-      and job.data ->> 'id' = has_live_job.key
-  );
-$$;
-
-comment on function private.has_live_job(text, text, boolean) is 'Whether a job about this id waits or will be retried, or (counts_active) runs; dead letters included.';
+  'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished or dispatched again meanwhile, or is being worked on.';
 
 create function ai.due_ingestion()
 returns table (kind text, id uuid)
@@ -81,6 +93,9 @@ language sql
 stable
 set search_path = ''
 as $$
+  with live as materialized (
+    select live_jobs.queue, live_jobs.key, live_jobs.is_waiting from private.live_jobs()
+  )
   select 'extraction', sources.id
   from ai.sources
   where sources.uploaded_at is not null
@@ -88,8 +103,13 @@ as $$
       (sources.extraction_status = 'pending' and coalesce(sources.next_retry_at, sources.updated_at) < now() - interval '10 seconds')
       or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now())
     )
-    -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
-    and not private.has_live_job('extract_source', sources.id::text, sources.extraction_status = 'pending')
+    and not exists (
+      select from live
+      where live.queue = 'extract_source'
+        and live.key = sources.id::text
+        -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+        and (live.is_waiting or sources.extraction_status = 'pending')
+    )
   union all
   select 'indexing', indexed_sources.id
   from ai.indexed_sources
@@ -102,18 +122,25 @@ as $$
       )
       or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
     )
-    and not private.has_live_job('index_source', indexed_sources.id::text, indexed_sources.index_status = 'pending');
+    and not exists (
+      select from live
+      where live.queue = 'index_source'
+        and live.key = indexed_sources.id::text
+        and (live.is_waiting or indexed_sources.index_status = 'pending')
+    )
+  limit 500;
 $$;
 
-comment on function ai.due_ingestion() is 'Ledger: sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
+comment on function ai.due_ingestion() is
+  'Ledger: at most 500 sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 
 revoke execute on function ai.renew_lease(text, uuid, uuid, int) from public, anon, authenticated, service_role;
 revoke execute on function ai.mark_dead_letter(text, uuid, text) from public, anon, authenticated, service_role;
-revoke execute on function private.has_live_job(text, text, boolean) from public;
+revoke execute on function private.live_jobs() from public;
 revoke execute on function ai.due_ingestion() from public, anon, authenticated, service_role;
 grant execute on function ai.renew_lease(text, uuid, uuid, int) to service_role;
 grant execute on function ai.mark_dead_letter(text, uuid, text) to service_role;
-grant execute on function private.has_live_job(text, text, boolean) to service_role;
+grant execute on function private.live_jobs() to service_role;
 grant execute on function ai.due_ingestion() to service_role;
 
 create function ai.remove_stale_uploads()

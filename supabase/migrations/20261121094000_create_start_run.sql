@@ -45,16 +45,14 @@ begin
   is_new := found;
 
   if not is_new then
-    -- Strict: another person's session, the backend's, and one with another agent look alike.
+    -- Strict: another person's session, the backend's, and one with another agent look alike. The backend itself goes on
+    -- with a person's session only by naming the person: what it may read is not for that person's history.
     select * into session
     from ai.agent_sessions
     where agent_sessions.tenant_id = agent.tenant_id
       and agent_sessions.session_id = start_run.session_id
       and agent_sessions.agent_id = agent.id
-      and (
-        agent_sessions.user_id = (select auth.uid())
-        or agent_sessions.tenant_id = any (array(select private.caller_backend_tenant_ids()))
-      )
+      and agent_sessions.user_id is not distinct from caller
     for update;
     if session.id is null then
       perform private.raise_error(404, 'session_not_found', 'Session not found', 'Leave session_id out to begin a new session.');

@@ -5,13 +5,18 @@ stable
 security definer -- the ledger asks before it knows for whom
 set search_path = ''
 as $$
-  select agents.tenant_id from ai.agents where kind = 'agent' and agents.id::text = lower(resource_id)
+  with resource as (
+    select case when resource_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then resource_id::uuid end as id
+  )
+  select agents.tenant_id from ai.agents where kind = 'agent' and agents.id = (select resource.id from resource)
   union all
-  select sources.tenant_id from ai.sources where kind = 'source' and sources.id::text = lower(resource_id)
+  select sources.tenant_id from ai.sources where kind = 'source' and sources.id = (select resource.id from resource)
   union all
-  select knowledge_bases.tenant_id from ai.knowledge_bases where kind = 'knowledge_base' and knowledge_bases.id::text = lower(resource_id)
+  select knowledge_bases.tenant_id from ai.knowledge_bases
+  where kind = 'knowledge_base' and knowledge_bases.id = (select resource.id from resource)
   union all
-  select indexed_sources.tenant_id from ai.indexed_sources where kind = 'indexed_source' and indexed_sources.id::text = lower(resource_id)
+  select indexed_sources.tenant_id from ai.indexed_sources
+  where kind = 'indexed_source' and indexed_sources.id = (select resource.id from resource)
   union all
   select agent_runs.tenant_id from ai.agent_runs where kind = 'run' and agent_runs.run_id = resource_id
   union all

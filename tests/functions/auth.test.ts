@@ -85,7 +85,7 @@ describe('a user token', () => {
     [
       'without sub',
       () => project.sign({ sub: undefined as unknown as string }),
-      'Invalid token: unexpected or missing claim sub',
+      'Invalid token: malformed',
     ],
     [
       'signed with the shared secret',
@@ -178,7 +178,8 @@ describe('signing keys', () => {
   it('are read from the project when none are given, once', async () => {
     served = project.jwks
     requests = 0
-    const verify = verifier({ jwks: null })
+    // A URL of its own each time: the keys of a project are kept for the life of the process.
+    const verify = verifier({ jwks: null, supabaseUrl: `${supabaseUrl}/once` })
     await verify(await bearer(project.sign()))
     await verify(await bearer(project.sign()))
     expect(requests).toBe(1)
@@ -192,6 +193,7 @@ describe('signing keys', () => {
 
   it('that cannot be read are our fault, not the caller’s', async () => {
     served = ''
-    await expect(verifier({ jwks: null })(await bearer(project.sign()))).rejects.toMatchObject({ code: 'unavailable' })
+    const verify = verifier({ jwks: null, supabaseUrl: `${supabaseUrl}/unreadable` })
+    await expect(verify(await bearer(project.sign()))).rejects.toMatchObject({ code: 'unavailable' })
   })
 })

@@ -104,6 +104,26 @@ describe('two tenants', () => {
     expect(again).toMatchObject({ code: 'duplicate_source', status: 409, details: { duplicate: { id: first.id } } })
   })
 
+  it('put a document where they say, and wait until it can be searched there', async () => {
+    const bulkhead = createBulkhead(harbor)
+    const base = await harbor.schema('ai').from('knowledge_bases').insert({ name: 'Tariffs' }).select('id').single()
+    const knowledgeBaseId = base.data?.id as string
+    const uploaded = await bulkhead.uploadSource(new Blob(['The berth fee is twelve crowns.']), {
+      name: 'fees.md',
+      knowledgeBaseIds: [knowledgeBaseId],
+      visibility: 'private',
+      metadata: { year: 2026 },
+    })
+    const source = await bulkhead.waitUntilIndexed(uploaded.id)
+    expect(source.indexing).toMatchObject([{ knowledge_base_id: knowledgeBaseId, index_status: 'indexed' }])
+    const found = await bulkhead.search({ query: 'What is the berth fee?', knowledgeBaseId })
+    expect(found[0]).toMatchObject({ source_id: source.id, text: 'The berth fee is twelve crowns.' })
+
+    const colleague = createBulkhead(await world.signIn('admin@harbor.example'))
+    expect(await colleague.search({ query: 'What is the berth fee?', knowledgeBaseId })).toEqual([])
+    await expect(createBulkhead(meridian).search({ query: 'x', knowledgeBaseId })).rejects.toBeInstanceOf(BulkheadError)
+  })
+
   it('are both open to somebody in both, one at a time by x-tenant-id', async () => {
     const both = await world.signIn('both@bulkhead.example')
     const chunks = await both.schema('ai').from('chunks').select('tenant_id')

@@ -1,5 +1,6 @@
-import { createLocalJWKSet, createRemoteJWKSet, errors, jwtVerify } from 'jose'
-import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import { verifyCredentials } from '@supabase/server/core'
+import { decodeProtectedHeader, errors } from 'jose'
+import type { JSONWebKeySet, JWTPayload } from 'jose'
 import { AppError } from './errors.ts'
 import { isUuid } from './ids.ts'
 
@@ -23,7 +24,6 @@ export type VerifierOptions = {
 
 /** Algorithms of Supabase signing keys. The shared-secret HS256 is not among them: it would let a leaked secret sign users. */
 const ALGORITHMS = ['ES256', 'RS256']
-const CLOCK_TOLERANCE_SECONDS = 5
 
 const digest = async (text: string): Promise<Uint8Array> =>
   new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)))
@@ -35,44 +35,52 @@ const sameDigest = (left: Uint8Array, right: Uint8Array): boolean => {
   return difference === 0
 }
 
-function keySource(options: VerifierOptions): JWTVerifyGetKey {
-  const remote = createRemoteJWKSet(new URL(`${options.supabaseUrl}/auth/v1/.well-known/jwks.json`), {
-    timeoutDuration: 5000,
-    cooldownDuration: 30_000,
-  })
-  if (options.jwks === null) return remote
-  const local = createLocalJWKSet(JSON.parse(options.jwks))
-  // An inline set is a copy of deploy time: a key rotated in later is only in the project's own set.
-  return async (header, token) => {
-    try {
-      return await local(header, token)
-    } catch (error) {
-      if (error instanceof errors.JWKSNoMatchingKey) return remote(header, token)
-      throw error
-    }
+const unauthenticated = (message: string, cause?: unknown) => new AppError('unauthenticated', message, { cause })
+
+/** What the caller is told about a token that did not verify; `cause` is what @supabase/server met underneath. */
+function tokenError(code: string, cause: unknown): AppError {
+  if (code === 'JWKS_FETCH_FAILED' || code === 'JWKS_NOT_CONFIGURED') {
+    return new AppError('unavailable', 'The signing keys cannot be read. Try again.', { cause })
+  }
+  if (cause instanceof errors.JWTExpired) return unauthenticated('Token has expired', cause)
+  if (cause instanceof errors.JWTClaimValidationFailed) {
+    if (cause.claim === 'aud') return unauthenticated('Invalid token audience', cause)
+    return unauthenticated(`Invalid token: unexpected or missing claim ${cause.claim}`, cause)
+  }
+  if (cause instanceof errors.JWSSignatureVerificationFailed || cause instanceof errors.JWKSNoMatchingKey) {
+    return unauthenticated('Invalid token: not signed by this project', cause)
+  }
+  return unauthenticated('Invalid token: malformed', cause)
+}
+
+const algorithmOf = (token: string): unknown => {
+  try {
+    return decodeProtectedHeader(token).alg
+  } catch (error) {
+    throw unauthenticated('Invalid token: malformed', error)
   }
 }
 
-const unauthenticated = (message: string, cause?: unknown) => new AppError('unauthenticated', message, { cause })
-
-function tokenError(error: unknown): AppError {
-  if (error instanceof errors.JWTExpired) return unauthenticated('Token has expired', error)
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    if (error.claim === 'aud') return unauthenticated('Invalid token audience', error)
-    return unauthenticated(`Invalid token: unexpected or missing claim ${error.claim}`, error)
+/**
+ * Claims of a user token that one of the key sets verifies. The sets are tried in turn: an inline one is a copy of deploy
+ * time, and a key rotated in later is only in the project's own.
+ */
+async function verifiedClaims(
+  token: string,
+  keySets: (JSONWebKeySet | URL)[],
+  options: VerifierOptions,
+): Promise<JWTPayload> {
+  if (!ALGORITHMS.includes(String(algorithmOf(token)))) throw unauthenticated('Invalid token: algorithm not allowed')
+  for (const [i, jwks] of keySets.entries()) {
+    const { data, error } = await verifyCredentials(
+      { token, apikey: null },
+      { auth: 'user', audience: 'authenticated', issuer: options.issuers, env: { url: options.supabaseUrl, jwks } },
+    )
+    if (data?.jwtClaims) return data.jwtClaims
+    const isLast = i === keySets.length - 1
+    if (isLast || !(error?.cause instanceof errors.JWKSNoMatchingKey)) throw tokenError(error?.code ?? '', error?.cause)
   }
-  if (error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError)) {
-    return new AppError('unavailable', 'The signing keys cannot be read. Try again.', { cause: error })
-  }
-  if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
-    return unauthenticated('Invalid token: not signed by this project', error)
-  }
-  if (error instanceof errors.JOSEAlgNotAllowed) return unauthenticated('Invalid token: algorithm not allowed', error)
-  // What jose throws for a bad answer of the JWKS endpoint has no class of its own.
-  if (error.code === 'ERR_JOSE_GENERIC') {
-    return new AppError('unavailable', 'The signing keys cannot be read. Try again.', { cause: error })
-  }
-  return unauthenticated('Invalid token: malformed', error)
+  throw unauthenticated('Invalid token: not signed by this project')
 }
 
 /**
@@ -82,7 +90,8 @@ function tokenError(error: unknown): AppError {
  * absent or the token malformed, expired, forged or another project's; `unavailable` when the signing keys cannot be read.
  */
 export function createVerifier(options: VerifierOptions): (authorization: string | undefined) => Promise<Identity> {
-  const keys = keySource(options)
+  const project = new URL(`${options.supabaseUrl}/auth/v1/.well-known/jwks.json`)
+  const keySets = options.jwks === null ? [project] : [JSON.parse(options.jwks) as JSONWebKeySet, project]
   const secrets = Promise.all(options.secretKeys.map(digest))
   return async (authorization) => {
     const [scheme, token, ...rest] = (authorization ?? '').trim().split(/\s+/)
@@ -94,18 +103,9 @@ export function createVerifier(options: VerifierOptions): (authorization: string
     for (const secret of await secrets) isSecret = sameDigest(secret, presented) || isSecret
     if (isSecret) return { kind: 'service' }
 
-    let claims: JWTPayload
-    try {
-      const verified = await jwtVerify(token, keys, {
-        algorithms: ALGORITHMS,
-        issuer: options.issuers,
-        audience: 'authenticated',
-        requiredClaims: ['sub', 'exp'],
-        clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      })
-      claims = verified.payload
-    } catch (error) {
-      throw tokenError(error)
+    const claims = await verifiedClaims(token, keySets, options)
+    for (const claim of ['sub', 'exp']) {
+      if (claims[claim] === undefined) throw unauthenticated(`Invalid token: unexpected or missing claim ${claim}`)
     }
     // A project-signed token may carry another role; only this one is subject to row-level security as a person.
     if (claims['role'] !== 'authenticated') throw unauthenticated('Invalid token: role is not authenticated')

@@ -51,8 +51,9 @@ select is(pg_temp.answer('tenant_id'), tests.tenant('b')::text, 'of that tenant'
 select is(pg_temp.run('member', 'a_backend'), 'PT404 session_not_found', 'the backend''s session is no person''s');
 select is(pg_temp.run('backend_a', 'a_backend'), 'ok', 'but the backend''s');
 select is(pg_temp.answer('user_id'), null, 'acting for nobody in particular');
-select is(pg_temp.run('backend_a', 'a_member'), 'ok', 'the backend may go on in a member''s session');
-select is(pg_temp.answer('user_id'), tests.person('member')::text, 'for that member');
+-- What the backend may read is not for a member's history: it goes on there only by naming the member.
+select is(pg_temp.run('backend_a', 'a_member'), 'PT404 session_not_found', 'a member''s session is not the backend''s');
+select is(pg_temp.run('backend_a', 'a_backend'), 'ok', 'its own goes on');
 select tests.as_superuser();
 select is(
   (select principal_id from ai.agent_runs where id = pg_temp.answer('id')::uuid), (select id from private.tenant_principals where tenant_id = tests.tenant('a')),

@@ -55,7 +55,7 @@ select set_eq(
   $$select name from pg_temp.ours where schema_name = 'private' and has_function_privilege('service_role', oid, 'execute')$$,
   array[
     'private.acting_tenant_id', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_tenant_ids',
-    'private.caller_user_id', 'private.enqueue', 'private.has_live_job', 'private.holds_indexing_lease', 'private.index_job',
+    'private.caller_user_id', 'private.enqueue', 'private.live_jobs', 'private.holds_indexing_lease', 'private.index_job',
     'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of'
   ],
   'what the ledger calls'

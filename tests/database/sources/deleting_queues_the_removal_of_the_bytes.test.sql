@@ -1,11 +1,11 @@
 -- However a source goes, its object follows.
 begin;
-select plan(17);
+select plan(19);
 select tests.make_world();
 delete from private.object_removals;
 
 create function pg_temp.removals() returns table (storage_path text) language sql security definer as $$
-  select object_removals.storage_path
+  select distinct object_removals.storage_path
   from private.object_removals
   join pgboss.job on job.name = 'remove_object' and job.data = jsonb_build_object('id', object_removals.id);
 $$;
@@ -23,6 +23,20 @@ select tests.as_superuser();
 select is_empty($$select chunk_id from private.chunk_index where chunk_id = tests.id('chunk a_open')$$, 'nor is there a vector');
 select is_empty($$select text from private.staged_chunks where indexed_source_id = tests.id('indexed a_open')$$, 'nor anything staged');
 
+-- An upload link of five minutes may be used after this, so the store is looked at again when it has run out.
+select tests.as_superuser();
+select results_eq(
+  $$select job.start_after > now() from pgboss.job where job.name = 'remove_object' order by 1$$, array[false, true],
+  'its object is removed now and once more when no link can be used'
+);
+select tests.make_source('a_old', 'a', 'member');
+update ai.sources set created_at = now() - interval '1 day' where name = 'a_old';
+delete from ai.sources where name = 'a_old';
+select is(
+  (select count(*)::int from private.object_removals where storage_path = pg_temp.path_of('a_old')), 1, 'for an old source once is enough'
+);
+delete from private.object_removals where storage_path = pg_temp.path_of('a_old');
+
 -- Undone: nothing is removed.
 select tests.sign_in('member');
 select is(tests.outcome_undone($$delete from ai.sources where name = 'a_secret'$$), 'ok', 'a deletion that is rolled back');
@@ -37,6 +51,7 @@ select is(ai.claim_object_removal(tests.kept_id('removal')), null, 'then there i
 
 -- The tenant goes.
 select tests.as_superuser();
+delete from private.object_removals;
 select tests.keep('count', count(*)::text) from ai.sources where tenant_id = tests.tenant('b');
 select tests.sign_in('b_owner');
 select isnt_empty('delete from public.tenants returning id', 'an owner deletes the tenant');

@@ -1,5 +1,5 @@
 begin;
-select plan(20);
+select plan(26);
 
 select tests.sign_in('admin');
 select lives_ok(
@@ -65,6 +65,49 @@ select is((public.accept_invitation(tests.id('lower'))).role, 'owner', 'an owner
 select tests.sign_in('viewer');
 select is((public.accept_invitation(tests.id('higher'))).role, 'viewer', 'a viewer does not rise by accepting');
 select is_empty('select id from public.invitations', 'people who are no admins see no invitations');
+
+-- An invitation is worth what its author may still give.
+select tests.as_superuser();
+delete from public.memberships where user_id in (tests.person('outsider'), tests.person('b_member')) and tenant_id = tests.tenant('a');
+delete from public.invitations;
+create function pg_temp.invite(author text, email text, role text) returns text language plpgsql security definer as $$
+begin
+  insert into public.invitations (tenant_id, email, role, invited_by)
+  values (tests.tenant('a'), email, invite.role, case when author is not null then tests.person(author) end)
+  returning tests.keep('id', id::text) into email;
+  perform tests.keep('statement', format('select public.accept_invitation(%L)', tests.kept('id')));
+  return email;
+end;
+$$;
+create function pg_temp.accept_as(who text) returns text language plpgsql as $$
+begin
+  perform tests.sign_in(who);
+  return tests.outcome_undone(tests.kept('statement'));
+end;
+$$;
+select pg_temp.invite('admin', (select lower(users.email) from auth.users where users.id = tests.person('outsider')), 'admin');
+select is(pg_temp.accept_as('outsider'), 'ok', 'while the admin is one, it is good');
+select tests.as_superuser();
+update public.memberships set role = 'member' where user_id = tests.person('admin') and tenant_id = tests.tenant('a');
+select is(pg_temp.accept_as('outsider'), 'PT404 not_found', 'an author who was demoted can give nothing');
+select tests.as_superuser();
+delete from public.memberships where user_id = tests.person('admin') and tenant_id = tests.tenant('a');
+select is(pg_temp.accept_as('outsider'), 'PT404 not_found', 'nor one who was removed');
+select tests.as_superuser();
+delete from public.invitations;
+select pg_temp.invite('outsider', (select lower(users.email) from auth.users where users.id = tests.person('outsider')), 'owner');
+insert into public.memberships (tenant_id, user_id, role) values (tests.tenant('a'), tests.person('outsider'), 'owner');
+select is(pg_temp.accept_as('outsider'), 'PT404 not_found', 'nobody keeps a way back by inviting themselves');
+select tests.as_superuser();
+delete from public.memberships where user_id = tests.person('outsider') and tenant_id = tests.tenant('a');
+delete from public.invitations;
+select pg_temp.invite(null, (select lower(users.email) from auth.users where users.id = tests.person('outsider')), 'member');
+select is(pg_temp.accept_as('outsider'), 'ok', 'one made with the secret key has no author and is good');
+select tests.as_superuser();
+delete from public.invitations;
+select pg_temp.invite('admin', 'x@x.example', 'member');
+delete from auth.users where id = tests.person('admin');
+select is_empty('select id from public.invitations', 'an account that goes takes its invitations along');
 
 select * from finish();
 rollback;

@@ -180,6 +180,50 @@ describe.skipIf(noNativeServer())('two sessions at once', () => {
     expect(await chunks()).toEqual([{ text: 'new text', visibility: 'private' }])
   })
 
+  it('a grant taken back while another is given is gone', async () => {
+    await reset(`visibility = 'granted'`, 'ai.sources', source)
+    await world.db.query(`insert into ai.source_grants (tenant_id, source_id, user_id) values ($1, $2, $3)`, [
+      HARBOR,
+      source,
+      VIEWER,
+    ])
+    const outcomes = await meet(
+      world.db,
+      [
+        person(MEMBER),
+        async (tx) =>
+          (await tx.query(`delete from ai.source_grants where source_id = $1 returning id`, [source])).length,
+      ],
+      [
+        person(MEMBER),
+        async (tx) =>
+          (
+            await tx.query(
+              `insert into ai.source_grants (tenant_id, source_id, user_id) values ($1, $2, $3) returning id`,
+              [HARBOR, source, ADMIN],
+            )
+          ).length,
+      ],
+    )
+    expect(outcomes).toEqual([{ value: 1 }, { value: 1 }])
+    const [row] = await world.db.query(`select allowed_principals from ai.sources where id = $1`, [source])
+    expect(row).toEqual({ allowed_principals: [ADMIN] })
+  })
+
+  it('a source deleted while its indexing ends is no deadlock', async () => {
+    const holder = await stageOne()
+    const outcomes = await meet(
+      world.db,
+      [
+        person(MEMBER),
+        async (tx) => (await tx.query(`delete from ai.sources where id = $1 returning id`, [source])).length,
+      ],
+      [SERVICE, call(`ai.finish_indexing($1, $2, 1, 'm', '{}')`, indexed, holder)],
+    )
+    expect(outcomes).toEqual([{ value: 1 }, { value: false }])
+    expect(await chunks()).toEqual([])
+  })
+
   it('the same bytes sent by two people at once are one source, and the second is told which', async () => {
     const register = call(`ai.register_source('x.txt', '.txt', 'text/plain', 1, $1) ->> 'id'`, 'f'.repeat(64))
     const [first, second] = await meet(world.db, [person(MEMBER), register], [person(ADMIN), register])

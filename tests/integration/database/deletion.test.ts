@@ -69,7 +69,12 @@ describe('what has been committed', () => {
     )
     for (const { relation } of tables)
       expect(await count(`${relation} where tenant_id = $1`, MERIDIAN), relation).toBe(0)
-    expect(await count('private.object_removals where storage_path like $1', `${MERIDIAN}/%/b\\_%`)).toBe(sources)
+    expect(
+      await count(
+        '(select distinct storage_path from private.object_removals) as paths where storage_path like $1',
+        `${MERIDIAN}/%/b\\_%`,
+      ),
+    ).toBe(sources)
     expect(await count(`public.tenants where id = tests.tenant('a')`)).toBe(1)
   })
 })

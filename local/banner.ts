@@ -54,7 +54,8 @@ export function banner(facts: BannerFacts): string {
           `\nSeeded users (password of all: ${SEED_PASSWORD})`,
           ...facts.users.map(({ email, memberships }) => `  ${email.padEnd(26)} ${memberships}`),
         ]
-  return ['', addresses, ...users, ...facts.notes.map((note) => `\n${note}`), ''].join('\n')
+  const notes = facts.notes.length === 0 ? [] : ['', ...facts.notes]
+  return ['', addresses, ...users, ...notes, ''].join('\n')
 }
 
 /**

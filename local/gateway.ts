@@ -2,7 +2,6 @@ import type http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 
 type Fetch = (request: Request) => Promise<Response>
 
@@ -36,7 +35,10 @@ const preflight = (request: Request): Response =>
 
 /** Browsers may read every answer: what protects the data is the token, not the origin, as on the platform. */
 const readableByBrowsers = (response: Response): Response => {
-  if (response.headers.get('access-control-allow-origin') === '*' && response.headers.has('access-control-expose-headers')) {
+  if (
+    response.headers.get('access-control-allow-origin') === '*' &&
+    response.headers.has('access-control-expose-headers')
+  ) {
     return response
   }
   const headers = new Headers(response.headers)
@@ -44,6 +46,21 @@ const readableByBrowsers = (response: Response): Response => {
   headers.set('access-control-expose-headers', EXPOSED)
   headers.delete('access-control-allow-credentials')
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers })
+}
+
+/** The request with its body in memory; null when that is too large. */
+const readWhole = async (request: Request): Promise<Request | null> => {
+  const { method, headers, signal } = request
+  if (!request.body) return new Request(request.url, { method, headers, signal })
+  if (Number(headers.get('content-length') ?? 0) > MAX_JSON_BYTES) return null
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of request.body) {
+    size += chunk.byteLength
+    if (size > MAX_JSON_BYTES) return null
+    chunks.push(chunk)
+  }
+  return new Request(request.url, { method, headers, signal, body: Buffer.concat(chunks) })
 }
 
 /** One address for all services, as the platform's gateway: sends each request to its service by the path's prefix. */
@@ -68,14 +85,14 @@ export const createGateway = (services: GatewayServices): Hono => {
     c.res = readableByBrowsers(c.res)
     return undefined
   })
-  const limited = bodyLimit({
-    maxSize: MAX_JSON_BYTES,
-    onError: (c) => c.json({ message: `The request body exceeds ${MAX_JSON_BYTES} bytes` }, 413),
-  })
-  app.use('/rest/v1/*', limited)
-  app.use('/auth/v1/*', limited)
-  app.all('/rest/v1/*', (c) => services.rest(c.req.raw))
-  app.all('/auth/v1/*', (c) => services.auth(c.req.raw))
+  const inMemory = (service: Fetch) => async (c: { req: { raw: Request } }) => {
+    const request = await readWhole(c.req.raw)
+    return request
+      ? service(request)
+      : Response.json({ message: `The request body exceeds ${MAX_JSON_BYTES} bytes` }, { status: 413 })
+  }
+  app.all('/rest/v1/*', inMemory(services.rest))
+  app.all('/auth/v1/*', inMemory(services.auth))
   app.all('/storage/v1/s3', (c) => services.s3(c.req.raw))
   app.all('/storage/v1/s3/*', (c) => services.s3(c.req.raw))
   app.all('/storage/v1/*', (c) => services.storage(c.req.raw))
@@ -95,7 +112,10 @@ export type GatewayServer = {
 const KEEP_ALIVE_MS = 75_000
 
 /** Serves `fetch` on the loopback interface. @param port 0 takes any free one. @throws when the port is taken. */
-export const serveGateway = async (fetch: (request: Request) => Response | Promise<Response>, port: number): Promise<GatewayServer> => {
+export const serveGateway = async (
+  fetch: (request: Request) => Response | Promise<Response>,
+  port: number,
+): Promise<GatewayServer> => {
   const server = createAdaptorServer({ fetch, overrideGlobalObjects: false }) as http.Server
   server.keepAliveTimeout = KEEP_ALIVE_MS
   // Uploads and streams may take long; the services have limits of their own.

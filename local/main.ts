@@ -1,5 +1,6 @@
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
 import { parseStartArguments, USAGE } from './arguments.ts'
 import { readStackConfig } from './config.ts'
 import { DataLockedError } from './data-lock.ts'
@@ -37,7 +38,7 @@ function explain(error: unknown): string {
     const where = error.holder.note ? ` It answers at ${error.holder.note}.` : ''
     return `${error.message}${where}\nStop it first, or start this one with another folder: BULKHEAD_DATA_DIR=.local-2 npm start`
   }
-  if (!(error instanceof Error)) return String(error)
+  if (!(error instanceof Error)) return inspect(error)
   // What the stack throws on purpose has a message for its user; a slip of the code is told by its stack trace.
   const isSlip = ['TypeError', 'ReferenceError', 'RangeError', 'SyntaxError', 'AssertionError'].includes(error.name)
   return isSlip || process.env.BULKHEAD_DEBUG ? (error.stack ?? error.message) : error.message

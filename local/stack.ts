@@ -104,7 +104,8 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const { projectDir = path.join(ROOT, 'supabase'), dataDir, log = () => {}, onProgress = () => {} } = options
   const project = readProjectConfig(projectDir)
   const keys = LOCAL_KEYS
-  const logEvent = (event: string, fields: Record<string, unknown>) => log('stack', `${event} ${JSON.stringify(fields)}`)
+  const logEvent = (event: string, fields: Record<string, unknown>) =>
+    log('stack', `${event} ${JSON.stringify(fields)}`)
 
   const db = await openDatabase({
     databaseUrl: options.databaseUrl,

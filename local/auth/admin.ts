@@ -79,7 +79,12 @@ const createUser = async (tx: Sql, body: Row, minimumPasswordLength: number): Pr
   )
   await tx.query(
     `insert into auth.identities (id, user_id, provider_id, provider, identity_data) values (gen_random_uuid(), $1, $2, $3, $4)`,
-    [id, id, provider, JSON.stringify({ sub: id, ...(email ? { email } : {}), email_verified: body['email_confirm'] === true })],
+    [
+      id,
+      id,
+      provider,
+      JSON.stringify({ sub: id, ...(email ? { email } : {}), email_verified: body['email_confirm'] === true }),
+    ],
   )
   return id
 }
@@ -156,7 +161,7 @@ export const createAdminRoutes = ({ db, minimumPasswordLength }: AdminOptions): 
     return authErrorResponse(new AuthError(500, 'unexpected_failure', `Database error (${code ?? 'unknown'})`))
   })
   app.notFound(() =>
-    authErrorResponse(new AuthError(501, 'not_available', 'The local stack does not offer this part of the Admin API')),
+    authErrorResponse(new AuthError(422, 'not_available', 'The local stack does not offer this part of the Admin API')),
   )
 
   app.get('/users', async (c) => {

@@ -1,7 +1,10 @@
 import type { StackKeys } from '../keys.ts'
 import type { ResolveApiKey, TokenAuthority } from './tokens.ts'
 
-export const createApiKeyResolver = (keys: Pick<StackKeys, 'publishable' | 'secret'>, tokens: TokenAuthority): ResolveApiKey => {
+export const createApiKeyResolver = (
+  keys: Pick<StackKeys, 'publishable' | 'secret'>,
+  tokens: TokenAuthority,
+): ResolveApiKey => {
   return async (key) => {
     if (!key) return null
     if (key === keys.publishable) return { role: 'anon', claims: { role: 'anon' } }

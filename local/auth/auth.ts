@@ -54,7 +54,11 @@ export const createAuth = async (deps: AuthDeps): Promise<AuthService> => {
       const inner = await new SignJWT(caller.claims).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(key)
       headers.set('authorization', `Bearer ${inner}`)
     }
-    return new Request(request.url, { method: request.method, headers, body: request.body, duplex: 'half' } as RequestInit)
+    return new Request(request.url, {
+      method: request.method,
+      headers,
+      body: request.body && (await request.arrayBuffer()),
+    })
   }
 
   const handle = async (request: Request): Promise<Response> => {
@@ -75,7 +79,8 @@ export const createAuth = async (deps: AuthDeps): Promise<AuthService> => {
       if (caller?.role !== 'service_role') throw new AuthError(403, 'not_admin', 'User not allowed')
       const inner = new URL(request.url)
       inner.pathname = pathname.slice(BASE.length).replace(/^\/admin/, '')
-      return admin.fetch(new Request(inner, request))
+      const { method, headers } = request
+      return admin.fetch(new Request(inner, { method, headers, body: request.body && (await request.arrayBuffer()) }))
     }
     const grant = new URL(request.url).searchParams.get('grant_type')
     if (pathname === `${BASE}/token` && grant === 'refresh_token') await issuer.refuseBannedRefresh(request.clone())

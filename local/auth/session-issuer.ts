@@ -30,9 +30,12 @@ const methodOf = (pathname: string, grant: string | null): string => {
 export const createSessionIssuer = ({ db, tokens, config, externalUrl }: SessionIssuerDeps): SessionIssuer => {
   const issue = async (engineToken: string, method: string): Promise<string> => {
     // Made by our own engine a moment ago, inside this process: nothing to verify.
-    const { sub, session_id: sessionId, iat, exp } = decodeJwt(engineToken) as { session_id: string } & ReturnType<
-      typeof decodeJwt
-    >
+    const {
+      sub,
+      session_id: sessionId,
+      iat,
+      exp,
+    } = decodeJwt(engineToken) as { session_id: string } & ReturnType<typeof decodeJwt>
     try {
       const user = sub ? await findUser(db, sub) : undefined
       if (!user) throw new AuthError(404, 'user_not_found', 'User from sub claim in JWT does not exist')

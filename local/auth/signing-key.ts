@@ -20,5 +20,7 @@ export const loadSigningKey = async (file: string): Promise<SigningKey> => {
   } catch {
     // Told below: what is wrong with the text does not matter.
   }
-  throw new Error(`${file} is not a private ES256 key with a kid. Delete it to have a new one made (this signs everybody out).`)
+  throw new Error(
+    `${file} is not a private ES256 key with a kid. Delete it to have a new one made (this signs everybody out).`,
+  )
 }

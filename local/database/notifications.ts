@@ -32,7 +32,9 @@ export class NotificationHub {
 
   /** LISTENs anew to what is listened to, and to nothing else. For after an UNLISTEN or DISCARD of one who shares the session. */
   async relisten(execute: (sql: string) => Promise<void>): Promise<void> {
-    await execute(['unlisten *', ...[...this.#listeners.keys()].map((channel) => `listen ${quoted(channel)}`)].join('; '))
+    await execute(
+      ['unlisten *', ...[...this.#listeners.keys()].map((channel) => `listen ${quoted(channel)}`)].join('; '),
+    )
   }
 
   /** Adds a listener whose LISTEN the caller has run itself on the session. */

@@ -1,5 +1,6 @@
-import { mkdirSync } from 'node:fs'
 import { AsyncResource } from 'node:async_hooks'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { btree_gin } from '@electric-sql/pglite/contrib/btree_gin'
 import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm'
@@ -90,7 +91,7 @@ export type PgliteOptions = {
  * The folder must not be open in another process: the caller holds a lock file, PGlite itself does not check.
  */
 export const openPglite = async ({ dataDir, snapshot }: PgliteOptions = {}): Promise<PgliteDatabase> => {
-  if (dataDir) mkdirSync(dataDir, { recursive: true })
+  if (dataDir) prepareFolder(dataDir)
   const engine = await PGlite.create({
     ...(dataDir ? { dataDir } : {}),
     ...(snapshot ? { loadDataDir: snapshot } : {}),
@@ -98,5 +99,18 @@ export const openPglite = async ({ dataDir, snapshot }: PgliteOptions = {}): Pro
     parsers: PARSERS,
   })
   await engine.exec(SESSION_RESET)
+  if (dataDir) writeFileSync(path.join(dataDir, COMPLETE), '')
   return new PgliteDatabase(engine)
+}
+
+/** Written when the folder has been opened for the first time, before anything is stored in it. */
+const COMPLETE = 'bulkhead_complete'
+
+/** Postgres cannot open what is left of a first start that was killed; it is put aside, and the next start is the first. */
+const prepareFolder = (dataDir: string): void => {
+  if (existsSync(dataDir) && !existsSync(path.join(dataDir, COMPLETE))) {
+    rmSync(`${dataDir}.incomplete`, { recursive: true, force: true })
+    renameSync(dataDir, `${dataDir}.incomplete`)
+  }
+  mkdirSync(dataDir, { recursive: true })
 }

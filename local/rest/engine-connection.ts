@@ -61,7 +61,8 @@ export class EngineConnection extends PostgresConnection {
       await session.exec(readOnly ? 'begin read only' : 'begin')
       await session.run(settings.text, settings.params)
       const result = await this.#driver.joining(session, () => fn(this.kysely))
-      const failed = result instanceof Response && result.status >= 400 && !(options?.rpc && (await setsStatus(session)))
+      const failed =
+        result instanceof Response && result.status >= 400 && !(options?.rpc && (await setsStatus(session)))
       await session.exec(failed ? 'rollback' : 'commit')
       return result
     } catch (error) {

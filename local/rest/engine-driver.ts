@@ -12,7 +12,6 @@ class SessionConnection implements DatabaseConnection {
     const { rows, affected } = await this.session.run(sql, parameters)
     return { rows: rows as R[], ...(affected === undefined ? {} : { numAffectedRows: BigInt(affected) }) }
   }
-  // eslint-disable-next-line require-yield
   async *streamQuery(): AsyncIterableIterator<never> {
     throw new Error('The engine does not stream rows.')
   }

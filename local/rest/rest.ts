@@ -31,13 +31,14 @@ const settingsHeaders = (headers: Headers): Record<string, string> =>
   Object.fromEntries([...headers].filter(([name]) => !CREDENTIALS.has(name)))
 
 /** The request without its credentials: who calls is settled, and the engine would take `?apikey=` for a filter. */
-const withoutCredentials = (request: Request): Request => {
+const withoutCredentials = async (request: Request): Promise<Request> => {
   const url = new URL(request.url)
   url.searchParams.delete('apikey')
   const headers = new Headers(request.headers)
   for (const name of CREDENTIALS) headers.delete(name)
+  // Deleting a parameter writes the others anew; without need that must not happen to filters.
   const bare = new URL(request.url).searchParams.has('apikey') ? url : request.url
-  return new Request(bare, { method: request.method, headers, body: request.body, duplex: 'half' } as RequestInit)
+  return new Request(bare, { method: request.method, headers, body: request.body && (await request.arrayBuffer()) })
 }
 
 /** The error's code and nothing else: its message may quote row data. */
@@ -92,7 +93,7 @@ export const createRest = async (deps: RestDeps): Promise<RestService> => {
       if ('refusal' in identified) return restRefusal(identified.refusal)
       const { caller } = identified
       const { pathname } = new URL(request.url)
-      const bare = withoutCredentials(request)
+      const bare = await withoutCredentials(request)
       callers.set(bare, caller)
       const context = {
         readOnly: request.method === 'GET' || request.method === 'HEAD',

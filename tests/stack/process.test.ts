@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@supabase/supabase-js'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { openNative } from '../../local/database/native.ts'
 import { processIdentity } from '../../local/process/identity.ts'
 import { childrenOf } from '../support/child-processes.ts'
 import { eventually } from '../support/eventually.ts'
@@ -41,7 +42,17 @@ afterEach(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-describe('one stack', () => {
+describe('one stack', { timeout: 120_000 }, () => {
+  test('kill -9 while the database is being made: the next start makes it anew', async () => {
+    for (const waitMs of [1_000, 2_500]) {
+      const stack = start()
+      await eventually(() => expect(existsSync(join(folder, 'database'))).toBe(true))
+      await new Promise((resolve) => setTimeout(resolve, waitMs))
+      stack.child.kill('SIGKILL')
+      await stack.exited
+    }
+  })
+
   test('the first start prints addresses, keys, seeded users and providers, and answers', async () => {
     const stack = await untilReady(start())
     expect(stack.printed('API URL')).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
@@ -136,7 +147,7 @@ describe('one stack', () => {
   })
 })
 
-describe('what keeps it from starting is said', () => {
+describe('what keeps it from starting is said', { timeout: 60_000 }, () => {
   let taken: number
   const server = createServer()
   beforeAll(async () => {
@@ -177,3 +188,36 @@ describe('what keeps it from starting is said', () => {
     expect(stack.output()).not.toContain('    at ')
   })
 })
+
+const serverUrl = process.env.TEST_DATABASE_URL
+if (!serverUrl) console.log('process: the start on a native PostgreSQL is left out, TEST_DATABASE_URL is not set')
+else {
+  describe('on a native PostgreSQL', { timeout: 120_000 }, () => {
+    const name = `bulkhead_process_${Date.now()}`
+    const url = new URL(serverUrl)
+    url.pathname = `/${name}`
+    const onServer = async (sql: string) => {
+      const server = await openNative({ url: serverUrl, poolSize: 1 })
+      await server.query(sql)
+      await server.close()
+    }
+    beforeAll(() => onServer(`create database ${name}`))
+    afterAll(() => onServer(`drop database ${name} with (force)`))
+
+    test('the first start prepares the empty database, and one after kill -9 finds the data', async () => {
+      const first = await untilReady(start({ DATABASE_URL: url.href }))
+      expect(first.printed('DB URL')).toBe(url.href)
+      expect(first.printed('Database')).toBe('native PostgreSQL')
+      expect(await countTenants(first)).toBe(2)
+      const client = createClient(first.printed('API URL'), first.printed('Secret key'), {
+        auth: { persistSession: false },
+      })
+      expect((await client.from('tenants').insert({ name: 'Written just before' })).error).toBeNull()
+      const children = childrenOf(first.pid)
+      first.child.kill('SIGKILL')
+      await first.exited
+      await allGone(children)
+      expect(await countTenants(await untilReady(start({ DATABASE_URL: url.href })))).toBe(3)
+    })
+  })
+}

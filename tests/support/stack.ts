@@ -11,6 +11,9 @@ const SNAPSHOTS = path.join(ROOT, '.local/test-snapshots')
 /** Password of every user in supabase/seed.sql. */
 export const SEED_PASSWORD = 'bulkhead-demo'
 
+/** For `expect.poll`, whose own second is too short on a busy machine. */
+export const WAIT = { timeout: 15_000 }
+
 export type TestStackOptions = Omit<StackOptions, 'databaseUrl' | 'dataDir' | 'snapshot'>
 
 export type TestStack = {

@@ -2,8 +2,16 @@ import type { Socket } from 'node:net'
 import type { PgliteDatabase } from '../pglite.ts'
 import * as codec from './codec.ts'
 import type { Message, TransactionStatus } from './codec.ts'
-import { beginCopy, copyStatement, runCopy, type Copy } from './copy.ts'
-import { applyState, mayChangeSettings, readState, resetSession, stateFromStartup, type SessionState } from './session-state.ts'
+import { beginCopy, copyStatement, refusedCopy, runCopy, type Copy } from './copy.ts'
+import {
+  applyState,
+  customSettings,
+  mayChangeSettings,
+  readState,
+  resetSession,
+  stateFromStartup,
+  type SessionState,
+} from './session-state.ts'
 import { StatementNames } from './statement-names.ts'
 
 export type ConnectionOptions = {
@@ -12,6 +20,11 @@ export type ConnectionOptions = {
   /** How long the connection may hold the session without sending anything, in milliseconds; 0 for ever. */
   idleInTransactionMs: number
 }
+
+/** Query, Sync and FunctionCall: after these Postgres says that it is ready. */
+const ENDS_REQUEST = new Set(['Q', 'S', 'F'])
+
+const COPY_DATA = new Set(['d', 'c', 'f'])
 
 const SERVER_PARAMETERS = {
   server_version: '17.5', server_encoding: 'UTF8', client_encoding: 'UTF8', DateStyle: 'ISO, MDY', IntervalStyle: 'postgres',
@@ -36,6 +49,7 @@ export class WireConnection {
   #names: StatementNames
   #state: SessionState = []
   #stateChanged = false
+  #custom = new Set<string>()
   #copy: Copy | null = null
   #channels = new Map<string, (payload: string) => void>()
   #relisten = false
@@ -136,6 +150,8 @@ export class WireConnection {
   }
 
   async #handle(incoming: Message): Promise<void> {
+    // Data of a COPY that has failed already; Postgres ignores it too.
+    if (!this.#copy && COPY_DATA.has(incoming.type)) return
     if (!this.#release) await this.#enter()
     if (this.#copy) {
       const finished = await runCopy(this.#database.engine, this.#copy, incoming)
@@ -157,16 +173,26 @@ export class WireConnection {
       this.#note(sql)
     }
     if (incoming.type === 'Q' && sql !== null) {
-      await this.#forward(codec.message('Q', codec.cstring(this.#names.rewriteSql(sql))))
-    } else await this.#forward(this.#names.rewrite(incoming))
+      await this.#forward(codec.message('Q', codec.cstring(refusedCopy(sql) ?? this.#names.rewriteSql(sql))))
+      return
+    }
+    const refused = sql === null ? null : refusedCopy(sql)
+    const rewritten = this.#names.rewrite(refused === null ? incoming : withSql(incoming, refused))
+    await this.#forward(rewritten, ENDS_REQUEST.has(incoming.type))
   }
 
   /** Remembers what a statement may leave behind in the shared session. */
   #note(sql: string): void {
-    if (mayChangeSettings(sql)) this.#stateChanged = true
+    if (mayChangeSettings(sql)) {
+      this.#stateChanged = true
+      for (const name of customSettings(sql)) this.#custom.add(name)
+    }
     if (/\b(unlisten|discard)\b/i.test(sql)) {
       for (const channel of [...this.#channels.keys()]) {
-        if (/\b(unlisten\s+\*|discard\s+all)/i.test(sql) || new RegExp(`\\bunlisten\\s+"?${channel}"?`, 'i').test(sql)) {
+        if (
+          /\b(unlisten\s+\*|discard\s+all)/i.test(sql) ||
+          new RegExp(`\\bunlisten\\s+"?${channel}"?`, 'i').test(sql)
+        ) {
           this.#unlisten(channel)
         }
       }
@@ -193,14 +219,15 @@ export class WireConnection {
     this.#relisten = true
   }
 
-  /** Sends bytes to Postgres and what it answers to the client. */
-  async #forward(bytes: Buffer): Promise<void> {
+  /** Sends bytes to Postgres and what it answers to the client. @param endsRequest whether they end in a Query or Sync. */
+  async #forward(bytes: Buffer, endsRequest = true): Promise<void> {
     const answer = await exchange(this.#database, bytes)
     const messages = codec.splitMessages(answer)
     const status = messages.findLast(({ type }) => type === 'Z')?.bytes.toString('latin1', 5, 6) as TransactionStatus
-    // Notifications reach every listener through the hub, also this one.
-    const kept = messages.filter(({ type }) => type !== 'A').map((one) => one.bytes)
-    if (status) {
+    // Notifications reach every listener through the hub, also this one. And after an error in the extended protocol
+    // PGlite says it is ready at once and then again at Sync; the client must hear it once, at Sync.
+    const kept = messages.filter(({ type }) => type !== 'A' && (endsRequest || type !== 'Z')).map((one) => one.bytes)
+    if (status && endsRequest) {
       this.#status = status
       // First give the session back: who has been told that we are ready may use another connection at once.
       if (status === 'I') await this.#leave()
@@ -217,7 +244,7 @@ export class WireConnection {
     const { engine, notifications } = this.#database
     const hadState = this.#state.length > 0
     const touched = this.#stateChanged
-    if (touched) this.#state = await readState(engine)
+    if (touched) this.#state = await readState(engine, [...this.#custom])
     if (hadState || touched) await resetSession(engine)
     this.#stateChanged = false
     if (this.#relisten) {
@@ -276,6 +303,13 @@ const sqlOf = (incoming: Message): string | null => {
   if (incoming.type !== 'P') return null
   const [, behindName] = codec.readCstring(body, 0)
   return codec.readCstring(body, behindName)[0]
+}
+
+/** A Parse message with other SQL. */
+const withSql = (parse: Message, sql: string): Message => {
+  const [name] = codec.readCstring(codec.bodyOf(parse), 0)
+  const bytes = codec.message('P', Buffer.concat([codec.cstring(name), codec.cstring(sql), Buffer.from([0, 0])]))
+  return { type: 'P', bytes }
 }
 
 const exchange = async ({ engine }: PgliteDatabase, bytes: Buffer): Promise<Buffer> => {

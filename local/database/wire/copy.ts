@@ -1,4 +1,5 @@
 import type { PGlite } from '@electric-sql/pglite'
+import { splitStatements } from '../statements.ts'
 import { bodyOf, commandComplete, errorResponse, readCstring, type Message } from './codec.ts'
 
 // COPY ... FROM STDIN would end the backend of PGlite. Its data is collected and read by Postgres as a file instead.
@@ -12,6 +13,19 @@ export const copyStatement = (sql: string): string | null => {
   const statement = sql.trim().replace(/;\s*$/, '')
   if (!/^copy\b/i.test(statement) || !FROM_STDIN.test(statement) || statement.includes(';')) return null
   return statement.replace(FROM_STDIN, `from '/dev/blob'`)
+}
+
+const LEADING_COMMENTS = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*/
+
+/**
+ * SQL that fails where `sql` would end PGlite's backend: a COPY ... FROM STDIN among other statements or in the extended
+ * protocol. Null for all other SQL.
+ */
+export const refusedCopy = (sql: string): string | null => {
+  if (!FROM_STDIN.test(sql)) return null
+  const statements = splitStatements(sql).map((statement) => statement.replace(LEADING_COMMENTS, ''))
+  if (!statements.some((statement) => /^copy\b/i.test(statement) && FROM_STDIN.test(statement))) return null
+  return `do $$ begin raise exception using errcode = '0A000', message = 'COPY FROM STDIN must be a single simple statement here'; end $$`
 }
 
 export const beginCopy = (sql: string): Copy => ({ sql, chunks: [] })

@@ -12,6 +12,12 @@ const CHANGES_SETTINGS = /(?:^|;|\*\/|\n)\s*(?:set|reset|discard|do)\b|\bset_con
 
 export const mayChangeSettings = (sql: string): boolean => CHANGES_SETTINGS.test(sql)
 
+/** Names of the application's own settings (with a dot) in SQL: Postgres keeps no list of them that could be read. */
+export const customSettings = (sql: string): string[] =>
+  [...sql.matchAll(/\bset\s+(?:session\s+)?([a-z_]\w*\.[\w.]+)\s*(?:=|to\b)|\bset_config\(\s*'([^']+\.[^']+)'/gi)].map(
+    ([, set, configured]) => set ?? configured ?? '',
+  )
+
 /** What SESSION_RESET sets itself, and what cannot be set back. */
 const BASELINE = new Map([
   ['search_path', '"$user", public, extensions'],
@@ -26,12 +32,15 @@ export const resetSession = async (engine: PGlite): Promise<void> => {
   await engine.exec(SESSION_RESET)
 }
 
-/** Reads what a client has set since its session was clean. */
-export const readState = async (engine: PGlite): Promise<SessionState> => {
+/** Reads what a client has set since its session was clean. @param custom names of its own settings. */
+export const readState = async (engine: PGlite, custom: string[]): Promise<SessionState> => {
   const { rows } = await engine.query<{ name: string; value: string }>(
     `select name, current_setting(name) as value from pg_catalog.pg_settings
-     where source = 'session' and name <> all ($1)`,
-    [NOT_RESTORABLE],
+     where source = 'session' and name <> all ($1)
+     union all
+     select name, current_setting(name, true) from unnest($2::text[]) as custom (name)
+     where current_setting(name, true) <> ''`,
+    [NOT_RESTORABLE, custom],
   )
   const state = rows
     .filter(({ name, value }) => BASELINE.get(name) !== value)

@@ -17,17 +17,18 @@ export class StatementNames {
     return [...this.#names].map((name) => this.#prefix + name)
   }
 
-  /** The statement is gone without a Close: DEALLOCATE or DISCARD in SQL. */
-  forget(name: string): void {
-    this.#names.delete(name)
-  }
-
-  /** SQL that names a prepared statement, with the name the session knows. */
+  /** SQL that names prepared statements, with the names the session knows; ALL means those of this connection. */
   rewriteSql(sql: string): string {
+    const all = /^\s*(discard|deallocate(?:\s+prepare)?)\s+all\s*;?\s*$/i.exec(sql)?.[1]?.toLowerCase()
+    if (all) {
+      const deallocations = this.inSession.map((name) => `deallocate "${name.replaceAll('"', '""')}"`)
+      this.#names.clear()
+      return [...deallocations, all === 'discard' ? 'reset all' : 'reset application_name'].join('; ')
+    }
     return sql.replace(
       /^(\s*(?:deallocate(?:\s+prepare)?|execute)\s+)("?)([A-Za-z_][\w$]*|(?<=")[^"]+)\2/i,
-      (all, head: string, quote: string, name: string) =>
-        this.#names.has(name) ? `${head}${quote}${this.#prefix}${name}${quote}` : all,
+      (whole, head: string, quote: string, name: string) =>
+        this.#names.has(name) ? `${head}${quote}${this.#prefix}${name}${quote}` : whole,
     )
   }
 

@@ -26,6 +26,8 @@ const canReadUnembeddedFonts = (() => {
   }
 })()
 const unembedded = canReadUnembeddedFonts ? 'text' : 'no_text_layer'
+if (!canReadUnembeddedFonts)
+  console.log('extract.test: pdfjs-dist is not installed, fonts that are not embedded stay unread')
 
 /** Where our outcome is another one than that of the tools the expectations come from, and why. */
 const DIFFERENT: Record<string, { outcome: string; because: string }> = {

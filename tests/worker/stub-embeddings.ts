@@ -3,7 +3,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 /** How the stub answers a request: with vectors, with an HTTP error, or never. */
-export type Answer = 'ok' | 'hang' | 'garbage' | number
+export type Answer = 'ok' | 'hang' | number
 
 export type StubEmbeddings = {
   url: string
@@ -50,10 +50,6 @@ export async function startStubEmbeddings(): Promise<StubEmbeddings> {
     }
     const { input, model } = JSON.parse(Buffer.concat(chunks).toString()) as { input: string[]; model: string }
     const data = input.map((text, index) => ({ object: 'embedding', index, embedding: vectorOf(text) }))
-    if (answer === 'garbage') {
-      json(200, { object: 'list', model, data: data.map((entry) => ({ ...entry, embedding: ['NaN'] })), usage: {} })
-      return
-    }
     embedded.push(input)
     json(200, { object: 'list', model, data, usage: { prompt_tokens: 1, total_tokens: 1 } })
   })

@@ -1,0 +1,202 @@
+import { randomBytes } from 'node:crypto'
+import type { SupabaseClient } from '@supabase/supabase-js'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { childrenOf } from '../support/child-processes.ts'
+import { eventually } from '../support/eventually.ts'
+import { useStack } from '../support/stack.ts'
+import { plainPdf } from './bombs.ts'
+import { startGate, type Gate } from './gate.ts'
+import {
+  chunkRows,
+  extractionOf,
+  hurryQueues,
+  indexingOf,
+  knowledgeBaseOf,
+  sourceRow,
+  spawnWorker,
+  upload,
+  type WorkerUnderTest,
+} from './ingestion-support.ts'
+import { startStubEmbeddings, type StubEmbeddings } from './stub-embeddings.ts'
+
+// The worker is killed with SIGKILL at every write it makes, before the database has it and after, when only the answer is
+// lost. Whatever the point, another worker finishes the source once.
+
+const stack = useStack()
+let user: SupabaseClient
+let knowledgeBaseId: string
+let stub: StubEmbeddings
+let gate: Gate
+const workers: WorkerUnderTest[] = []
+const BATCH = '4'
+
+const start = async (env: Record<string, string> = {}) => {
+  const provider = { OPENAI_BASE_URL: stub.url, EMBEDDING_MODEL: 'stub-8', WORKER_EMBED_BATCH_SIZE: BATCH }
+  const worker = await spawnWorker(stack, { ...provider, ...env })
+  workers.push(worker)
+  return worker
+}
+/** A worker whose calls to the database pass the gate. */
+const startGated = () => start({ SUPABASE_URL: gate.url })
+
+beforeAll(async () => {
+  await hurryQueues(stack)
+  user = await stack.signIn('owner@harbor.example')
+  knowledgeBaseId = await knowledgeBaseOf(user)
+  stub = await startStubEmbeddings()
+  gate = await startGate(stack.url)
+})
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker.kill()))
+  stub.answer([])
+  stub.embedded.length = 0
+})
+afterAll(async () => {
+  await gate.stop()
+  await stub.stop()
+})
+
+const PAGES = 60
+
+/** A PDF of 60 pages that no other test has uploaded: three groups of pages are stored, several batches are embedded. */
+function freshPdf(): Uint8Array {
+  const bytes = plainPdf(PAGES)
+  const mark = new TextEncoder().encode(`\n% ${randomBytes(8).toString('hex')}\n`)
+  const whole = new Uint8Array(bytes.length + mark.length)
+  whole.set(bytes)
+  whole.set(mark, bytes.length)
+  return whole
+}
+
+/** The source is complete, exact and there once. */
+async function expectFinishedOnce(id: string, indexedSourceId: string | null): Promise<void> {
+  const indexed = await indexingOf(stack, indexedSourceId, 60_000)
+  expect(indexed).toMatchObject({ index_status: 'indexed', error_code: null, error_message: null, next_retry_at: null })
+  expect(await sourceRow(stack, id)).toMatchObject({
+    extraction_status: 'extracted',
+    page_count: PAGES,
+    lease_token: null,
+  })
+  const pages = await stack.db.query<{ page_number: number; text: string }>(
+    'select page_number, text from ai.source_pages where source_id = $1 order by page_number',
+    [id],
+  )
+  expect(pages.map(({ text }) => text)).toEqual(
+    Array.from({ length: PAGES }, (_, index) => `This is page number ${index + 1} of a long document.`),
+  )
+
+  const chunks = await chunkRows(stack, id)
+  expect(chunks).toHaveLength(indexed.stats['chunk_count'] as number)
+  expect(chunks.map((chunk) => chunk.chunk_index)).toEqual(chunks.map((_, index) => index))
+  expect(new Set(chunks.map((chunk) => chunk.text)).size).toBe(chunks.length)
+  const text = pages.map((page) => page.text).join('\n\n')
+  for (const chunk of chunks) expect(text.slice(chunk.start_char, chunk.end_char)).toBe(chunk.text)
+  const [leftovers] = await stack.db.query<{ staged: number; indexed: number }>(
+    `select
+       (select count(*)::int from private.staged_chunks where indexed_source_id = $1) as staged,
+       (select count(*)::int from private.chunk_index join ai.chunks on chunks.id = chunk_id where indexed_source_id = $1) as indexed`,
+    [indexedSourceId],
+  )
+  expect(leftovers).toEqual({ staged: 0, indexed: chunks.length })
+}
+
+/** Nobody can find a source that is not indexed. */
+async function expectNothingSearchable(id: string): Promise<void> {
+  const { data, error } = await user.schema('ai').from('chunks').select('id').eq('source_id', id)
+  expect(error).toBeNull()
+  expect(data).toEqual([])
+}
+
+describe('kill -9 of the worker, and another one', () => {
+  beforeAll(async () => {
+    // Small chunks, so that there are several batches.
+    await stack.db.query(
+      `update ai.knowledge_bases set indexing_config = '{"chunk_size": 60, "overlap": 10}' where id = $1`,
+      [knowledgeBaseId],
+    )
+  })
+
+  const points: [string, string, number, boolean][] = [
+    ['claim_extraction', 'as it takes the source', 1, false],
+    ['save_source_pages', 'with the first pages', 1, false],
+    ['save_source_pages', 'between pages', 2, false],
+    ['finish_extraction', 'before the extraction is finished', 1, false],
+    ['claim_indexing', 'as it takes the indexing', 1, false],
+    ['read_pages', 'while it reads the pages', 1, true],
+    ['stage_chunks', 'with the first batch', 1, false],
+    ['stage_chunks', 'between batches', 2, false],
+    ['finish_indexing', 'before the swap', 1, false],
+  ]
+  for (const [name, when, nth, isRead] of points) {
+    for (const written of isRead ? [false] : [false, true]) {
+      const what = isRead ? '' : written ? ' (written, answer lost)' : ' (not written)'
+      test(`${when}: ${name}${what}`, { timeout: 90_000 }, async () => {
+        const doomed = await startGated()
+        const stopped = gate.hold(name, nth)
+        const { id, indexedSourceId } = await upload(stack, user, 'killed.pdf', freshPdf(), { knowledgeBaseId })
+        const held = await stopped
+        if (written) await held.letThrough()
+        if (!(name === 'finish_indexing' && written)) await expectNothingSearchable(id)
+        await doomed.kill()
+        await start()
+        await expectFinishedOnce(id, indexedSourceId)
+      })
+    }
+  }
+
+  test('while the document is being read', { timeout: 90_000 }, async () => {
+    const doomed = await start()
+    const slow = plainPdf(3_000)
+    const { id } = await upload(stack, user, 'slow.pdf', slow)
+    const [child] = await eventually(() => {
+      const children = childrenOf(doomed.pid)
+      if (children.length === 0) throw new Error('not reading yet')
+      return children
+    })
+    expect(await sourceRow(stack, id)).toMatchObject({ extraction_status: 'extracting' })
+    await doomed.kill()
+    await eventually(() => expect(() => process.kill(child as number, 0)).toThrow('ESRCH'), 5_000)
+    await start()
+    expect(await extractionOf(stack, id, 60_000)).toMatchObject({ extraction_status: 'extracted', page_count: 3_000 })
+    const [pages] = await stack.db.query<{ count: number }>(
+      'select count(*)::int as count from ai.source_pages where source_id = $1',
+      [id],
+    )
+    expect(pages?.count).toBe(3_000)
+  })
+
+  test('while it waits for the model: what was embedded before is used again', { timeout: 90_000 }, async () => {
+    stub.answer(['ok', 'ok', 'hang'])
+    const doomed = await start()
+    const { id, indexedSourceId } = await upload(stack, user, 'embedding.pdf', freshPdf(), { knowledgeBaseId })
+    await eventually(() => expect(stub.requests).toBeGreaterThanOrEqual(3))
+    await eventually(async () => {
+      const [staged] = await stack.db.query<{ count: number }>(
+        'select count(*)::int as count from private.staged_chunks where indexed_source_id = $1',
+        [indexedSourceId],
+      )
+      expect(staged?.count).toBe(2 * Number(BATCH))
+    })
+    await expectNothingSearchable(id)
+    await doomed.kill()
+    await start()
+    await expectFinishedOnce(id, indexedSourceId)
+    const texts = stub.embedded.flat()
+    expect(new Set(texts).size).toBe(texts.length)
+  })
+
+  test('of a slow worker that comes back to life: its writes are refused', { timeout: 90_000 }, async () => {
+    const frozen = await startGated()
+    const stopped = gate.hold('save_source_pages', 2)
+    const { id, indexedSourceId } = await upload(stack, user, 'frozen.pdf', freshPdf(), { knowledgeBaseId })
+    const held = await stopped
+    process.kill(frozen.pid, 'SIGSTOP')
+    await start()
+    await expectFinishedOnce(id, indexedSourceId)
+    // Its request, long under way, arrives now; then the process itself goes on.
+    await held.letThrough()
+    process.kill(frozen.pid, 'SIGCONT')
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    await expectFinishedOnce(id, indexedSourceId)
+  })
+})

@@ -1186,7 +1186,7 @@ declare
 begin
   update ai.sources
   set
-    extraction_status = 'extracted', extracted_at = now(), attempts = 0, page_count = finish_extraction.page_count,
+    extraction_status = 'extracted', extracted_at = now(), page_count = finish_extraction.page_count,
     auto_metadata = finish_extraction.auto_metadata, lease_token = null, leased_by = null, lease_expires_at = null,
     derivatives = jsonb_build_object(
       'page_text',
@@ -1270,7 +1270,7 @@ begin
 
   update ai.indexed_sources
   set
-    index_status = 'indexed', indexed_at = now(), attempts = 0, embedding_model = finish_indexing.embedding_model,
+    index_status = 'indexed', indexed_at = now(), embedding_model = finish_indexing.embedding_model,
     stats = coalesce(finish_indexing.stats, '{}') || jsonb_build_object('chunk_count', finish_indexing.chunk_count),
     lease_token = null, leased_by = null, lease_expires_at = null
   where indexed_sources.id = held.id;

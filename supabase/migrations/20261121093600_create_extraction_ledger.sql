@@ -62,7 +62,7 @@ declare
 begin
   update ai.sources
   set
-    extraction_status = 'extracted', extracted_at = now(), attempts = 0, page_count = finish_extraction.page_count,
+    extraction_status = 'extracted', extracted_at = now(), page_count = finish_extraction.page_count,
     auto_metadata = finish_extraction.auto_metadata, lease_token = null, leased_by = null, lease_expires_at = null,
     derivatives = jsonb_build_object(
       'page_text',

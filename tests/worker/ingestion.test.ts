@@ -134,7 +134,16 @@ describe('a document in', () => {
     const { error } = await user.schema('ai').from('sources').delete().eq('id', id)
     expect(error).toBeNull()
     await eventually(async () => expect(await store.head(storagePath)).toBeNull())
-    await eventually(async () => expect(await stack.db.query('select 1 from private.object_removals')).toEqual([]))
+    // The second removal is due when no upload link can be used any more.
+    await eventually(async () => {
+      const waiting = await stack.db.query<{ later: boolean }>(
+        `select job.start_after > now() as later
+         from private.object_removals join pgboss.job on job.data ->> 'id' = object_removals.id::text
+         where object_removals.storage_path = $1`,
+        [storagePath],
+      )
+      expect(waiting).toEqual([{ later: true }])
+    })
   })
 })
 
@@ -280,7 +289,10 @@ describe('a provider that fails', () => {
       attempts: 2,
       next_retry_at: null,
     })
-    expect(worker.lines.some(({ event, marked }) => event === 'dead_letter' && marked === true)).toBe(true)
+    // Lines of the worker's log arrive after what they tell of.
+    await eventually(() =>
+      expect(worker.lines.some(({ event, marked }) => event === 'dead_letter' && marked === true)).toBe(true),
+    )
     expect(await chunkRows(stack, id)).toEqual([])
 
     stub.answer([])
@@ -322,10 +334,12 @@ describe('the process', () => {
     )
     for (const { indexedSourceId } of sources)
       expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', attempts: 1 })
-    const finished = both.flatMap(({ lines }) => lines).filter(({ event }) => event === 'indexing_finished')
-    expect(finished.map((line) => line['indexed_source_id']).sort()).toEqual(
-      sources.map((source) => source.indexedSourceId).sort(),
-    )
+    await eventually(() => {
+      const finished = both.flatMap(({ lines }) => lines).filter(({ event }) => event === 'indexing_finished')
+      expect(finished.map((line) => line['indexed_source_id']).sort()).toEqual(
+        sources.map((source) => source.indexedSourceId).sort(),
+      )
+    })
   })
 
   test('work whose job was lost is found by the sweep', async () => {

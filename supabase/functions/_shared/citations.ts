@@ -28,8 +28,9 @@ const MAX_EXCERPT_CHARS = 300
 const MAX_MARK_CHARS = 80
 /** Longest inline code that is waited for. */
 const MAX_CODE_CHARS = 200
-const MARK = /^([ \t]*)(?:\[\^?\s?(\d{1,4}(?:\s?[,;–-]\s?\d{1,4})*)\s?\]|【(\d{1,4})(?:†[^】\n]{0,40})?】)/
-const MARK_BEGUN = /^[ \t]*(?:\[(?:\^?[\d\s,;–-]*)|【(?:\d{0,4}(?:†[^】\n]{0,40})?))$/
+// White space is counted as far as a mark may reach: read to its end at each of its characters, a long run takes forever.
+const MARK = /^([ \t]{0,80})(?:\[\^?\s?(\d{1,4}(?:\s?[,;–-]\s?\d{1,4})*)\s?\]|【(\d{1,4})(?:†[^】\n]{0,40})?】)/
+const MARK_BEGUN = /^[ \t]{0,80}(?:\[(?:\^?[\d\s,;–-]*)|【(?:\d{0,4}(?:†[^】\n]{0,40})?))$/
 const PLAIN = /^[^ \t[【`\n]+/
 
 /** The numbers of a mark: `1, 3-5` → 1 3 4 5. */
@@ -86,7 +87,8 @@ export function createCitationFilter(keys: ReadonlySet<number>): CitationFilter 
     }
     const match = MARK.exec(buffer)
     if (match && match[0].length <= MAX_MARK_CHARS) return mark(match)
-    if (!ended && buffer.length <= MAX_MARK_CHARS && (/^[ \t]+$/.test(buffer) || MARK_BEGUN.test(buffer))) return null
+    if (!ended && buffer.length <= MAX_MARK_CHARS && (/^[ \t]{1,80}$/.test(buffer) || MARK_BEGUN.test(buffer)))
+      return null
     return { length: 1, output: char }
   }
 

@@ -1,7 +1,7 @@
 /**
- * Follows fenced code blocks in streamed Markdown, for filters that leave code alone. It must never take for code what a
- * renderer takes for text: only fences at the left margin count (an indented one may end with the list it stands in), and
- * after the first fence whose reading is debatable nothing counts as code any more.
+ * Follows fenced code blocks in streamed Markdown, for filters that leave code alone. Renderers disagree about what is code,
+ * so nothing that must never be seen may depend on it. Doubtful text counts as text: only fences at the left margin count
+ * (an indented one may end with the list it stands in), and after the first fence whose reading is debatable none does.
  */
 export type FenceTracker = {
   /** Whether the next character lies in a fenced code block. */

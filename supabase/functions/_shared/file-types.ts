@@ -16,6 +16,8 @@ export const FILE_TYPES: Readonly<Record<string, string>> = {
 export const SIGNATURE_BYTES = 1024
 
 const MAX_NAME_CHARS = 200
+/** Longer names are read from their end, where the extension is. */
+const MAX_READ_CHARS = 1000
 
 /**
  * A file name without anything that could mean more than a name: no path, no control or invisible characters, no leading
@@ -23,11 +25,8 @@ const MAX_NAME_CHARS = 200
  * @throws AppError `invalid_request` when nothing is left.
  */
 export function cleanFileName(name: string): string {
-  const last = name.normalize('NFC').split(/[/\\]/).at(-1) ?? ''
-  const plain = last
-    .replace(/[\p{Cc}\p{Cf}\p{Surrogate}]/gu, '')
-    .replace(/\s+/g, ' ')
-    .replace(/^[. ]+|[. ]+$/g, '')
+  const last = name.slice(-MAX_READ_CHARS).normalize('NFC').split(/[/\\]/).at(-1) ?? ''
+  const plain = withoutOuterDots(last.replace(/[\p{Cc}\p{Cf}\p{Surrogate}]/gu, '').replace(/\s+/g, ' '))
   if (plain === '') throw new AppError('invalid_request', 'The file needs a name.')
   const characters = Array.from(plain)
   if (characters.length <= MAX_NAME_CHARS) return plain
@@ -38,6 +37,15 @@ export function cleanFileName(name: string): string {
       .join('')
       .trimEnd() + extension
   )
+}
+
+/** No regular expression: the time of one would grow with the square of the dots. */
+function withoutOuterDots(name: string): string {
+  let start = 0
+  let end = name.length
+  while (start < end && '. '.includes(name[start] ?? '')) start++
+  while (start < end && '. '.includes(name[end - 1] ?? '')) end--
+  return name.slice(start, end)
 }
 
 /**

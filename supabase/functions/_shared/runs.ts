@@ -1,6 +1,6 @@
 import { citationOf, stripCitationMarks } from './citations.ts'
-import type { Db } from './context.ts'
-import { unwrap } from './errors.ts'
+import type { Db, Deps } from './context.ts'
+import { AppError, describeError, unwrap } from './errors.ts'
 import type { ChatRequest, ContextItem } from './providers/index.ts'
 
 /** A run as ai.start_run opens it. */
@@ -51,6 +51,29 @@ export async function startRun(db: Db, opening: RunOpening): Promise<StartedRun>
       retrieved_context: opening.context.map(citationOf),
     }),
   )
+}
+
+/** How often a run's lease is renewed, in milliseconds; it lasts two minutes. */
+const LEASE_RENEWAL_MS = 30_000
+
+/** The failure of an executor whose lease is lost. */
+export const runLost = (): AppError => new AppError('conflict', 'The run was ended elsewhere.')
+
+/**
+ * Renews a run's lease until the returned function is called.
+ * @param stop is aborted, with `runLost()` as its reason, when the lease is lost.
+ */
+export function holdRunLease(deps: Deps, run: StartedRun, stop: AbortController): () => void {
+  const renew = async () => {
+    try {
+      if (!(await deps.ledger.renewRunLease(run.id, run.lease_token))) stop.abort(runLost())
+    } catch (error) {
+      // Tried again at the next beat; the lease outlasts several.
+      deps.log.error('lease_renewal_failed', { run_id: run.run_id, error: describeError(error) })
+    }
+  }
+  const timer = setInterval(() => void renew(), LEASE_RENEWAL_MS)
+  return () => clearInterval(timer)
 }
 
 /** Earlier turns as messages for a model: newest that fit, without citation marks, which meant other items then. */

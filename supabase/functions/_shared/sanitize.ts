@@ -1,17 +1,20 @@
-import { createFenceTracker } from './fences.ts'
-
 /**
  * Makes a model's Markdown harmless wherever it is rendered. The model is hostile: whoever wrote a document it read may
  * have told it to put what it knows into an address, and a rendered image fetches its address without a click.
  *
- * - Images never survive: `![` becomes `\![`.
- * - A link survives only when its target is an address that the caller's own context or message holds; otherwise `](`
- *   becomes `]\(`.
- * - Link definitions (`[x]: address`) never survive: `]:` becomes `]\:`.
- * - `<` that could begin HTML or an autolink becomes `&lt;`.
+ * - Images never survive: `![` becomes `! [`.
+ * - A link survives only when its target is exactly an address that the caller's own context or message holds; otherwise
+ *   `](` becomes `] (`.
+ * - Link definitions (`[x]: address`) never survive: `]:` becomes `] :`.
+ * - `<` that could begin HTML or an autolink becomes `< `.
  * - Bare addresses that renderers would link are defanged (`hxxps://`, `www[.]`) unless the context holds them.
+ * - Character references that could spell an address become text (`&amp;#104;`).
  * - Invisible characters that can carry hidden text or reorder it are removed.
- * Text in fenced code blocks is left alone, as renderers do.
+ *
+ * All this holds everywhere, in code as well and behind backslashes: renderers disagree on where code, mathematics and
+ * containers end, so no reading of the text is safe in all of them. Hence spaces instead of escapes: code with them still
+ * reads, and mostly runs, as before. What renders the content of code blocks, as diagrams for instance, has to keep those
+ * from loading anything itself.
  *
  * Each decision depends on the text only, never on how it was cut, so streamed and stored text are the same.
  */
@@ -24,19 +27,29 @@ export type MarkdownSanitizer = {
 
 /** Longest link target or bare address that is looked at; a longer one is never allowed. */
 const MAX_ADDRESS_CHARS = 2048
+/** Renderers drop a backslash before punctuation, and may link what is left. */
+const ADDRESS_START = /^(?:(?:https?|ftp)\\?:\\?\/\\?\/|www\\?\.)/i
 const ADDRESS_STARTS = ['http://', 'https://', 'ftp://', 'www.']
+const LONGEST_START = 'https\\:\\/\\/'.length
 // As far as a renderer may stretch a bare address, so that nothing can be appended to an allowed one.
 const ADDRESSES = /(?:https?:\/\/|ftp:\/\/|www\.)[^\s<]{1,2100}/gi
-const ADDRESS_CHAR = /[^\s<]/
+// Some renderers end an address at ASCII white space only.
+const ADDRESS_CHAR = /[^ \t\n<]/
 const TARGET_CHAR = /[^\s<>()\\]/
 const TRAILING = '?!.,:;*_~\'"`()[]{}>|\\'
+/** What may follow a bare address: what closes around it, and the end of a sentence. More could carry data. */
+const CLOSING = /^(?:[)\]>"'`]|\*\*)?[.,;:!?]?$/
+const MAX_CLOSING_CHARS = 3
+/** Character references that are common in prose and cannot spell an address. */
+const HARMLESS_REFERENCES = ['&amp', '&lt', '&gt', '&quot', '&nbsp']
+/** The longest name of a character reference has 31 characters. */
+const REFERENCE = /^&[A-Za-z][A-Za-z0-9]{0,39}/
 // Zero-width and bidirectional controls, tags, variation selectors beyond the emoji ones, other controls, and halves of
 // surrogate pairs. The joiners that scripts and emoji need (U+200C, U+200D) stay.
 const REMOVED =
   /[\u00AD\u180E\u200B\u200E\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\uFEFF\u{E0000}-\u{E0FFF}]|(?![\n\t])\p{Cc}|\p{Surrogate}/gu
-const PUNCTUATION = /[!-/:-@[-`{-~]/
 /** Characters that need no decision. */
-const PLAIN = /^[^\\!\]<hfwHFW\n]+/
+const PLAIN = /^[^!\]<&hfwHFW\n]+/
 
 /** Without what renderers do not count as part of an address. No regular expression: its time would grow with the square. */
 function trimmed(address: string): string {
@@ -51,7 +64,8 @@ export function addressesIn(texts: Iterable<string>): Set<string> {
   for (const text of texts) {
     for (const match of text.matchAll(ADDRESSES)) {
       if (match[0].length > MAX_ADDRESS_CHARS) continue
-      found.add(trimmed(match[0]))
+      // One that contains the middle of a link could be told to become one.
+      if (!match[0].includes('](')) found.add(trimmed(match[0]))
       // In `[text](address)` the address ends at the parenthesis, whatever follows it.
       found.add(trimmed(match[0].split(/[()]/)[0] ?? ''))
     }
@@ -64,11 +78,12 @@ type Step = { length: number; output: string } | null
 
 /** Makes a sanitizer for one text. @param allowed addresses that may stay links, from `addressesIn`. */
 export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownSanitizer {
-  const fences = createFenceTracker()
   let buffer = ''
-  /** The current line up to the buffer, for telling a link definition from a citation mark. */
-  let line = ''
+  /** First and last characters of the current line up to the buffer, for telling a link definition from a citation mark. */
+  let lineStart = ''
+  let lineEnd = ''
 
+  const keep = (length: number): Step => ({ length, output: buffer.slice(0, length) })
   const runLength = (from: number, char: RegExp) => {
     let end = from
     while (end < buffer.length && end - from <= MAX_ADDRESS_CHARS && char.test(buffer[end] ?? '')) end++
@@ -80,68 +95,62 @@ export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownS
   function link(ended: boolean): Step {
     const end = runLength(2, TARGET_CHAR)
     if (mayGoOn(2, end, ended)) return null
-    return buffer[end] === ')' && allowed.has(trimmed(buffer.slice(2, end)))
-      ? { length: end + 1, output: buffer.slice(0, end + 1) }
-      : { length: 2, output: ']\\(' }
+    return buffer[end] === ')' && allowed.has(buffer.slice(2, end)) ? keep(end + 1) : { length: 2, output: '] (' }
   }
 
-  /** Whether `]:` here can end the label of a definition: its bracket begins the line, or an earlier one. */
-  function couldDefine(): boolean {
-    const bracket = line.replace(/\\./g, '  ').indexOf('[')
-    return bracket === -1 || /^[\s>*+\-\d.)]*$/.test(line.slice(0, bracket))
+  /** Whether `]:` here belongs to a citation mark in a sentence. A definition would begin its line. */
+  const endsMark = () => /[^\\]\[\d{1,3}$/.test(lineEnd) && /\p{L}{2}/u.test(lineStart)
+
+  /** The allowed address that the buffer begins with; `end` is where a renderer may see its end. */
+  function allowedAddress(end: number): string | undefined {
+    for (let length = end; length >= end - MAX_CLOSING_CHARS; length--) {
+      const candidate = buffer.slice(0, length)
+      if (allowed.has(candidate) && CLOSING.test(buffer.slice(length, end))) return candidate
+    }
+    return undefined
   }
 
   function address(ended: boolean): Step {
-    const lower = buffer.slice(0, 8).toLowerCase()
-    const start = ADDRESS_STARTS.find((candidate) => lower.startsWith(candidate))
+    const start = ADDRESS_START.exec(buffer)?.[0]
     if (start === undefined) {
-      const undecided = !ended && ADDRESS_STARTS.some((candidate) => candidate.startsWith(lower))
-      return undecided ? null : { length: 1, output: buffer.slice(0, 1) }
+      const begun = buffer
+        .slice(0, LONGEST_START)
+        .toLowerCase()
+        .replace(/\\(?=[:/.]|$)/g, '')
+      return !ended && ADDRESS_STARTS.some((candidate) => candidate.startsWith(begun)) ? null : keep(1)
     }
     const end = runLength(0, ADDRESS_CHAR)
     if (mayGoOn(0, end, ended)) return null
-    const whole = buffer.slice(0, end)
-    if (end <= MAX_ADDRESS_CHARS && allowed.has(trimmed(whole))) {
-      const length = trimmed(whole).length
-      return { length, output: buffer.slice(0, length) }
-    }
-    const written = buffer.slice(0, start.length)
-    const defanged =
-      start === 'www.' ? `${written.slice(0, 3)}[.]` : written.replace(/tt/i, 'xx').replace(/^ftp/i, 'fxp')
-    return { length: start.length, output: defanged }
+    const known = end <= MAX_ADDRESS_CHARS ? allowedAddress(end) : undefined
+    if (known !== undefined) return keep(known.length)
+    const output = /^www/i.test(start) ? `${start.slice(0, 3)}[.]` : start.replace(/tt/i, 'xx').replace(/^ftp/i, 'fxp')
+    return { length: start.length, output }
   }
 
-  function exclamation(ended: boolean): Step {
-    if (!ended && /^!(\[(\d{0,3}\]?)?)?$/.test(buffer)) return null
-    // "Yes![1]" is a mark behind an exclamation; without definitions it cannot become an image.
-    if (buffer[1] !== '[' || /^!\[\d{1,3}\](?!\()/.test(buffer)) return { length: 1, output: '!' }
-    return { length: 1, output: '\\!' }
+  function reference(ended: boolean): Step {
+    const name = REFERENCE.exec(buffer)?.[0]
+    if (name === undefined) return buffer[1] === '#' ? { length: 1, output: '&amp;' } : keep(1)
+    if (!ended && name.length === buffer.length) return null
+    return buffer[name.length] === ';' && !HARMLESS_REFERENCES.includes(name)
+      ? { length: 1, output: '&amp;' }
+      : keep(name.length)
   }
 
   function step(ended: boolean): Step {
-    const char = buffer[0] ?? ''
-    if (char === '\n') return { length: 1, output: char }
-    if (fences.inside()) {
-      const lineEnd = buffer.indexOf('\n')
-      const length = lineEnd === -1 ? buffer.length : lineEnd
-      return { length, output: buffer.slice(0, length) }
-    }
     const plain = PLAIN.exec(buffer)?.[0]
-    if (plain !== undefined) return { length: plain.length, output: plain }
-    if (char === '!') return exclamation(ended)
+    if (plain !== undefined) return keep(plain.length)
+    const char = buffer[0] ?? ''
+    if (char === '\n') return keep(1)
     if (/[hfw]/i.test(char)) return address(ended)
     const next = buffer[1]
     if (next === undefined && !ended) return null
-    if (char === '\\') {
-      // An escaped character has no meaning of its own; it must not be looked at again.
-      const length = next !== undefined && PUNCTUATION.test(next) ? 2 : 1
-      return { length, output: buffer.slice(0, length) }
-    }
-    if (char === ']') {
-      if (next === '(') return link(ended)
-      return next === ':' && couldDefine() ? { length: 2, output: ']\\:' } : { length: 1, output: char }
-    }
-    return { length: 1, output: next !== undefined && /[A-Za-z/!?]/.test(next) ? '&lt;' : char }
+    if (char === '&') return reference(ended)
+    if (char === ']' && next === '(') return link(ended)
+    const needsSpace =
+      (char === '!' && next === '[') ||
+      (char === ']' && next === ':' && !endsMark()) ||
+      (char === '<' && next !== undefined && /[A-Za-z/!?]/.test(next))
+    return needsSpace ? { length: 1, output: `${char} ` } : keep(1)
   }
 
   function consume(ended: boolean): string {
@@ -151,8 +160,10 @@ export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownS
       if (taken === null) break
       const source = buffer.slice(0, taken.length)
       buffer = buffer.slice(taken.length)
-      fences.push(source)
-      line = source.includes('\n') ? '' : (line + source).slice(-8000)
+      const line = source.slice(source.lastIndexOf('\n') + 1)
+      const isNewLine = line.length < source.length
+      lineStart = ((isNewLine ? '' : lineStart) + line).slice(0, 100)
+      lineEnd = ((isNewLine ? '' : lineEnd) + line).slice(-5)
       output += taken.output
     }
     return output

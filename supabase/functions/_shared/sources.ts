@@ -15,8 +15,6 @@ export const MAX_UPLOAD_BYTES = 50 * 1024 * 1024
 const UPLOAD_URL_SECONDS = 300
 /** Seconds a download link works. */
 export const DOWNLOAD_URL_SECONDS = 60
-/** Age in milliseconds after which an upload whose bytes never came may be taken over by the same bytes. */
-const STALE_UPLOAD_MS = 60_000
 
 /** The columns of ai.sources that clients may select. */
 export const SOURCE_COLUMNS =
@@ -87,42 +85,27 @@ export async function defaultKnowledgeBaseIds(db: Db): Promise<string[] | null> 
 
 type Announcement = SourceDetails & { sizeBytes: number; contentHash: string }
 
-/** Makes the row, or finds the stale one that an interrupted upload of the same bytes left behind. */
+/** Makes the row. The database replaces the one that an interrupted upload of the same bytes left behind long enough ago. */
 async function register({ db }: SourceContext, file: Announcement): Promise<SourceRow> {
   const fileName = cleanFileName(file.fileName)
   const { fileType, mimeType } = fileTypeOf(fileName)
-  try {
-    return unwrap<SourceRow>(
-      await db.schema('ai').rpc('register_source', {
-        name: file.name === undefined ? fileName : cleanFileName(file.name),
-        file_type: fileType,
-        mime_type: mimeType,
-        size_bytes: file.sizeBytes,
-        content_hash: file.contentHash,
-        visibility: file.visibility ?? 'tenant',
-        metadata: file.metadata ?? {},
-        knowledge_base_ids: file.knowledgeBaseIds ?? null,
-      }),
-    )
-  } catch (error) {
-    const stale = await staleDuplicate(db, error)
-    if (stale && stale.size_bytes === file.sizeBytes) return stale
-    throw error
-  }
-}
-
-async function staleDuplicate(db: Db, error: unknown): Promise<SourceRow | null> {
-  if (!(error instanceof AppError) || error.code !== 'duplicate_source') return null
-  const id = (error.extra['duplicate'] as { id?: string } | undefined)?.id
-  if (id === undefined) return null
-  const row = await findSource(db, id)
-  const isStale = row !== null && row.uploaded_at === null && Date.now() - Date.parse(row.created_at) > STALE_UPLOAD_MS
-  return isStale ? row : null
+  return unwrap<SourceRow>(
+    await db.schema('ai').rpc('register_source', {
+      name: file.name === undefined ? fileName : cleanFileName(file.name),
+      file_type: fileType,
+      mime_type: mimeType,
+      size_bytes: file.sizeBytes,
+      content_hash: file.contentHash,
+      visibility: file.visibility ?? 'tenant',
+      metadata: file.metadata ?? {},
+      knowledge_base_ids: file.knowledgeBaseIds ?? null,
+    }),
+  )
 }
 
 /**
  * Removes the row of an upload that failed, so that it can be tried again. A failure to do so is only logged: the row then
- * stays without bytes, and the same bytes take it over later.
+ * stays without bytes until the same bytes replace it.
  */
 async function abandon({ db, deps }: SourceContext, id: string): Promise<void> {
   const { error } = await db.schema('ai').rpc('abandon_upload', { source_id: id })

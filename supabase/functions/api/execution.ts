@@ -5,6 +5,7 @@ import type { Deps } from '../_shared/context.ts'
 import { AppError, describeError, toAppError } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
 import type { ChatRequest, Usage, WithModels } from '../_shared/providers/index.ts'
+import { holdRunLease, runLost } from '../_shared/runs.ts'
 import type { StartedRun } from '../_shared/runs.ts'
 import type { Emit } from '../_shared/sse.ts'
 
@@ -40,8 +41,6 @@ const NO_USAGE: Usage = {
   reasoning_tokens: 0,
   cached_tokens: 0,
 }
-/** A lease lasts two minutes. */
-const LEASE_RENEWAL_MS = 30_000
 
 /**
  * Carries out one run: one model call, filtered, streamed and stored. It never throws: whatever happens ends in the
@@ -58,7 +57,7 @@ export async function executeRun(deps: Deps & WithModels, execution: Execution, 
     ...(request.citations ? { citation_candidates: request.context.map(citationOf) } : {}),
   })
   const stop = new AbortController()
-  const renewal = setInterval(() => void keepLease(deps, run, stop), LEASE_RENEWAL_MS)
+  const release = holdRunLease(deps, run, stop)
   const timeout = setTimeout(
     () => stop.abort(new AppError('upstream_timeout', 'The run took too long.')),
     execution.timeoutMs,
@@ -68,7 +67,7 @@ export async function executeRun(deps: Deps & WithModels, execution: Execution, 
     outcome = await answer(deps, execution, emit, stop.signal)
     outcome = await store(deps, run, outcome)
   } finally {
-    clearInterval(renewal)
+    release()
     clearTimeout(timeout)
   }
   finish(deps, execution, outcome, emit)
@@ -80,16 +79,6 @@ export async function executeRun(deps: Deps & WithModels, execution: Execution, 
     total_tokens: outcome.usage.total_tokens,
   })
   return outcome
-}
-
-async function keepLease(deps: Deps, run: StartedRun, stop: AbortController): Promise<void> {
-  try {
-    if (await deps.ledger.renewRunLease(run.id, run.lease_token)) return
-    stop.abort(new AppError('conflict', 'The run was ended elsewhere.'))
-  } catch (error) {
-    // Tried again at the next beat; the lease outlasts several.
-    deps.log.error('lease_renewal_failed', { run_id: run.run_id, error: describeError(error) })
-  }
 }
 
 async function answer(
@@ -144,7 +133,7 @@ async function answer(
 
 /** Stores how the run ended. An answer that could not be stored must not pass for a finished run. */
 async function store(deps: Deps, run: StartedRun, outcome: RunOutcome): Promise<RunOutcome> {
-  const lost = (message: string, code: ErrorCode): RunOutcome => ({
+  const lost = ({ message, code }: AppError): RunOutcome => ({
     ...outcome,
     status: 'failed',
     error: outcome.error ?? message,
@@ -162,10 +151,10 @@ async function store(deps: Deps, run: StartedRun, outcome: RunOutcome): Promise<
       citations: outcome.citations ?? [],
       invalidCitationCount: outcome.invalidCitationCount,
     })
-    return isStored ? outcome : lost('The run was ended elsewhere.', 'conflict')
+    return isStored ? outcome : lost(runLost())
   } catch (error) {
     deps.log.error('finish_run_failed', { run_id: run.run_id, error: describeError(error) })
-    return lost('The answer could not be stored.', 'unavailable')
+    return lost(new AppError('unavailable', 'The answer could not be stored.'))
   }
 }
 

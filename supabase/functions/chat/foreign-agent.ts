@@ -2,7 +2,7 @@ import { createAnswerFilter } from '../_shared/answer-filter.ts'
 import { citationOf, citationsFor } from '../_shared/citations.ts'
 import { AppError, describeError, fromPostgrest } from '../_shared/errors.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
-import { startRun } from '../_shared/runs.ts'
+import { holdRunLease, runLost, startRun } from '../_shared/runs.ts'
 import type { StartedRun } from '../_shared/runs.ts'
 import { addressesIn, sanitizeMarkdown } from '../_shared/sanitize.ts'
 import { numbered } from '../_shared/sse.ts'
@@ -28,7 +28,7 @@ export async function answerFromForeignAgent(
   const remoteId = await remoteAgentId(context)
   const run = await startRun(context.db, {
     agentId: turn.agent_id,
-    sessionId: turn.session_id,
+    sessionId: context.agentSessionId,
     message,
     model: remoteId,
     provider: 'agent',
@@ -50,17 +50,19 @@ export async function answerFromForeignAgent(
     answer.content += text
     emit('content_delta', { delta: text })
   }
+  const stop = new AbortController()
+  const release = holdRunLease(deps, run, stop)
   try {
     const usage = await relay(
       context,
       remoteId,
       items,
       { give: (text) => give(filter.push(text)), emit, knownTexts },
-      signal,
+      AbortSignal.any([signal, stop.signal]),
     )
     give(filter.end())
     answer.citations = citationsFor(filter.used(), items)
-    await deps.ledger.finishRun({
+    const isStored = await deps.ledger.finishRun({
       runId: run.id,
       leaseToken: run.lease_token,
       status: 'completed',
@@ -69,13 +71,17 @@ export async function answerFromForeignAgent(
       citations: answer.citations,
       invalidCitationCount: filter.invalidCount(),
     })
+    if (!isStored) throw runLost()
     emit('chunk', { content: answer.content })
     answer.complete = completeEvent(run, answer, items.length, usage, filter.invalidCount())
   } catch (error) {
     give(filter.end())
     answer.citations = citationsFor(filter.used(), items)
-    await failRun(context, run, answer, error)
-    throw error
+    const cause: unknown = stop.signal.aborted ? stop.signal.reason : error
+    await failRun(context, run, answer, cause)
+    throw cause
+  } finally {
+    release()
   }
 }
 
@@ -90,7 +96,7 @@ async function relay(
   { give, emit, knownTexts }: Relay,
   signal: AbortSignal,
 ): Promise<Usage> {
-  const { deps, caller, turn, message, requestId } = context
+  const { deps, caller, message, agentSessionId, requestId } = context
   const allowed = addressesIn(knownTexts)
   // Deltas and the final chunk both carry the text; only one of them counts.
   let source: 'content_delta' | 'chunk' | null = null
@@ -98,7 +104,7 @@ async function relay(
     text: item.text,
     meta: { ...item.meta, ...(item.sourceName === undefined ? {} : { source_name: item.sourceName }) },
   }))
-  const call = { agentId, message, sessionId: turn.session_id, contextItems, caller, requestId }
+  const call = { agentId, message, sessionId: agentSessionId, contextItems, caller, requestId }
   for await (const event of deps.agentEndpoint.stream(call, signal)) {
     const text = event['delta'] ?? event['content']
     if ((event.event === 'content_delta' || event.event === 'chunk') && typeof text === 'string') {
@@ -108,13 +114,19 @@ async function relay(
       if (event['status'] === 'failed') throw new AppError('upstream_failed', 'The agent failed.')
       if (source === null && typeof event['content'] === 'string') give(event['content'])
       return usageOf(event['usage'])
-    } else if (!OWN_KINDS.includes(event.event)) {
+    } else if (mayPass(event.event)) {
       const { event: kind, type: _type, seq: _seq, ts: _ts, ...fields } = event
-      emit(sanitizeMarkdown(kind, allowed).slice(0, 60), harmless(fields, allowed, 0) as Record<string, unknown>)
+      emit(kind, harmless(fields, allowed, 0) as Record<string, unknown>)
     }
   }
   throw new AppError('upstream_failed', 'The answer was cut off.')
 }
+
+/**
+ * Whether events of a foreign agent's kind may be passed on. Only plain names, so that none can turn into one of ours; and no
+ * deltas, which would have to be made harmless together: their texts come whole as well.
+ */
+const mayPass = (kind: string) => /^[a-z_]{1,60}$/.test(kind) && !kind.endsWith('_delta') && !OWN_KINDS.includes(kind)
 
 /** All texts of a value, sanitized. */
 function harmless(value: unknown, allowed: ReadonlySet<string>, depth: number): unknown {

@@ -17,12 +17,12 @@ export async function answerFromOwnAgent(
   send: Send,
   signal: AbortSignal,
 ): Promise<void> {
-  const { deps, turn, caller, message, requestId } = context
+  const { deps, turn, caller, message, agentSessionId, requestId } = context
   const events = deps.agentEndpoint.stream(
     {
       agentId: turn.agent_id,
       message,
-      sessionId: turn.session_id,
+      sessionId: agentSessionId,
       contextItems: items.map((item) => ({ item_id: item.itemId, meta: { score: item.meta['score'] } })),
       caller,
       requestId,
@@ -39,7 +39,8 @@ export async function answerFromOwnAgent(
         break
       }
       if (event.event === 'content_delta' && typeof event['delta'] === 'string') answer.content += event['delta']
-      send(event)
+      // The agent knows its own session; the client knows the person's.
+      send('session_id' in event ? { ...event, session_id: turn.session_id } : event)
     }
   } finally {
     if (runId !== null) answer.runUuid = await runUuidOf(context, runId)

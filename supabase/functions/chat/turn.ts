@@ -28,6 +28,8 @@ export type TurnContext = {
   caller: Caller
   turn: OpenTurn
   message: string
+  /** The agent's session behind the person's: one per agent, because a session of the agent API never changes its agent. */
+  agentSessionId: string
   requestId: string
 }
 
@@ -89,6 +91,7 @@ export async function runTurn(context: TurnContext, knowledgeBaseIds: string[] |
   send({
     ...(answer.complete ?? completeEvent(answer)),
     session_id: turn.session_id,
+    is_new_session: turn.is_new_session,
     message_id: messageId,
     user_message_id: turn.message_id,
   })

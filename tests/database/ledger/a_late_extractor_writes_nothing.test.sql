@@ -57,7 +57,7 @@ select is(pg_temp.claim('third'), true, 'and can be taken again');
 select is(pg_temp.state(), 'extracting 3', 'without the old reason');
 select is(ai.save_source_pages(tests.kept_id('id'), tests.kept_id('third'), '[{"page_number": 1, "text": "once more"}]'), true, 'this time with one page');
 select is(ai.finish_extraction(tests.kept_id('id'), tests.kept_id('third'), 1, '{"title": "X"}'), true, 'that is all of it');
-select is(pg_temp.state(), 'extracted 0', 'it is extracted, and its attempts are forgotten');
+select is(pg_temp.state(), 'extracted 3', 'it is extracted');
 select set_eq($$select page_number, text from ai.source_pages where source_id = tests.kept_id('id')$$, $$values (1, 'once more')$$, 'pages beyond the end are gone');
 select is((select derivatives -> 'page_text' -> 0 ->> 'page' from ai.sources where id = tests.kept_id('id')), '1', 'derivatives list the pages');
 select tests.as_superuser();

@@ -36,7 +36,14 @@ export const turns = new Hono<ChatEnv>().post('/', async (c) => {
   )
   const { deps, requestId } = c.var
   // Whatever else the asker may see, the answer draws on the session's tenant only.
-  const context = { deps, ...narrowTo(c, turn.tenant_id), turn, message: body.message, requestId }
+  const context = {
+    deps,
+    ...narrowTo(c, turn.tenant_id),
+    turn,
+    message: body.message,
+    agentSessionId: `${turn.session_id}:${turn.agent_id}`,
+    requestId,
+  }
   const channel = createSseChannel()
   // In the background: an asker who leaves still finds the answer in the session.
   void background(runTurn(context, body.knowledge_base_ids ?? null, channel.send), (error) => {

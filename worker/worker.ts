@@ -1,5 +1,4 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { describeError } from '../supabase/functions/_shared/errors.ts'
 import { WorkerStoppedError } from './failures.ts'
 import type { JobContext } from './jobs/context.ts'
 import { markDeadLetter, retryRemoval } from './jobs/dead-letters.ts'
@@ -72,7 +71,7 @@ export async function startWorker(context: JobContext): Promise<Worker> {
 
   async function sweepRegularly(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await sweep(context).catch((error: unknown) => log.error('sweep_failed', { error: describeError(error) }))
+      await sweep(context)
       await wait(settings.sweepSeconds * 1000, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
   }

@@ -2,10 +2,11 @@ import { describe, expect, test } from 'vitest'
 import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
 import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../../worker/chunk/chunk.ts'
+import { hashChunk } from '../../worker/chunk/hash.ts'
 import { workerSettings } from '../../worker/config.ts'
 import { corrupt, ExtractionFailure } from '../../worker/extract/failure.ts'
 import { classify, PermanentError, WorkerStoppedError } from '../../worker/failures.ts'
-import { batches, embedBatch, hashChunk } from '../../worker/jobs/embed-chunks.ts'
+import { batches, embedBatch } from '../../worker/jobs/embed-chunks.ts'
 import { retryTime } from '../../worker/queue.ts'
 
 const failed = (fields: object, cause?: unknown) => Object.assign(new Error('x', { cause }), fields)

@@ -1,3 +1,5 @@
+import { shorten } from '../extract/shorten.ts'
+
 /** A paragraph, heading, table or code listing: `text.slice(start, end)`, without the line end after it. */
 export type Block = {
   kind: 'heading' | 'paragraph' | 'table' | 'code'
@@ -10,28 +12,53 @@ export type Block = {
 
 type TextLine = { start: number; end: number; text: string }
 
-function* linesOf(text: string): Generator<TextLine> {
-  let start = 0
-  while (start <= text.length) {
-    const found = text.indexOf('\n', start)
-    const end = found < 0 ? text.length : found
-    yield { start, end, text: text.slice(start, end) }
-    start = end + 1
+/** The lines of a text. Only where they begin is kept: a text can consist of millions of them. */
+class Lines {
+  readonly count: number
+  private readonly text: string
+  private readonly starts: number[] = [0]
+
+  constructor(text: string) {
+    this.text = text
+    for (let found = text.indexOf('\n'); found >= 0; found = text.indexOf('\n', found + 1)) this.starts.push(found + 1)
+    this.count = this.starts.length
+  }
+
+  at(index: number): TextLine {
+    const start = this.starts[index] as number
+    const end = (this.starts[index + 1] ?? this.text.length + 1) - 1
+    return { start, end, text: this.text.slice(start, end) }
+  }
+
+  findLast(test: (line: string) => boolean): number {
+    let index = this.count - 1
+    while (index >= 0 && !test(this.at(index).text)) index--
+    return index
   }
 }
 
+// Patterns here are tried on lines of any length that a stranger wrote. Each begins at the begin of the line, and no two
+// of its repetitions in a row can match the same characters, so that none takes more than linear time.
 const FENCE = /^ {0,3}(```|~~~)/
-const ATX_HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*$/
+const ATX_HEADING = /^ {0,3}(#{1,6})[ \t]+((?![ \t]).+)$/
 const UNDERLINE = /^ {0,3}(={3,}|-{3,})[ \t]*$/
 const HEADING_LENGTH = 200
+
+/** A heading's words without the marks that may close it. */
+function withoutClosingMarks(heading: string): string {
+  let end = heading.length
+  while (heading[end - 1] === '#') end--
+  while (heading[end - 1] === ' ' || heading[end - 1] === '\t') end--
+  return heading.slice(0, end)
+}
 
 /**
  * The blocks of a Markdown-like text, in order. Every character that is not white space is in exactly one of them.
  * Plain text consists of paragraphs only.
  */
 export function readBlocks(text: string): Block[] {
-  const lines = [...linesOf(text)]
-  const lastFence = lines.findLastIndex((line) => FENCE.test(line.text))
+  const lines = new Lines(text)
+  const lastFence = lines.findLast((line) => FENCE.test(line))
   const blocks: Block[] = []
   let open: Block | null = null
   const close = () => {
@@ -44,32 +71,37 @@ export function readBlocks(text: string): Block[] {
     else open = { kind, start: line.start, end: line.end }
   }
 
-  for (let index = 0; index < lines.length; index++) {
-    const line = lines[index] as TextLine
+  for (let index = 0; index < lines.count; index++) {
+    const line = lines.at(index)
     const heading = ATX_HEADING.exec(line.text)
+    const words = heading && withoutClosingMarks(heading[2] as string)
     if (!line.text.trim()) {
       close()
     } else if (FENCE.test(line.text) && index < lastFence) {
       close()
       const mark = (FENCE.exec(line.text) as RegExpExecArray)[1] as string
       let last = index + 1
-      while (last < lastFence && !(lines[last] as TextLine).text.trimStart().startsWith(mark)) last++
-      blocks.push({ kind: 'code', start: line.start, end: (lines[last] as TextLine).end })
+      while (last < lastFence && !lines.at(last).text.trimStart().startsWith(mark)) last++
+      blocks.push({ kind: 'code', start: line.start, end: lines.at(last).end })
       index = last
-    } else if (heading?.[2]) {
+    } else if (words) {
       close()
-      const title = heading[2].slice(0, HEADING_LENGTH)
+      const title = shorten(words, HEADING_LENGTH)
       blocks.push({ kind: 'heading', start: line.start, end: line.end, level: (heading[1] as string).length, title })
     } else if (line.text.trimStart().startsWith('|')) {
       extend('table', line)
     } else {
-      const underlined = UNDERLINE.exec(lines[index + 1]?.text ?? '')
-      if (!open && underlined && line.text.length <= HEADING_LENGTH) {
+      const underlined =
+        !open &&
+        line.text.length <= HEADING_LENGTH &&
+        index + 1 < lines.count &&
+        UNDERLINE.exec(lines.at(index + 1).text)
+      if (underlined) {
         const level = (underlined[1] as string).startsWith('=') ? 1 : 2
         blocks.push({
           kind: 'heading',
           start: line.start,
-          end: (lines[++index] as TextLine).end,
+          end: lines.at(++index).end,
           level,
           title: line.text.trim(),
         })

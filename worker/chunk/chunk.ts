@@ -2,6 +2,7 @@ import { readBlocks, type Block } from './blocks.ts'
 import { pack } from './pack.ts'
 import { joinPages, type Page } from './pages.ts'
 import { findBoilerplate, scoreOf } from './score.ts'
+import { shorten } from '../extract/shorten.ts'
 import { TokenEstimator } from './tokens.ts'
 import { readUnits, type Unit } from './units.ts'
 
@@ -9,6 +10,12 @@ import { readUnits, type Unit } from './units.ts'
 export type ChunkOptions = { chunkSize: number; overlap: number }
 
 export const DEFAULT_CHUNK_OPTIONS: ChunkOptions = { chunkSize: 400, overlap: 50 }
+
+/** What a knowledge base may ask for, in tokens: the same as the API accepts. */
+const CHUNK_SIZE = { least: 50, most: 4_000 }
+
+/** Most chunks of one source. With chunks of the default size the longest document has 8,000, in Chinese 30,000. */
+export const MAX_CHUNKS = 50_000
 
 /** A passage of a document. */
 export type Chunk = {
@@ -27,11 +34,14 @@ export type Chunk = {
   embedded: string
 }
 
-/** Reads the keys of a knowledge base's `indexing_config`; what is missing or unusable falls back to the default. */
+/**
+ * Reads the keys of a knowledge base's `indexing_config`, which any member of its tenant can write: what is missing or
+ * unusable falls back to the default, what is too small or too large to the next bound.
+ */
 export function chunkOptionsFrom(config: Record<string, unknown> | null | undefined): ChunkOptions {
   const within = (value: unknown, low: number, high: number, fallback: number) =>
     typeof value === 'number' && Number.isFinite(value) ? Math.min(high, Math.max(low, Math.floor(value))) : fallback
-  const chunkSize = within(config?.chunk_size, 20, 8_000, DEFAULT_CHUNK_OPTIONS.chunkSize)
+  const chunkSize = within(config?.chunk_size, CHUNK_SIZE.least, CHUNK_SIZE.most, DEFAULT_CHUNK_OPTIONS.chunkSize)
   const wanted = config?.overlap ?? config?.chunk_overlap
   return {
     chunkSize,
@@ -66,18 +76,24 @@ function commonPath(units: Unit[], paths: string[][]): string[] {
   return shared < 0 ? first : first.slice(0, shared)
 }
 
+const TABLE_HEADER_LENGTH = 500
+
 /** Header row of the table that a chunk begins in the middle of. */
 function tableHeader(first: Unit, text: string): string | null {
   const { kind, start, end } = first.block
   if (kind !== 'table' || first.beginsBlock) return null
-  return text.slice(start, Math.min(end, text.indexOf('\n', start))).slice(0, 500)
+  // A row can be as long as the document, so it is cut before its end is looked for.
+  const [row] = text.slice(start, Math.min(end, start + TABLE_HEADER_LENGTH + 1)).split('\n', 1)
+  return shorten(row as string, TABLE_HEADER_LENGTH)
 }
 
 /**
  * Divides a document into chunks along its structure. The same pages and options always give the same chunks; every
- * character that is not white space is in at least one; none has more than `chunkSize` estimated tokens.
+ * character that is not white space is in at least one; none has more than `chunkSize` estimated tokens. Takes
+ * time in proportion to the text, but seconds for the longest: in a process that has to stay responsive, `chunkInThread`.
+ * @throws ExtractionFailure `limit_exceeded` when there are more than `maxChunks`.
  */
-export function chunkPages(pages: Page[], { chunkSize, overlap }: ChunkOptions): Chunk[] {
+export function chunkPages(pages: Page[], { chunkSize, overlap }: ChunkOptions, maxChunks = MAX_CHUNKS): Chunk[] {
   const { text, pagesOf } = joinPages(pages)
   const tokens = new TokenEstimator(text)
   const blocks = readBlocks(text)
@@ -85,7 +101,7 @@ export function chunkPages(pages: Page[], { chunkSize, overlap }: ChunkOptions):
   const paths = headingPaths(blocks)
   const boilerplate = findBoilerplate(pages)
 
-  return pack(units, { limit: chunkSize, overlap, tokens }).map(({ from, to }, chunk_index) => {
+  return pack(units, { limit: chunkSize, overlap, tokens, maxChunks }).map(({ from, to }, chunk_index) => {
     const members = units.slice(from, to)
     const first = members[0] as Unit
     const whole = text.slice(first.start, (members.at(-1) as Unit).end)

@@ -1,10 +1,11 @@
+import { limitExceeded } from '../extract/failure.ts'
 import type { TokenEstimator } from './tokens.ts'
 import type { Unit } from './units.ts'
 
 /** The units `from` (inclusive) to `to` (exclusive) make one chunk. */
 export type Span = { from: number; to: number }
 
-export type PackOptions = { limit: number; overlap: number; tokens: TokenEstimator }
+export type PackOptions = { limit: number; overlap: number; tokens: TokenEstimator; maxChunks: number }
 
 /** A section shorter than this share of a chunk shares its chunk with the next one. */
 const SMALL = 0.25
@@ -14,8 +15,9 @@ const FULL_ENOUGH = 0.5
 /**
  * Distributes units over chunks: as many as fit, cut at a new section, else before a table that would be torn, else at a
  * paragraph, else at a sentence. After a cut inside a section the next chunk repeats up to `overlap` tokens.
+ * @throws ExtractionFailure `limit_exceeded` when that takes more than `maxChunks`.
  */
-export function pack(units: Unit[], { limit, overlap, tokens }: PackOptions): Span[] {
+export function pack(units: Unit[], { limit, overlap, tokens, maxChunks }: PackOptions): Span[] {
   const size = (from: number, to: number) => tokens.count((units[from] as Unit).start, (units[to - 1] as Unit).end)
   const spans: Span[] = []
   let from = 0
@@ -24,6 +26,9 @@ export function pack(units: Unit[], { limit, overlap, tokens }: PackOptions): Sp
   while (fresh < units.length) {
     const end = fill(from, fresh)
     const to = end < units.length ? cutBefore(from, fresh, end) : end
+    if (spans.length === maxChunks) {
+      throw limitExceeded(`This document would be divided into more than ${maxChunks.toLocaleString('en')} passages.`)
+    }
     spans.push({ from, to })
     fresh = to
     from = to < units.length ? overlapFrom(from, to) : to
@@ -60,9 +65,10 @@ export function pack(units: Unit[], { limit, overlap, tokens }: PackOptions): Sp
         }
       }
     }
-    // A heading belongs to what follows it.
-    while (to - 1 > fresh && (units[to - 1] as Unit).isHeading) to--
-    return to
+    // A heading belongs to what follows it. Headings that fill a chunk by themselves stay together, but for the last.
+    let text = to
+    while (text > fresh && (units[text - 1] as Unit).isHeading) text--
+    return text > fresh ? text : Math.max(fresh + 1, to - 1)
   }
 
   /** Where the chunk after a cut at `to` starts. */

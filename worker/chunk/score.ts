@@ -1,10 +1,12 @@
 import type { Page } from './pages.ts'
 
-// "Introduction ........ 7": the leaders of a table of contents or an index.
-const LEADERS = /(?:\.[ \t]?){4,}[ \t]*\d*$|[ \t]\.{2,}[ \t]*\d+$/
 // An entry of a linked table of contents.
 const PAGE_LINK = /^(?:[-*+]|\d+[.)])?\s*\[[^\]]*\]\(#[^)]*\)$/
 const NO_WORDS = /^[^\p{L}]*$/u
+const FOUR_DOTS = /\.(?:[ \t]?\.){3}$/
+const TWO_DOTS = /[ \t]\.{2,}$/
+/** Four dots with a blank between each two. */
+const LONGEST_LEADER = 7
 /** Lines at the top and bottom of each page that may be running headers or footers. */
 const EDGE_LINES = 2
 const MIN_REPEATS = 4
@@ -24,6 +26,19 @@ export function findBoilerplate(pages: Page[]): Set<string> {
 }
 
 /**
+ * Whether a line ends like "Introduction ........ 7", with the leaders of a table of contents or an index. Read from its
+ * end, because a pattern that looks for the first dot takes quadratic time on a line of dots.
+ */
+function endsInLeaders(line: string): boolean {
+  let end = line.length
+  while (/\d/.test(line[end - 1] ?? '')) end--
+  const hasNumber = end < line.length
+  while (line[end - 1] === ' ' || line[end - 1] === '\t') end--
+  const tail = line.slice(Math.max(0, end - LONGEST_LEADER), end)
+  return FOUR_DOTS.test(tail) || (hasNumber && TWO_DOTS.test(tail))
+}
+
+/**
  * How much of a chunk is text to read rather than tables of contents, page numbers and running headers: 0 to 1, rounded to
  * thousandths. Independent of any question.
  */
@@ -35,7 +50,7 @@ export function scoreOf(body: string, boilerplate: Set<string>): number {
     total += trimmed.length
     const isTable = trimmed.startsWith('|')
     const isNoise =
-      LEADERS.test(trimmed) ||
+      endsInLeaders(trimmed) ||
       PAGE_LINK.test(trimmed) ||
       (!isTable && NO_WORDS.test(trimmed)) ||
       boilerplate.has(shape(trimmed))

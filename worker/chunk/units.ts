@@ -30,21 +30,44 @@ function lineStarts(text: string, block: Block): number[] {
   return starts
 }
 
+/** Starts of the list items of a paragraph, and of the paragraph. */
+const itemStarts = (text: string, block: Block): number[] =>
+  lineStarts(text, block).filter((start, index) => index === 0 || LIST_ITEM.test(text.slice(start, start + 12)))
+
+/**
+ * Marks where sentences begin. The whole text is given to the segmenter in one go, because one for each paragraph takes a
+ * kilobyte and more, outside of the heap and its limit, and a text can consist of millions of paragraphs.
+ */
+function markSentences(text: string, blocks: Block[]): Uint8Array {
+  const parts: string[] = []
+  let done = 0
+  for (const block of blocks) {
+    if (block.kind !== 'paragraph') continue
+    // A line end is a sentence's end to the segmenter but not to a printed page, save before a list item.
+    itemStarts(text, block).forEach((start, index, all) => {
+      const end = (all[index + 1] ?? block.end + 1) - 1
+      parts.push(text.slice(done, start), text.slice(start, end).replace(/\n/g, ' '))
+      done = end
+    })
+  }
+  parts.push(text.slice(done))
+  const marks = new Uint8Array(text.length)
+  for (const { index } of sentences.segment(parts.join(''))) marks[index] = 1
+  return marks
+}
+
 /** Where the sentences and list items of a paragraph begin. */
-function sentenceStarts(text: string, block: Block): number[] {
-  const items = lineStarts(text, block).filter(
-    (start, index) => index === 0 || LIST_ITEM.test(text.slice(start, start + 12)),
-  )
+function sentenceStarts(text: string, block: Block, marks: Uint8Array): number[] {
   const starts: number[] = []
-  items.forEach((from, index) => {
-    // A line end is a sentence's end to the segmenter but not to a printed page.
-    const item = text.slice(from, items[index + 1] ?? block.end).replace(/\n/g, ' ')
+  itemStarts(text, block).forEach((from, index, all) => {
+    const to = all[index + 1] ?? block.end
     starts.push(from)
-    for (const segment of sentences.segment(item)) {
-      const start = from + segment.index
-      // Neither a number at the begin ("7.") nor a reference mark after the full stop ("[6]") is a sentence.
-      const tooShort = start - (starts.at(-1) as number) < SHORTEST_SENTENCE
-      if (!tooShort && !/[[(]/.test(text[start - 1] as string)) starts.push(start)
+    let last = from
+    // Neither a number at the begin ("7.") nor a reference mark after the full stop ("[6]") is a sentence.
+    for (let start = from + SHORTEST_SENTENCE; start < to; start++) {
+      if (!marks[start] || start - last < SHORTEST_SENTENCE || /[[(]/.test(text[start - 1] as string)) continue
+      starts.push(start)
+      last = start
     }
   })
   return starts
@@ -56,8 +79,11 @@ function cut(text: string, start: number, end: number, limit: number, tokens: To
   let from = start
   while (tokens.count(from, end) > limit) {
     let to = Math.min(tokens.reach(from, limit), end)
-    const space = text.lastIndexOf(' ', to - 1)
-    if (space > from + (to - from) / 2) to = space + 1
+    // Looked for in the second half only: in a text without spaces, a search to the begin would be one over everything.
+    const half = from + (to - from) / 2
+    let space = to - 1
+    while (space > half && text[space] !== ' ') space--
+    if (space > half) to = space + 1
     else if (/[\uDC00-\uDFFF]/.test(text[to] ?? '') && to - 1 > from) to--
     starts.push(to)
     from = to
@@ -68,6 +94,7 @@ function cut(text: string, start: number, end: number, limit: number, tokens: To
 /** Divides blocks into units of at most `limit` tokens. Together they contain every character of the blocks
  * that is not white space. */
 export function readUnits(text: string, blocks: Block[], limit: number, tokens: TokenEstimator): Unit[] {
+  const marks = markSentences(text, blocks)
   let section = 0
   return blocks.flatMap((block) => {
     if (block.kind === 'heading') section++
@@ -75,7 +102,7 @@ export function readUnits(text: string, blocks: Block[], limit: number, tokens: 
       block.kind === 'heading'
         ? [block.start]
         : block.kind === 'paragraph'
-          ? sentenceStarts(text, block)
+          ? sentenceStarts(text, block, marks)
           : lineStarts(text, block)
     return starts
       .flatMap((start, index) => cut(text, start, starts[index + 1] ?? block.end, limit, tokens))

@@ -53,7 +53,7 @@ export function parseCsv(text: string, delimiter: string): string[][] {
 const cell = (value: string): string =>
   value
     .trim()
-    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\s+/g, (blanks) => (blanks.includes('\n') ? ' ' : blanks))
     .replace(/\|/g, '\\|')
 const line = (cells: string[]): string => `| ${cells.map(cell).join(' | ')} |`
 

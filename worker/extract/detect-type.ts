@@ -76,6 +76,9 @@ export function detectType(bytes: Uint8Array, fileType: string): DocumentType {
   return promised ?? 'text'
 }
 
-/** Only an opening that nothing but HTML has; Markdown often begins with a tag too. */
+/**
+ * Only an opening that nothing but HTML has; Markdown often begins with a tag too. A comment ends at its first end mark and
+ * nowhere else, or there would be a number of ways to read a row of comments that doubles with each.
+ */
 const isHtml = (head: string): boolean =>
-  /^(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--[\s\S]*?-->\s*)*<(?:!doctype\s+html|html)\b/i.test(head)
+  /^(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->)[\s\S])*-->\s*)*<(?:!doctype\s+html|html)\b/i.test(head)

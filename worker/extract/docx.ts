@@ -6,7 +6,7 @@ import { corrupt } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 import { markdownTable } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
-import { sanitizeText } from './sanitize.ts'
+import { sanitizeText, sanitizeTitle } from './sanitize.ts'
 import { readXml, XmlError, type XmlEvent } from './xml.ts'
 
 const PARTS = [
@@ -184,17 +184,19 @@ function readBlocks(xml: string | undefined, headings: Map<string, number>): str
 }
 
 /** List items stay together; everything else is a paragraph of its own. */
-const joinBlocks = (blocks: string[]): string =>
-  blocks.reduce((text, block) => {
-    const separator = block.startsWith('- ') && /(?:^|\n)- [^\n]*$/.test(text.slice(-2_000)) ? '\n' : '\n\n'
-    return text ? text + separator + block : block
-  }, '')
+function joinBlocks(blocks: string[]): string {
+  const endsWithItem = (block: string) => block.startsWith('- ', block.lastIndexOf('\n') + 1)
+  return blocks
+    .flatMap((block, index) => {
+      const before = blocks[index - 1]
+      if (before === undefined) return [block]
+      return [block.startsWith('- ') && endsWithItem(before) ? '\n' : '\n\n', block]
+    })
+    .join('')
+}
 
-const titleOf = (core: string | undefined): string | undefined =>
-  /<dc:title>([^<]+)<\/dc:title>/
-    .exec(core ?? '')?.[1]
-    ?.trim()
-    .slice(0, 300) || undefined
+const titleOf = (core: string | undefined): string =>
+  sanitizeTitle(/<dc:title>([^<]+)<\/dc:title>/.exec(core ?? '')?.[1] ?? '')
 
 /**
  * A Word document as Markdown: headings, paragraphs, lists and tables in reading order, equations in a linear form, then

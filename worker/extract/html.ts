@@ -4,7 +4,7 @@ import type { Extraction } from './extraction.ts'
 import { corrupt } from './failure.ts'
 import { markdownTable } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
-import { sanitizeText } from './sanitize.ts'
+import { sanitizeText, sanitizeTitle } from './sanitize.ts'
 
 /** Deeper nesting than any hand-made page has; below it text is dropped instead of exhausting the stack. */
 const MAX_DEPTH = 500
@@ -55,7 +55,7 @@ function* descendants(elem: DomNode): Generator<DomNode> {
   while (open.length > 0) {
     const node = open.pop() as DomNode
     yield node
-    if (node.children) open.push(...node.children)
+    for (const child of node.children ?? []) open.push(child)
   }
 }
 
@@ -138,13 +138,11 @@ const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"'
 
 /** The page's title, with the entities that titles use. */
 function titleOf(html: string): string | undefined {
-  const title = /<title[^>]*>([^<]{1,1000})<\/title>/i.exec(html)?.[1]
-  return title
+  const title = /<title[^>]{0,1000}>([^<]{1,1000})<\/title>/i
+    .exec(html)?.[1]
     ?.replace(/&(amp|lt|gt|quot|apos|nbsp);/g, (_, name: string) => ENTITIES[name] as string)
-    .replace(/&#(\d{1,6});/g, (_, code: string) => String.fromCodePoint(Math.min(Number(code), 0x10ffff)))
-    .replace(/\s+/g, ' ')
-    .trim()
-    .slice(0, 300)
+    .replace(/&#(\d{1,6});/g, (_, code: string) => String.fromCodePoint(Number(code)))
+  return title && sanitizeTitle(title)
 }
 
 /**

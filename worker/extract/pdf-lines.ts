@@ -69,26 +69,26 @@ function levelOf(line: Line, body: number): number {
  * headings, words divided at a line end put together again.
  */
 export function pageText(lines: Line[], body: number): string {
-  let text = ''
+  const parts: string[] = []
   let previous: Line | null = null
   let previousLevel = 0
   for (const line of lines) {
     const level = levelOf(line, body)
     if (!previous) {
-      text = level ? `${'#'.repeat(level)} ${line.text}` : line.text
+      parts.push(level ? `${'#'.repeat(level)} ${line.text}` : line.text)
     } else if (level && level === previousLevel && line.size === previous.size) {
-      text += ` ${line.text}`
+      parts.push(` ${line.text}`)
     } else if (level || previousLevel) {
-      text += `\n\n${level ? `${'#'.repeat(level)} ` : ''}${line.text}`
+      parts.push(`\n\n${level ? `${'#'.repeat(level)} ` : ''}${line.text}`)
     } else {
       const gap = previous.y - line.y
       const apart = previous.size > 0 && line.size > 0 && gap > previous.size * 1.75
-      if (!apart && /\p{Ll}[-\u00AD]$/u.test(text) && /^\p{Ll}{2}/u.test(line.text))
-        text = text.slice(0, -1) + line.text
-      else text += (apart ? '\n\n' : '\n') + line.text
+      if (!apart && /\p{Ll}[-\u00AD]$/u.test(previous.text) && /^\p{Ll}{2}/u.test(line.text)) {
+        parts.push((parts.pop() as string).slice(0, -1), line.text)
+      } else parts.push((apart ? '\n\n' : '\n') + line.text)
     }
     previous = line
     previousLevel = level
   }
-  return text
+  return parts.join('')
 }

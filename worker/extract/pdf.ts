@@ -3,7 +3,7 @@ import { getDocumentProxy } from 'unpdf'
 import { corrupt, encrypted, ExtractionFailure, limitExceeded } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 import { bodySize, pageText, readLines, type Line, type TextItem } from './pdf-lines.ts'
-import { sanitizeText } from './sanitize.ts'
+import { sanitizeText, sanitizeTitle } from './sanitize.ts'
 
 /** What a PDF yields: its pages one after the other, then facts about it. */
 export type PdfEvent = { type: 'page'; text: string } | { type: 'end'; metadata: Record<string, unknown> }
@@ -104,7 +104,7 @@ async function titleOf(pdf: PdfDocument): Promise<{ title?: string }> {
     ({ info }) => info as Record<string, unknown>,
     () => null,
   )
-  const title = typeof info?.Title === 'string' ? sanitizeText(info.Title).slice(0, 300) : ''
+  const title = typeof info?.Title === 'string' ? sanitizeTitle(info.Title) : ''
   return title ? { title } : {}
 }
 

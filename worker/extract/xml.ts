@@ -24,7 +24,8 @@ export const decodeEntities = (text: string): string =>
 
 function readAttributes(source: string): Record<string, string> {
   const attributes: Record<string, string> = {}
-  for (const match of source.matchAll(/([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)) {
+  // Tried at the begin of each word only: tried at every letter, it takes quadratic time on a long word.
+  for (const match of source.matchAll(/(?<![\w:.-])([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)) {
     attributes[match[1] as string] = decodeEntities(match[2] ?? match[3] ?? '')
   }
   return attributes

@@ -1,21 +1,10 @@
-import { createHash } from 'node:crypto'
 import type { StagedChunk } from '../../supabase/functions/_shared/ledger.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
-import type { Chunk } from '../chunk/chunk.ts'
+import type { HashedChunk } from '../chunk/hash.ts'
 import { PermanentError } from '../failures.ts'
 
 /** Providers limit the tokens of one request too (300,000 with OpenAI); ours are estimates. */
 const TOKENS_PER_REQUEST = 100_000
-
-/** A chunk with the hash of everything that is stored and embedded of it. */
-export type HashedChunk = Chunk & { content_hash: string }
-
-/** Two chunks with the same hash are the same in every respect, so an embedding made for one holds for the other. */
-export function hashChunk(chunk: Chunk): HashedChunk {
-  const { embedded, text, start_char, end_char, score, meta } = chunk
-  const content = JSON.stringify([embedded, text, start_char, end_char, score, meta])
-  return { ...chunk, content_hash: createHash('sha256').update(content).digest('hex') }
-}
 
 /** Groups chunks for one request each: at most `size` of them, and not too much text. */
 export function batches(chunks: HashedChunk[], size: number): HashedChunk[][] {

@@ -1,10 +1,11 @@
 import type { IndexingClaim, StoredPage } from '../../supabase/functions/_shared/ledger.ts'
-import { chunkOptionsFrom, chunkPages } from '../chunk/chunk.ts'
+import { chunkOptionsFrom } from '../chunk/chunk.ts'
+import { chunkInThread } from '../chunk/run.ts'
 import { ExtractionFailure } from '../extract/failure.ts'
 import { LeaseLostError, PermanentError } from '../failures.ts'
 import { held, withLease } from '../lease.ts'
 import type { Delivery, JobContext } from './context.ts'
-import { batches, embedBatch, hashChunk } from './embed-chunks.ts'
+import { batches, embedBatch } from './embed-chunks.ts'
 import { settleFailure } from './settle.ts'
 
 const PAGES_PER_READ = 100
@@ -58,7 +59,7 @@ export async function indexSource(context: JobContext, delivery: Delivery): Prom
 async function buildIndex({ ledger, embedder, settings }: JobContext, claim: IndexingClaim, signal: AbortSignal) {
   const { indexed_source_id: id, lease_token: token } = claim
   const pages = await readAllPages()
-  const chunks = chunkPages(pages, chunkOptionsFrom(claim.indexing_config)).map(hashChunk)
+  const chunks = await chunkInThread(pages, chunkOptionsFrom(claim.indexing_config), settings.limits, signal)
   if (chunks.length === 0) throw new ExtractionFailure('empty_document', 'This document contains no text.')
 
   const staged = new Map(

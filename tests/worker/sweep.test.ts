@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest'
+import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
+import { sweep } from '../../worker/jobs/sweep.ts'
+
+const STEPS = ['dueIngestion', 'failAbandonedRuns', 'removeStaleUploads'] as const
+
+/** Sweeps with a ledger whose calls in `broken` fail, and tells what was queued and logged. */
+async function sweepWith(broken: readonly string[]) {
+  const queued: unknown[] = []
+  const lines: Record<string, unknown>[] = []
+  const answer = <T>(name: string, value: T) =>
+    broken.includes(name) ? Promise.reject(new Error(`${name} is broken`)) : Promise.resolve(value)
+  const ledger = {
+    dueIngestion: () =>
+      answer('dueIngestion', [
+        { kind: 'extraction', id: 'a' },
+        { kind: 'indexing', id: 'b' },
+      ]),
+    failAbandonedRuns: () => answer('failAbandonedRuns', 2),
+    removeStaleUploads: () => answer('removeStaleUploads', 3),
+    enqueue: (...job: unknown[]) => answer('enqueue', queued.push(job)),
+  } as unknown as Ledger
+  const write =
+    (level: string) =>
+    (event: string, fields: object = {}) =>
+      void lines.push({ level, event, ...fields })
+  await sweep({ ledger, log: { info: write('info'), error: write('error') } })
+  return { queued, lines, events: lines.map((line) => line['event']) }
+}
+
+test('a sweep queues lost work again, ends abandoned runs and forgets stale uploads', async () => {
+  const { queued, lines } = await sweepWith([])
+  expect(queued).toEqual([
+    ['extract_source', { id: 'a' }, 'a'],
+    ['index_source', { id: 'b' }, 'b'],
+  ])
+  expect(lines).toEqual([
+    { level: 'info', event: 'work_requeued', kind: 'extraction', id: 'a' },
+    { level: 'info', event: 'work_requeued', kind: 'indexing', id: 'b' },
+    { level: 'info', event: 'abandoned_runs_failed', count: 2 },
+    { level: 'info', event: 'stale_uploads_removed', count: 3 },
+  ])
+})
+
+test.each([
+  ['dueIngestion', 'requeue_work', ['sweep_failed', 'abandoned_runs_failed', 'stale_uploads_removed']],
+  ['enqueue', 'requeue_work', ['sweep_failed', 'abandoned_runs_failed', 'stale_uploads_removed']],
+  [
+    'failAbandonedRuns',
+    'fail_abandoned_runs',
+    ['work_requeued', 'work_requeued', 'sweep_failed', 'stale_uploads_removed'],
+  ],
+  [
+    'removeStaleUploads',
+    'remove_stale_uploads',
+    ['work_requeued', 'work_requeued', 'abandoned_runs_failed', 'sweep_failed'],
+  ],
+])('when %s fails, that is logged and the other steps are done', async (broken, step, expected) => {
+  const { lines, events } = await sweepWith([broken])
+  expect(events).toEqual(expected)
+  expect(lines.find((line) => line['event'] === 'sweep_failed')).toMatchObject({
+    level: 'error',
+    step,
+    error: expect.stringContaining(`${broken} is broken`),
+  })
+})
+
+test('when all fail, each is logged and the sweep ends', async () => {
+  expect((await sweepWith(STEPS)).events).toEqual(['sweep_failed', 'sweep_failed', 'sweep_failed'])
+})

@@ -2,21 +2,20 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { createBulkhead } from '../../client/index.ts'
 import { createOfflineEmbedder } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
-import { randomNumbers, sentence } from './prose.ts'
+import { type Corpus, makeCorpus } from './corpus.ts'
 import { percentile, timed } from './stats.ts'
 import { asService, dataOf, signIn, type Target } from './target.ts'
 
 const SOURCES = 20
 const CHUNKS_PER_SOURCE = 500
 const BATCH = 100
-const SENTENCES_PER_CHUNK = 8
-const SEARCHES = 100
+const SEARCHES = 40
 const TENANT = '22222222-2222-4222-8222-222222222222' // Meridian Health, which the other measurements leave empty
 
 export type SearchResult = { label: string; p50: number; p95: number; runs: number }
 
 /**
- * Latency of searches over 10,000 chunks of one tenant, as one of its members: the RPC alone, with the question's vector
+ * Latency of searches in a knowledge base of 10,000 chunks, as a member of its tenant: the RPC alone, with the question's vector
  * at hand, and the whole way through the function that embeds the question.
  */
 export async function measureSearch(target: Target): Promise<SearchResult[]> {
@@ -24,17 +23,23 @@ export async function measureSearch(target: Target): Promise<SearchResult[]> {
   const knowledgeBase = dataOf(
     await member.schema('ai').from('knowledge_bases').select('id').eq('is_default', true).single(),
   )
-  await fill(asService(target), knowledgeBase.id as string)
+  const corpus = makeCorpus(SOURCES * CHUNKS_PER_SOURCE, 1717)
+  await fill(asService(target), knowledgeBase.id as string, corpus)
 
   const embedder = createOfflineEmbedder()
   const bulkhead = createBulkhead(member)
-  const random = randomNumbers(4242)
   const direct: number[] = []
   const whole: number[] = []
   for (let run = 0; run < SEARCHES; run++) {
-    const query = sentence(random)
+    const query = corpus.question(run)
     const [vector] = await embedder.embed([query])
-    const call = { query, query_embedding: JSON.stringify(vector), embedding_model: embedder.model, match_count: 10 }
+    const call = {
+      query,
+      query_embedding: JSON.stringify(vector),
+      embedding_model: embedder.model,
+      knowledge_base_ids: [knowledgeBase.id],
+      match_count: 10,
+    }
     const rpc = await timed(async () => dataOf(await member.schema('ai').rpc('search', call)) as unknown[])
     const viaFunction = await timed(() => bulkhead.search({ query, topK: 10 }))
     if (rpc.result.length !== 10 || viaFunction.result.length !== 10) throw new Error('a search found too little')
@@ -50,11 +55,10 @@ export async function measureSearch(target: Target): Promise<SearchResult[]> {
   ]
 }
 
-/** Indexes sources of generated sentences the way the worker does: claim, stage in batches, finish. */
-async function fill(service: SupabaseClient, knowledgeBaseId: string): Promise<void> {
+/** Indexes sources of generated text the way the worker does: claim, stage in batches, finish. */
+async function fill(service: SupabaseClient, knowledgeBaseId: string, corpus: Corpus): Promise<void> {
   const ai = service.schema('ai')
   const embedder = createOfflineEmbedder()
-  const random = randomNumbers(1717)
   for (let number = 0; number < SOURCES; number++) {
     const sourceId = randomUUID()
     const indexedSourceId = randomUUID()
@@ -83,9 +87,7 @@ async function fill(service: SupabaseClient, knowledgeBaseId: string): Promise<v
     const held = { indexed_source_id: indexedSourceId, lease_token: lease.lease_token, embedding_model: embedder.model }
 
     for (let from = 0; from < CHUNKS_PER_SOURCE; from += BATCH) {
-      const texts = Array.from({ length: BATCH }, () =>
-        Array.from({ length: SENTENCES_PER_CHUNK }, () => sentence(random)).join(' '),
-      )
+      const texts = corpus.chunks.slice(number * CHUNKS_PER_SOURCE + from, number * CHUNKS_PER_SOURCE + from + BATCH)
       const embeddings = await embedder.embed(texts)
       const chunks = texts.map((text, index) => ({
         chunk_index: from + index,

@@ -5,6 +5,7 @@ import { median, timed } from './stats.ts'
 import { signIn, type Target } from './target.ts'
 
 const RUNS = 3
+const SEARCH_LIMIT_MS = 60_000
 
 export type UploadResult = { median: number; runs: number; chunks: number; bytes: number }
 
@@ -22,8 +23,12 @@ export async function measureUpload(target: Target, pageCount: number): Promise<
     const { ms, result: sourceId } = await timed(async () => {
       const { id } = await bulkhead.uploadSource(file, { name: `report-${pageCount}-${run}.pdf` })
       await bulkhead.waitUntilIndexed(id, { intervalMs: 50 })
-      const found = await bulkhead.search({ query: `What is the closing word ${marker}?`, sourceIds: [id] })
-      if (!found.some(({ text }) => text.includes(marker))) throw new Error(`${marker} was not found`)
+      const question = { query: `What is the closing word ${marker}?`, sourceIds: [id] }
+      const deadline = Date.now() + SEARCH_LIMIT_MS
+      while (!(await bulkhead.search(question)).some(({ text }) => text.includes(marker))) {
+        if (Date.now() > deadline) throw new Error(`${marker} was not found`)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
       return id
     })
     times.push(ms)

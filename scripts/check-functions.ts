@@ -17,18 +17,17 @@ const env = {
 }
 
 const problems: string[] = []
-const lanes = [{ label: 'current', deno: denoBinary(process.env.DENO_BIN), args: ['--cached-only'] }]
-// 2.1.4 does not know --cached-only for `check`.
-if (existsSync(EDGE_DENO)) lanes.push({ label: 'edge 2.1.4', deno: EDGE_DENO, args: [] })
+const lanes = [{ label: 'current', deno: denoBinary(process.env.DENO_BIN) }]
+if (existsSync(EDGE_DENO)) lanes.push({ label: 'edge 2.1.4', deno: EDGE_DENO })
 else
   console.log(
     `functions: the check on Deno 2.1.4 is left out, ${EDGE_DENO} is not there (it exists for linux-x64 only)`,
   )
 
-for (const { label, deno, args } of lanes) {
+for (const { label, deno } of lanes) {
   for (const name of discoverFunctions(root)) {
     const entry = join(root, name, 'index.ts')
-    const { code, output } = await run(deno, ['check', '--node-modules-dir=manual', ...args, entry], env)
+    const { code, output } = await run(deno, ['check', '--node-modules-dir=manual', entry], env)
     if (code !== 0) problems.push(`${name} on Deno ${label}\n${output}`)
   }
 }

@@ -8,6 +8,7 @@ import { startWireServer } from '../local/database/wire/server.ts'
 import { withPreparedDatabase } from './support/prepared-database.ts'
 import { report } from './support/report.ts'
 import { run } from './support/run.ts'
+import { supabaseCli } from './support/supabase-cli.ts'
 
 // `npm run types` writes client/database.types.ts: the types of the exposed schemas, as the Supabase CLI makes them from
 // a freshly migrated database. With --check it only compares.
@@ -54,7 +55,7 @@ async function generate(databaseUrl: string): Promise<string> {
   ]
   const env = { ...process.env, SUPABASE_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' }
   try {
-    const { code, output, stdout } = await run('node_modules/.bin/supabase', args, env)
+    const { code, output, stdout } = await run(supabaseCli(), args, env)
     if (code !== 0 || !stdout.includes('export type Database')) throw new Error(`supabase gen types failed:\n${output}`)
     return stdout
   } finally {

@@ -2,22 +2,21 @@ import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
 import { applyMigrations, applySeeds } from '../../local/database/migrations.ts'
 import { splitStatements } from '../../local/database/statements.ts'
+import { supabaseCli } from '../../scripts/support/supabase-cli.ts'
 import { FIXTURE_PROJECT } from '../support/stack-project.ts'
 import { useStack } from '../support/stack.ts'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'bulkhead-migrations-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const CLI = fileURLToPath(new URL('../../node_modules/supabase/dist/supabase.js', import.meta.url))
 /** Runs the Supabase CLI on a project; its settings go to a folder of ours and it sends no telemetry. */
 const supabase = async (workdir: string, ...args: string[]) => {
   const env = { ...process.env, HOME: folder, SUPABASE_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' }
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [CLI, ...args, '--workdir', workdir], { env })
+  const { stdout, stderr } = await promisify(execFile)(supabaseCli(), [...args, '--workdir', workdir], { env })
   return stdout + stderr
 }
 

@@ -6,7 +6,7 @@ import { acquireDataLock } from './data-lock.ts'
 import { StartProblem } from './start-problem.ts'
 
 /** What the stack keeps in its data folder. Only these are removed: the folder may be shared by mistake. */
-const CONTENTS = ['database', 'database.unfinished', 'storage', 'signing-key.json', 'deno']
+const CONTENTS = ['database', 'database.incomplete', 'storage', 'signing-key.json', 'deno']
 
 /**
  * Removes all local data: database, stored files, signing key.

@@ -4,12 +4,11 @@ import { providersFromEnv } from '../supabase/functions/_shared/providers/index.
 import { banner, seededUsers } from './banner.ts'
 import type { StackConfig } from './config.ts'
 import { acquireDataLock } from './data-lock.ts'
-import { prepareFirstStart } from './first-start.ts'
 import type { Lifetime } from './lifetime.ts'
 import { requireFreePorts } from './ports.ts'
 import { startGuard } from './process/guard.ts'
 import { watchFolder } from './process/watch-folder.ts'
-import { startStack, type Stack } from './stack.ts'
+import { hasDatabase, startStack, type Stack } from './stack.ts'
 import { userEnvironment } from './user-env.ts'
 
 export type StartOptions = {
@@ -37,10 +36,8 @@ export async function startEverything(options: StartOptions): Promise<void> {
   const guard = startGuard()
   await lifetime.onEnd(() => guard.stop())
 
-  const firstStart = config.databaseUrl ? null : prepareFirstStart(join(config.dataDir, 'database'))
-  console.log(
-    firstStart?.isFirst ? 'Starting for the first time: the database is set up, which takes a moment.' : 'Starting.',
-  )
+  const isFirst = !config.databaseUrl && !hasDatabase(config.dataDir)
+  console.log(isFirst ? 'Starting for the first time: the database is set up, which takes a moment.' : 'Starting.')
   const userEnv = userEnvironment(process.env, join(config.projectDir, 'functions/.env'))
   const stack = await startStack({
     projectDir: config.projectDir,
@@ -57,7 +54,6 @@ export async function startEverything(options: StartOptions): Promise<void> {
     log: (source, line) => console.log(source === 'functions' ? line : `[${source}] ${line}`),
   })
   await lifetime.onEnd(() => stack.stop())
-  firstStart?.complete()
   if (lifetime.ending) return
   lock.announce(stack.url)
   if (watch) await lifetime.onEnd(reloadWorker(stack, rootDir))

@@ -373,7 +373,7 @@ describe('what the model writes', () => {
     model.answer(say(...attack))
     const events = await stream(member, { message: 'x', context_items: [{ item_id: chunk['id'] }] })
     const safe =
-      'Look \\![x]\\(hxxps://evil.example/?d=ninety) and [here]\\(javascript:alert(1)) &lt;img src=x> hxxps://evil.example/x ab https://harbor.example/gates'
+      'Look ! [x] (hxxps://evil.example/?d=ninety) and [here] (javascript:alert(1)) < img src=x> hxxps://evil.example/x ab https://harbor.example/gates'
     expect(only(events, 'chunk')['content']).toBe(safe)
     expect(deltasOf(events)).toBe(safe)
     const stored = await member.json(200, 'GET', `/api/agents/runs/${only(events, 'start')['run_id']}`)

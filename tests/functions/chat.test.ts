@@ -162,6 +162,25 @@ describe('POST /chat', () => {
     }
   })
 
+  it('goes on in a session that changes its agent, and in one whose agent is deleted', async () => {
+    const second = await admin.json(201, 'POST', '/api/agents', { json: { name: 'Changed to' } })
+    const begun = (await chat(member, { message: 'When does gate B open?' }))[0] ?? {}
+    const { session_id, agent_id } = begun
+    const turn = async (more: object) => {
+      const events = await chat(member, { session_id, message: 'When does gate B close?', ...more })
+      expect(only(events, 'start')).toMatchObject({ session_id })
+      expect(only(events, 'complete')).toMatchObject({ session_id, is_new_session: false, status: 'completed' })
+      return only(events, 'session')['agent_id']
+    }
+    expect(await turn({ agent_id: second['id'] })).toBe(second['id'])
+    expect(await turn({ agent_id })).toBe(agent_id)
+    expect(await turn({ agent_id: second['id'] })).toBe(second['id'])
+    expect((await admin.send('DELETE', `/api/agents/${second['id']}`)).ok).toBe(true)
+    expect(await turn({})).toBe(agent_id)
+    const { messages } = await member.json(200, 'GET', `/chat/sessions/${session_id}/messages`)
+    expect(messages.map((message: Json) => message['status'])).toEqual(Array(10).fill('complete'))
+  })
+
   it('is for people: a service key must say for whom', async () => {
     const message = 'What does the gate keeper earn?'
     expect(

@@ -66,6 +66,20 @@ describe('createCitationFilter', () => {
     }
   })
 
+  it.each([
+    ['spaces', ' '.repeat(300_000)],
+    ['tabs', '\t'.repeat(300_000)],
+    ['brackets', '[1,'.repeat(300_000)],
+    ['backticks', '`a'.repeat(150_000)],
+  ])(
+    'reads 300,000 %s at once',
+    (_name, text) => {
+      expect(filtered([`${text}x [9].`]).text).toBe(`${text}x.`)
+      expect(stripCitationMarks(`${text}x [9].`)).toBe(`${text}x.`)
+    },
+    20_000,
+  )
+
   it('leaves no mark behind that resolves to nothing, outside of code', () => {
     const random = createRandom(1)
     const vocabulary = ['[1]', '[4]', ' [5, 2]', 'word ', '[', ']', '.', '7', '\n']

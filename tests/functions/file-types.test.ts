@@ -25,6 +25,18 @@ describe('cleanFileName', () => {
     expect(Array.from(name)).toHaveLength(200)
   })
 
+  it.each([
+    ['dots', 'a' + '.'.repeat(500_000) + 'b.md'],
+    ['white space', 'a' + ' '.repeat(500_000) + 'b.md'],
+    ['folders', 'a/'.repeat(500_000) + 'b.md'],
+  ])(
+    'reads names of half a million %s at once',
+    (_name, name) => {
+      expect(cleanFileName(name)).toMatch(/b\.md$/)
+    },
+    10_000,
+  )
+
   it.each(['', '.', '..', '../', '\u0000', ' . '])('refuses %j', (name) => {
     expect(() => cleanFileName(name)).toThrow('The file needs a name.')
   })

@@ -3,6 +3,7 @@ import {
   OFFLINE_EMBEDDING_MODEL,
   createOfflineEmbedder,
 } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
+import { fold } from '../../supabase/functions/_shared/providers/text.ts'
 
 const embedder = createOfflineEmbedder()
 const cosine = (a: number[], b: number[]) => a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0)
@@ -52,6 +53,22 @@ describe('the offline embedder', () => {
     expect(await similarity('Café', 'cafe')).toBeCloseTo(1, 5)
     expect(await similarity('the of and is', 'gate quay berth')).toBeLessThan(0.2)
   })
+
+  it.each([
+    ['Größe, naïve, e\u0301', 'große, naive, e'],
+    ['a\u0301\u0302b\u0303', 'ab'],
+    ['Ελλάδα ΐ', 'ελλαδα ι'],
+    ['Ёлка й', 'елка и'],
+    ['हिन्दी กำ עִברית', 'हिन्दी กํา עִברית'],
+    ['\u0301a', '\u0301a'],
+    ['ﬁ ①', 'fi 1'],
+  ])('folds %j', (text, folded) => {
+    expect(fold(text)).toBe(folded)
+  })
+
+  it('reads a letter under half a million accents at once', async () => {
+    expect(fold(`e${'\u0301'.repeat(500_000)}`)).toBe('e')
+  }, 10_000)
 
   it('stops when it is told to', () => {
     expect(() => embedder.embed(['x'], AbortSignal.abort(new Error('stop')))).toThrow('stop')

@@ -8,24 +8,33 @@ const KNOWN = addressesIn(['See https://docs.example/guide (or www.harbor.exampl
 
 describe('sanitizeMarkdown', () => {
   it.each([
-    ['an image', '![x](https://evil.example/?d=secret)', '\\![x]\\(hxxps://evil.example/?d=secret)'],
-    ['an image by reference', '![x][1]\n\n[1]: https://evil.example', '\\![x][1]\n\n[1]\\: hxxps://evil.example'],
-    ['an inline link', '[here](https://evil.example)', '[here]\\(hxxps://evil.example)'],
-    ['a javascript link', '[x](javascript:alert(1))', '[x]\\(javascript:alert(1))'],
-    ['a data link', '[x](data:text/html,hi)', '[x]\\(data:text/html,hi)'],
-    ['an encoded scheme', '[x](&#106;avascript:alert(1))', '[x]\\(&#106;avascript:alert(1))'],
-    ['a relative link', '[x](/logout)', '[x]\\(/logout)'],
-    ['a link in angle brackets', '[x](<https://evil.example>)', '[x]\\(&lt;hxxps://evil.example>)'],
-    ['an autolink', '<https://evil.example>', '&lt;hxxps://evil.example>'],
-    ['an HTML image', '<img src="https://evil.example">', '&lt;img src="hxxps://evil.example">'],
-    ['an HTML comment', '<!-- x --> </b>', '&lt;!-- x --> &lt;/b>'],
+    ['an image', '![x](https://evil.example/?d=secret)', '! [x] (hxxps://evil.example/?d=secret)'],
+    ['an image by reference', '![x][1]\n\n[1]: https://evil.example', '! [x][1]\n\n[1] : hxxps://evil.example'],
+    ['an inline link', '[here](https://evil.example)', '[here] (hxxps://evil.example)'],
+    ['a javascript link', '[x](javascript:alert(1))', '[x] (javascript:alert(1))'],
+    ['a data link', '[x](data:text/html,hi)', '[x] (data:text/html,hi)'],
+    ['an encoded scheme', '[x](&#106;avascript:alert(1))', '[x] (&amp;#106;avascript:alert(1))'],
+    ['a relative link', '[x](/logout)', '[x] (/logout)'],
+    ['a link in angle brackets', '[x](<https://evil.example>)', '[x] (< hxxps://evil.example>)'],
+    ['an autolink', '<https://evil.example>', '< hxxps://evil.example>'],
+    ['an HTML image', '<img src="https://evil.example">', '< img src="hxxps://evil.example">'],
+    ['an HTML comment', '<!-- x --> </b>', '< !-- x --> < /b>'],
     ['a bare address', 'go to https://evil.example/a.', 'go to hxxps://evil.example/a.'],
     ['a bare www address', 'go to www.evil.example', 'go to www[.]evil.example'],
     ['upper case', 'HTTPS://EVIL.example', 'HxxPS://EVIL.example'],
-    ['a definition in a list', '- [x]: https://e.example', '- [x]\\: hxxps://e.example'],
-    ['a definition with an escaped bracket', '[a\nb \\[ c]: https://e.example', '[a\nb \\[ c]\\: hxxps://e.example'],
-    ['an escaped exclamation mark', '\\![x](https://e.example)', '\\![x]\\(hxxps://e.example)'],
-    ['two backslashes', '\\\\![x](u)', '\\\\\\![x]\\(u)'],
+    ['an address with escaped punctuation', 'https\\://e.example', 'hxxps\\://e.example'],
+    ['an address with every mark escaped', 'ftp\\:\\/\\/e.example', 'fxp\\:\\/\\/e.example'],
+    ['a www address with an escaped dot', 'www\\.e.example', 'www[.]e.example'],
+    ['an encoded letter', '&#104;ttps://e.example', '&amp;#104;ttps://e.example'],
+    ['an encoded letter in hexadecimal', '&#x68;ttps://e.example', '&amp;#x68;ttps://e.example'],
+    ['an encoded colon', 'https&colon;//e.example', 'https&amp;colon;//e.example'],
+    ['a definition in a list', '- [x]: https://e.example', '- [x] : hxxps://e.example'],
+    ['a definition of a number in a quote', '> - [1]: //e.example', '> - [1] : //e.example'],
+    ['a definition with an escaped bracket', '[a\nb \\[ c]: //e.example', '[a\nb \\[ c] : //e.example'],
+    ['a definition with an escaped bracket before a number', '[a\nbc \\[1]: //e.example', '[a\nbc \\[1] : //e.example'],
+    ['an escaped exclamation mark', '\\![x](https://e.example)', '\\! [x] (hxxps://e.example)'],
+    ['a mark behind an exclamation', 'Yes![3]', 'Yes! [3]'],
+    ['two backslashes', '\\\\![x](u)', '\\\\! [x] (u)'],
     ['hidden characters', 'a\u200bb\u{e0041}c\u202ed\ufeff', 'abcd'],
     ['tag characters inside an address', 'ht\u{e0041}tps://evil.example', 'hxxps://evil.example'],
     ['control characters', 'a\u0000b\u001bc\u0085d', 'abcd'],
@@ -36,12 +45,13 @@ describe('sanitizeMarkdown', () => {
 
   it.each([
     'Plain text: 3 < 4, a > b, wow! (really)',
-    'A mark [1], another! [2] and Yes![3]',
+    'A mark [1], another! [2]',
     'According to [1]: the quay closes.',
     '# Heading\n\n- item\n1. item\n\n| a | b |\n|---|---|\n| `x` | **y** |',
     'naïve 漢字 عربى 👩‍👩‍👧 e\u0301',
     'httpd and www and a www.x',
-    '```html\n<img src="https://ok.example">\n![x](y)\n```\n',
+    '`a[i] (x)`, `a[i]` and `if (a < b)`\n\n```ts\nconst a: Map = f(&x) && !b[0] // C:\\new\n```\n',
+    'AT&T, R & D; 1 &lt; 2 &amp;&nbsp;3 & a&b',
   ])('leaves %j alone', (text) => {
     expect(sanitizeMarkdown(text, new Set(['www.x']))).toBe(text)
   })
@@ -51,28 +61,57 @@ describe('sanitizeMarkdown', () => {
     keep('[guide](https://docs.example/guide)')
     keep('See https://docs.example/guide.')
     keep('(https://docs.example/guide) and www.harbor.example')
-    const refuse = (text: string) => expect(sanitizeMarkdown(text, KNOWN)).toMatch(/hxxps|www\[\.\]|\]\\\(/)
+    const refuse = (text: string) => expect(sanitizeMarkdown(text, KNOWN)).toMatch(/hxxps|www\[\.\]|\] \(/)
     refuse('https://docs.example/guide?d=secret')
     refuse('https://docs.example/guide(secret)')
     refuse('https://docs.example/guide)secret')
     refuse('https://docs.example/guide/secret')
     refuse('[guide](https://docs.example/guide "t")')
     refuse('[guide](https://docs.example/guide#secret)')
-    expect(sanitizeMarkdown('![x](https://docs.example/guide)', KNOWN)).toMatch(/^\\!/)
+    expect(sanitizeMarkdown('![x](https://docs.example/guide)', KNOWN)).toBe('! [x](https://docs.example/guide)')
   })
 
   it.each([
-    ['an indented fence, which a list may end', '- a\n  ```\n![x](https://e.example)'],
-    ['a fence after an indented fence', '  ```\ncode\n```\n![x](https://e.example)'],
-    ['a fence in a quote', '> ```\n\n```\n![x](https://e.example)'],
-    ['a fence line with a backtick', '```a`\n```\n![x](https://e.example)'],
-    ['a closed fence', '```\ncode\n```\n![x](https://e.example)'],
-    ['a fence closed by a lone carriage return', '```\ncode\r```\r![x](https://e.example)'],
-    ['a very long fence line', `\`\`\`${'a'.repeat(3000)}\`\n![x](https://e.example)`],
-    ['a fence closed by a longer one', '~~~\ncode\n~~~~~  \n![x](https://e.example)'],
-    ['inline code', 'a ` b\nc ` ![x](https://e.example) `'],
-  ])('does not take text for code after %s', (_name, text) => {
-    expect(sanitizeMarkdown(text, NONE)).toContain('\\![x]\\(hxxps:')
+    ['after an address', 'https://docs.example/guide'],
+    ['after an address in brackets', '(https://docs.example/guide).'],
+    ['after an emphasised address', '**https://docs.example/guide**.'],
+  ])('keeps ordinary punctuation %s', (_name, text) => {
+    expect(sanitizeMarkdown(text, KNOWN)).toBe(text)
+  })
+
+  it.each([
+    ['a link', '[c](https://docs.example/guide||[[{{)'],
+    ['a link, one mark', '[c](https://docs.example/guide.)'],
+    ['a bare address', 'https://docs.example/guide||[[{{'],
+    ['a bare address, dots', 'https://docs.example/guide...'],
+    ['a bare address behind a wide space', 'https://docs.example/guide\u00a0secret'],
+  ])('lets no data travel as punctuation at the end of %s', (_name, text) => {
+    expect(sanitizeMarkdown(text, KNOWN)).not.toMatch(/\]\(|https:/)
+  })
+
+  it.each([
+    ['a fence inside a math block', '$$\n```\n$$\n\n'],
+    ['a fence inside LaTeX brackets', '\\[\n```\n\\]\n\n'],
+    ['a fence inside a container', ':::\n```\n:::\n\n'],
+    ['an open fence', '```\n'],
+    ['a closed fence', '```\ncode\n```\n'],
+    ['a diagram', '```mermaid\ngraph TD; A["'],
+    ['inline code', 'a ` b\nc ` '],
+    ['inline math', '$\\$'],
+    ['an indented fence, which a list may end', '- a\n  ```\n'],
+    ['a fence closed by a lone carriage return', '```\ncode\r```\r'],
+  ])('is as strict behind %s', (_name, before) => {
+    const hostile =
+      '![x](https://evil.example/?q=SECRET) <img src=//evil.example> [x](//evil.example)\n[x]: //evil.example'
+    const harmless =
+      '! [x] (hxxps://evil.example/?q=SECRET) < img src=//evil.example> [x] (//evil.example)\n[x] : //evil.example'
+    expect(sanitizeMarkdown(before + hostile, NONE)).toBe(before.replaceAll('\r', '\n') + harmless)
+  })
+
+  it('leaves code readable', () => {
+    expect(sanitizeMarkdown('```\nif (a<b) a[i](x)\nlet m: Map<K, V>\n```', NONE)).toBe(
+      '```\nif (a< b) a[i] (x)\nlet m: Map< K, V>\n```',
+    )
   })
 
   it('gives the same result however the text is cut', () => {
@@ -104,6 +143,12 @@ describe('sanitizeMarkdown', () => {
       '~~~',
       '-',
       '&lt;',
+      '&#1',
+      '&colon;',
+      '&',
+      'ab [',
+      ']:',
+      '.',
     ]
     for (let round = 0; round < 5000; round++) {
       const text = babble(vocabulary, 1 + Math.floor(random() * 25), random)
@@ -132,6 +177,11 @@ describe('sanitizeMarkdown', () => {
       ' ',
       'https://evil.example',
       'www.',
+      '```\n',
+      '$$\n',
+      ':',
+      '//',
+      'https',
       '1',
       '\u200b',
       '!',
@@ -139,16 +189,14 @@ describe('sanitizeMarkdown', () => {
     ]
     for (let round = 0; round < 5000; round++) {
       const safe = sanitizeMarkdown(babble(vocabulary, 20, random), NONE)
-      const unescaped = safe.replace(/\\[!-/:-@[-`{-~]/g, '·')
-      expect(unescaped).not.toMatch(/\]\(/)
-      expect(unescaped).not.toMatch(/<[A-Za-z/!?]/)
-      expect(safe).not.toMatch(/https?:\/\/|ftp:\/\/|(?<![A-Za-z0-9])www\.[^\s<]/i)
+      expect(safe).not.toMatch(/!\[|\]\(|<[A-Za-z/!?]/)
+      expect(safe).not.toMatch(/https?\\?:\\?\/\\?\/|ftp:\/\/|www\\?\.[^\s<]/i)
     }
   })
 
   it('stays fast on long hostile texts', () => {
     const startedAt = performance.now()
-    for (const piece of ['![', '](', 'http', '`', '[', '\\', 'https://x', '<a']) {
+    for (const piece of ['![', '](', ']:', '[1]:', 'http', '`', '[', '\\', 'https://x', '<a', '&a', '&#']) {
       const sanitizer = createMarkdownSanitizer(NONE)
       for (let i = 0; i < 20_000; i++) sanitizer.push(piece)
       sanitizer.end()
@@ -174,7 +222,7 @@ describe('createAnswerFilter', () => {
       filter.push(']') +
       filter.push('[9](https://evil.example)') +
       filter.end()
-    expect(text.replace(/\\./g, '')).not.toContain('](')
+    expect(text).not.toContain('](')
     expect(text).not.toContain('https://')
     expect(filter.invalidCount()).toBe(2)
   })

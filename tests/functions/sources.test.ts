@@ -161,6 +161,12 @@ describe('POST /sources', () => {
       400,
       'knowledge_base_ids.0: Invalid UUID',
     ],
+    [
+      'a name that is too long',
+      () => ({ body: fileForm('a.md', 'x', { name: 'x'.repeat(1001) }) }),
+      400,
+      'name may have at most 1000 characters',
+    ],
     ['JSON', () => ({ json: { file: 'x' } }), 415, 'Send the file as multipart/form-data.'],
     [
       'no boundary',
@@ -257,17 +263,26 @@ describe('presigned uploads', () => {
     await member.json(201, 'POST', '/sources/uploads', { json: announce(bytes) })
   })
 
-  it('can be resumed with the same bytes when they were interrupted', async () => {
+  it('can be announced again when they were interrupted: by the same person soon, by others later', async () => {
     const bytes = randomBytes(64)
     const { source } = await member.json(201, 'POST', '/sources/uploads', { json: announce(bytes) })
     expect(await member.json(409, 'POST', '/sources/uploads', { json: announce(bytes) })).toMatchObject({
       duplicate: { id: source.id },
     })
-    await stack.db.query(`update ai.sources set created_at = now() - interval '2 minutes' where id = $1`, [source.id])
+    const age = (id: string, interval: string) =>
+      stack.db.query('update ai.sources set created_at = now() - $2::interval where id = $1', [id, interval])
+    await age(source.id, '2 minutes')
+    await admin.json(409, 'POST', '/sources/uploads', { json: announce(bytes) })
     const resumed = await member.json(201, 'POST', '/sources/uploads', { json: announce(bytes) })
-    expect(resumed['source'].id).toBe(source.id)
-    expect((await put(resumed, bytes)).ok).toBe(true)
-    await member.json(200, 'POST', `/sources/${source.id}/complete`)
+    await member.json(404, 'GET', `/sources/${source.id}`)
+    await age(resumed['source'].id, '61 minutes')
+    const taken = await admin.json(201, 'POST', '/sources/uploads', { json: announce(bytes) })
+    expect((await put(taken, bytes)).ok).toBe(true)
+    await admin.json(200, 'POST', `/sources/${taken['source'].id}/complete`)
+    await age(taken['source'].id, '61 minutes')
+    expect(await admin.json(409, 'POST', '/sources/uploads', { json: announce(bytes) })).toMatchObject({
+      duplicate: { id: taken['source'].id },
+    })
   })
 
   it.each([

@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseStartArguments } from '../../local/arguments.ts'
 import { acquireDataLock, DataLockedError } from '../../local/data-lock.ts'
-import { prepareFirstStart } from '../../local/first-start.ts'
 import { createLifetime } from '../../local/lifetime.ts'
 import { requireFreePorts } from '../../local/ports.ts'
 import { createBackoff } from '../../local/process/backoff.ts'
@@ -163,26 +162,6 @@ describe('settings of the user', () => {
 
   test('no file is no problem', () => {
     expect(userEnvironment({ CHAT_MODEL: 'm' }, join(folder, 'missing'))).toEqual({ CHAT_MODEL: 'm' })
-  })
-})
-
-describe('a first start that was interrupted', () => {
-  test('is begun anew, until the database is complete', () => {
-    const database = join(folder, 'database')
-    const begin = () => {
-      const { isFirst, complete } = prepareFirstStart(database)
-      mkdirSync(database, { recursive: true })
-      return { isFirst, complete }
-    }
-    expect(begin().isFirst).toBe(true)
-    writeFileSync(join(database, 'PG_VERSION'), '17')
-    const again = begin()
-    expect(again.isFirst).toBe(true)
-    expect(existsSync(join(database, 'PG_VERSION'))).toBe(false)
-    writeFileSync(join(database, 'PG_VERSION'), '17')
-    again.complete()
-    expect(begin().isFirst).toBe(false)
-    expect(existsSync(join(database, 'PG_VERSION'))).toBe(true)
   })
 })
 

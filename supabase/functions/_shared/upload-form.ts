@@ -6,6 +6,8 @@ import { AppError } from './errors.ts'
 export type UploadForm = {
   fileName: string
   bytes: Bytes
+  /** The field `name`: what to call the file; undefined when absent or blank. */
+  name: string | undefined
   /** Text of a field; undefined when absent or blank. */
   text: (name: string) => string | undefined
   /** All texts of a field, one per occurrence and per comma. */
@@ -14,9 +16,11 @@ export type UploadForm = {
   otherFields: (known: readonly string[]) => string[]
 }
 
+const MAX_NAME_CHARS = 1000
+
 /**
  * Reads the multipart body of an upload.
- * @throws AppError as `readMultipart`; `invalid_request` `No file provided` or `No filename`; `payload_too_large`.
+ * @throws AppError as `readMultipart`; `invalid_request` for a file or name that is not acceptable; `payload_too_large`.
  */
 export async function readUploadForm(request: Request): Promise<UploadForm> {
   const form = await readMultipart(request)
@@ -36,13 +40,19 @@ export async function readUploadForm(request: Request): Promise<UploadForm> {
       .flatMap((value) => value.split(','))
       .map((value) => value.trim())
       .filter((value) => value !== '')
+  const text = (name: string) => {
+    const value = form.get(name)
+    return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined
+  }
+  const name = text('name')
+  if (name !== undefined && name.length > MAX_NAME_CHARS) {
+    throw new AppError('invalid_request', `name may have at most ${MAX_NAME_CHARS} characters`)
+  }
   return {
     fileName: file.name,
     bytes: new Uint8Array(await file.arrayBuffer()),
-    text(name) {
-      const value = form.get(name)
-      return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined
-    },
+    name,
+    text,
     texts,
     otherFields: (known) => [...new Set(form.keys())].filter((name) => name !== 'file' && !known.includes(name)),
   }

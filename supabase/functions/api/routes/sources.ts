@@ -54,7 +54,7 @@ export const sources = new Hono<ApiEnv>()
     try {
       const source = await uploadSource(c.var, form.bytes, {
         fileName: form.fileName,
-        name: form.text('name'),
+        name: form.name,
         metadata: parseMetadata(form.text('metadata')),
       })
       const { id, name, file_type, storage_path, extraction_status, celery_task_id } = source

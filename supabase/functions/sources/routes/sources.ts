@@ -71,7 +71,7 @@ export const sources = new Hono<SourcesEnv>()
     const named = fields.knowledge_base_ids.length > 0 ? fields.knowledge_base_ids : null
     const source = await uploadSource(c.var, form.bytes, {
       fileName: form.fileName,
-      name: form.text('name'),
+      name: form.name,
       visibility: fields.visibility,
       metadata: parseMetadata(form.text('metadata')),
       knowledgeBaseIds: named ?? (await defaultKnowledgeBaseIds(c.var.db)),

@@ -82,11 +82,7 @@ describe('a user token', () => {
     ],
     ['with role anon', () => project.sign({ role: 'anon' }), 'Invalid token: role is not authenticated'],
     ['whose sub is no uuid', () => project.sign({ sub: "' or 1=1" }), 'Invalid token: sub is not a user id'],
-    [
-      'without sub',
-      () => project.sign({ sub: undefined as unknown as string }),
-      'Invalid token: malformed',
-    ],
+    ['without sub', () => project.sign({ sub: undefined as unknown as string }), 'Invalid token: malformed'],
     [
       'signed with the shared secret',
       () =>

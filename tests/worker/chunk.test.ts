@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { readBlocks } from '../../worker/chunk/blocks.ts'
 import { chunkOptionsFrom, chunkPages, type Chunk, type ChunkOptions } from '../../worker/chunk/chunk.ts'
 import { joinPages, type Page } from '../../worker/chunk/pages.ts'
 import { TokenEstimator } from '../../worker/chunk/tokens.ts'
@@ -82,7 +83,19 @@ function randomDocument(seed: number): Page[] {
       case 4:
         return pick(['字', 'x', '🎉', '.', '　あ']).repeat(between(1, 3000))
       case 5:
-        return pick(['===', '---', '| |', '#', '```', '\t', '[1]'])
+        return pick([
+          '===',
+          '---',
+          '| |',
+          '#',
+          '```',
+          '\t',
+          '[1]',
+          '== Part ==',
+          ' = = 検索 = = ',
+          '= =',
+          `= ${sentence()} =`,
+        ])
       default:
         return Array.from({ length: between(1, 12) }, sentence).join(pick([' ', '\n']))
     }
@@ -130,6 +143,21 @@ describe('chunks of any document are exact, complete, bounded and reproducible',
     time(200)
     expect(time(2000) / time(200)).toBeLessThan(40)
   })
+
+  // Anything quadratic takes many minutes at this size.
+  test.each([
+    ['equals signs', '='],
+    ['equals signs and spaces', '= '],
+    ['lines of equals signs', `${'= '.repeat(99)}\n`],
+    ['lines of equals signs around a letter', `${'='.repeat(99)}a${'='.repeat(99)}\n`],
+    ['headings of a wiki', '== a ==\n'],
+    ['long lines', `${'a '.repeat(101)}\n`],
+  ])('a megabyte of %s is divided completely', (_, part) => {
+    const text = part.repeat(Math.ceil(1_000_000 / part.length))
+    const chunks = chunkPages(pagesOf(text), { chunkSize: 400, overlap: 50 })
+    expect(chunks.at(-1)?.end_char).toBe(text.trimEnd().length)
+    for (const chunk of chunks) expect(chunk.text).toBe(text.slice(chunk.start_char, chunk.end_char))
+  })
 })
 
 describe('structure', () => {
@@ -150,6 +178,82 @@ describe('structure', () => {
     expect(linux[1]?.embedded).toBe(`On Linux\n\n${linux[1]?.text}`)
     expect(linux[1]?.text).not.toContain('On Linux')
     expect(chunks.at(-1)?.meta.heading_path).toEqual(['Guide', 'Use'])
+  })
+
+  test('headings of a wiki are headings, also as tokenized copies have them', () => {
+    const text = `= Guide =\n${filler(60)}\n== Install ==\n${filler(60)}\n= = Use = =\n${filler(60)}\n= = = On Linux = = =\n${filler(60)}`
+    const chunks = expectSound(pagesOf(text), { chunkSize: 110, overlap: 20 })
+    expect(chunks.map((chunk) => chunk.meta.heading_path)).toEqual([
+      ['Guide'],
+      ['Guide', 'Install'],
+      ['Guide', 'Use'],
+      ['Guide', 'Use', 'On Linux'],
+    ])
+    expect(chunks.map((chunk) => chunk.text.split('\n', 1)[0])).toEqual([
+      '= Guide =',
+      '== Install ==',
+      '= = Use = =',
+      '= = = On Linux = = =',
+    ])
+  })
+
+  test('what only resembles a heading of a wiki is text', () => {
+    const heading = (line: string) => {
+      const [block] = readBlocks(line)
+      return block?.kind === 'heading' ? `${block.level} ${block.title}` : null
+    }
+    const cases: [string, string | null][] = [
+      ['= Title =', '1 Title'],
+      ['   ======Title====== ', '6 Title'],
+      [' = = = Deux mots = = = ', '3 Deux mots'],
+      ['== 2024 ==', '2 2024'],
+      ['== 検索 ==\t', '2 検索'],
+      ['== a = b ==', '2 a = b'],
+      [`= ${'a'.repeat(196)} =`, `1 ${'a'.repeat(196)}`],
+      [`= ${'a'.repeat(197)} =`, null],
+      ['======= Title =======', null],
+      ['== Title =', null],
+      ['= Title ==', null],
+      ['== Title', null],
+      ['Title ==', null],
+      ['x == y ==', null],
+      ['    == Title ==', null],
+      ['== == ==', null],
+      ['== . ==', null],
+      ['=', null],
+      ['====', null],
+      ['= = = =', null],
+    ]
+    for (const [line, expected] of cases) expect([line, heading(line)]).toEqual([line, expected])
+  })
+
+  test('lines longer than anyone wraps them are paragraphs each, shorter ones are one', () => {
+    const line = (length: number) => 'Words fill this line up, '.repeat(20).slice(0, length)
+    const kinds = (...lines: string[]) =>
+      readBlocks(lines.join('\n')).map(({ kind, start, end }) => `${kind} ${end - start}`)
+    expect(kinds(line(201), line(300), line(201))).toEqual(['paragraph 201', 'paragraph 300', 'paragraph 201'])
+    expect(kinds(line(200), line(200), line(200))).toEqual(['paragraph 602'])
+    expect(kinds(line(80), line(80), line(201), line(80), line(80))).toEqual([
+      'paragraph 161',
+      'paragraph 201',
+      'paragraph 161',
+    ])
+    expect(kinds(line(201), 'A title', '---', line(80))).toEqual(['paragraph 201', 'heading 11', 'paragraph 80'])
+    expect(kinds(`| ${line(201)} |`, `| ${line(201)} |`)).toEqual(['table 411'])
+    expect(kinds('```', line(201), line(201), '```')).toEqual(['code 411'])
+  })
+
+  test('a chunk ends with a long line rather than inside the next', () => {
+    const paragraph = (name: string) =>
+      `${name} begins here. ${`${name} goes on and on. `.repeat(11)}${name} ends here.`
+    const names = ['Alpha', 'Bravo', 'Carlo', 'Delta', 'Echos']
+    const text = names.map(paragraph).join('\n')
+    const chunks = expectSound(pagesOf(text), { chunkSize: 180, overlap: 0 })
+    expect(chunks.length).toBeGreaterThan(2)
+    for (const chunk of chunks) {
+      expect(chunk.text).toMatch(/^\w+ begins here\./)
+      expect(chunk.text).toMatch(/ ends here\.$/)
+    }
   })
 
   test('a heading is never the end of a chunk', () => {

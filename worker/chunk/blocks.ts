@@ -43,6 +43,8 @@ const FENCE = /^ {0,3}(```|~~~)/
 const ATX_HEADING = /^ {0,3}(#{1,6})[ \t]+((?![ \t]).+)$/
 const UNDERLINE = /^ {0,3}(={3,}|-{3,})[ \t]*$/
 const HEADING_LENGTH = 200
+/** Nobody breaks lines at more characters than this: where a line is longer, each line is a paragraph. */
+const WRAPPED_LENGTH = 200
 
 /** A heading's words without the marks that may close it. */
 function withoutClosingMarks(heading: string): string {
@@ -53,8 +55,23 @@ function withoutClosingMarks(heading: string): string {
 }
 
 /**
+ * Words and level of a heading as wikis have it: `== Title ==`, in tokenized copies of them `= = Title = =`. Read from both
+ * ends, because a pattern would try every pair of them.
+ */
+function readWikiHeading(line: string): { level: number; title: string } | null {
+  const opening = line.length <= HEADING_LENGTH && /^ {0,3}=[= ]*/.exec(line)?.[0]
+  if (!opening) return null
+  let end = line.length
+  while (end > opening.length && /[= \t]/.test(line[end - 1] as string)) end--
+  const level = opening.replaceAll(' ', '').length
+  const closed = line.slice(end).replace(/[^=]/g, '').length === level
+  const title = line.slice(opening.length, end).trim()
+  return closed && level <= 6 && /[\p{L}\p{N}]/u.test(title) ? { level, title } : null
+}
+
+/**
  * The blocks of a Markdown-like text, in order. Every character that is not white space is in exactly one of them.
- * Plain text consists of paragraphs only.
+ * Plain text consists of paragraphs, and of headings where it is marked as a wiki is.
  */
 export function readBlocks(text: string): Block[] {
   const lines = new Lines(text)
@@ -75,6 +92,7 @@ export function readBlocks(text: string): Block[] {
     const line = lines.at(index)
     const heading = ATX_HEADING.exec(line.text)
     const words = heading && withoutClosingMarks(heading[2] as string)
+    const wikiHeading = readWikiHeading(line.text)
     if (!line.text.trim()) {
       close()
     } else if (FENCE.test(line.text) && index < lastFence) {
@@ -88,6 +106,9 @@ export function readBlocks(text: string): Block[] {
       close()
       const title = shorten(words, HEADING_LENGTH)
       blocks.push({ kind: 'heading', start: line.start, end: line.end, level: (heading[1] as string).length, title })
+    } else if (wikiHeading) {
+      close()
+      blocks.push({ kind: 'heading', start: line.start, end: line.end, ...wikiHeading })
     } else if (line.text.trimStart().startsWith('|')) {
       extend('table', line)
     } else {
@@ -105,6 +126,9 @@ export function readBlocks(text: string): Block[] {
           level,
           title: line.text.trim(),
         })
+      } else if (line.text.length > WRAPPED_LENGTH) {
+        close()
+        blocks.push({ kind: 'paragraph', start: line.start, end: line.end })
       } else extend('paragraph', line)
     }
   }

@@ -433,9 +433,11 @@ export type Database = {
           created_at: string
           created_by: string | null
           description: string | null
+          embedding_model: string | null
           id: string
           indexing_config: NonNullable<Json>
           is_default: boolean
+          language: string
           name: string
           retrieval_config: NonNullable<Json>
           tenant_id: string
@@ -446,9 +448,11 @@ export type Database = {
           created_at?: string
           created_by?: string | null
           description?: string | null
+          embedding_model?: string | null
           id?: string
           indexing_config?: NonNullable<Json>
           is_default?: boolean
+          language?: string
           name: string
           retrieval_config?: NonNullable<Json>
           tenant_id?: string
@@ -458,9 +462,11 @@ export type Database = {
           created_at?: string
           created_by?: string | null
           description?: string | null
+          embedding_model?: string | null
           id?: string
           indexing_config?: NonNullable<Json>
           is_default?: boolean
+          language?: string
           name?: string
           retrieval_config?: NonNullable<Json>
           tenant_id?: string
@@ -807,10 +813,16 @@ export type Database = {
       save_source_pages: { Args: { lease_token: string; pages: Json; source_id: string }; Returns: boolean }
       search: {
         Args: {
+          bm25_b?: number
+          bm25_k1?: number
+          deduplicate?: boolean
           embedding_model?: string
+          explain?: boolean
           filter_metadata?: Json
+          fusion?: string
           knowledge_base_ids?: string[]
           match_count?: number
+          max_per_source?: number
           method?: string
           query: string
           query_embedding?: string
@@ -822,6 +834,7 @@ export type Database = {
           chunk_id: string
           chunk_index: number
           end_char: number
+          explanation: Json
           indexed_source_id: string
           knowledge_base_id: string
           meta: Json

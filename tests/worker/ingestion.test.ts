@@ -93,7 +93,7 @@ describe('a document in', () => {
       expected.map(({ text: body, meta }) => ({ body, meta })),
     )
     const [vectors] = await stack.db.query<{ count: number }>(
-      'select count(*)::int as count from private.chunk_index join ai.chunks on chunks.id = chunk_id where source_id = $1',
+      'select count(*)::int as count from private.search_vectors join ai.chunks on chunks.id = item_id where chunks.source_id = $1',
       [id],
     )
     expect(vectors?.count).toBe(chunks.length)

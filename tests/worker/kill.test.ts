@@ -94,7 +94,7 @@ async function expectFinishedOnce(id: string, indexedSourceId: string | null): P
   const [leftovers] = await stack.db.query<{ staged: number; indexed: number }>(
     `select
        (select count(*)::int from private.staged_chunks where indexed_source_id = $1) as staged,
-       (select count(*)::int from private.chunk_index join ai.chunks on chunks.id = chunk_id where indexed_source_id = $1) as indexed`,
+       (select count(*)::int from private.search_vectors join ai.chunks on chunks.id = item_id where indexed_source_id = $1) as indexed`,
     [indexedSourceId],
   )
   expect(leftovers).toEqual({ staged: 0, indexed: chunks.length })

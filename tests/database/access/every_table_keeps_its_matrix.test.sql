@@ -18,7 +18,8 @@ select is_empty(
         count(*) filter (where label is null) as nameless_count
       from tests.rows_of(tables.relation)
     ) as counts
-    where counts.a_count = 0 or counts.b_count = 0 or counts.nameless_count > 0
+    where (counts.a_count = 0 or counts.b_count = 0 or counts.nameless_count > 0)
+      and tables.relation <> 'private.shipped_policies' -- of no tenant
   $$,
   'every table holds rows of both tenants, all with a name'
 );

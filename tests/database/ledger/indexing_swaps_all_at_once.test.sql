@@ -77,7 +77,7 @@ select set_eq(
   $$select visibility, owner_id, allowed_principals from ai.sources where id = tests.id('source a_open')$$,
   'new chunks are seen by whom the source is seen'
 );
-select is((select count(*)::int from private.chunk_index join ai.chunks on chunks.id = chunk_id where indexed_source_id = tests.kept_id('id')), 3, 'each with its vector');
+select is((select count(*)::int from private.search_vectors join ai.chunks on chunks.id = item_id where indexed_source_id = tests.kept_id('id')), 3, 'each with its vector');
 select tests.sign_in('viewer');
 select set_eq($$select text from ai.search('one', tests.axis(2)::extensions.vector, 'm1', source_ids => array[tests.id('source a_open')])$$, array['one again', 'zero', 'two'], 'a grantee finds them');
 select tests.sign_in('owner');

@@ -34,10 +34,16 @@ select set_eq(
   $$select name from pg_temp.ours where schema_name = 'private' and has_function_privilege('authenticated', oid, 'execute')$$,
   array[
     'private.abandon_upload', 'private.accept_invitation', 'private.acting_tenant_id', 'private.add_source_to_knowledge_base',
-    'private.begin_chat_turn', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_tenant_ids',
-    'private.caller_user_id', 'private.complete_upload', 'private.create_tenant', 'private.may_change_agent', 'private.may_claim_source',
-    'private.raise_error', 'private.register_source', 'private.retry_source', 'private.role_rank', 'private.start_run',
-    'private.tenant_narrowing'
+    'private.begin_chat_turn', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_segment_ids',
+    'private.caller_tenant_ids', 'private.caller_user_id', 'private.complete_upload', 'private.create_tenant',
+    'private.may_change_agent', 'private.may_claim_source', 'private.raise_error', 'private.register_source', 'private.retry_source',
+    'private.role_rank', 'private.start_run', 'private.tenant_narrowing',
+    -- the parts of ai.search
+    'private.caller_tenants', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
+    'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
+    'private.nearest_in_graph', 'private.nearest_in_segments', 'private.nearest_items', 'private.parse_query', 'private.rank_by_16_words', 'private.rank_by_6_words',
+    'private.search_among_visible_chunks', 'private.search_keys', 'private.search_terms', 'private.shortened',
+    'private.space_bigrams', 'private.term_query', 'private.unit_vector', 'private.weigh_terms', 'private.without_items', 'private.words_of'
   ],
   'what these and the policies call on people''s behalf'
 );
@@ -54,8 +60,11 @@ select set_eq(
 select set_eq(
   $$select name from pg_temp.ours where schema_name = 'private' and has_function_privilege('service_role', oid, 'execute')$$,
   array[
-    'private.acting_tenant_id', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_tenant_ids',
-    'private.caller_user_id', 'private.enqueue', 'private.live_jobs', 'private.holds_indexing_lease', 'private.index_job',
+    'private.acting_tenant_id', 'private.begin_vector_graph', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids',
+    'private.catch_up_vector_graph',
+    'private.caller_segment_ids', 'private.caller_tenant_ids', 'private.caller_tenants', 'private.caller_user_id', 'private.drop_vector_graphs',
+    'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
+    'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',
     'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of'
   ],
   'what the ledger calls'

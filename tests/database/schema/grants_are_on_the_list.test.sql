@@ -43,8 +43,8 @@ prepare expected_for_people as
     ('ai.indexed_sources', 'select', 'attempts celery_task_id created_at embedding_model error_code error_message id index_status indexed_at indexing_config_snapshot knowledge_base_id last_dispatched_at next_retry_at reason_code source_id stats tenant_id'),
     ('ai.indexed_sources', 'delete', 'all'),
     ('ai.knowledge_bases', 'select', 'all'),
-    ('ai.knowledge_bases', 'insert', 'description indexing_config name retrieval_config tenant_id'),
-    ('ai.knowledge_bases', 'update', 'description indexing_config name retrieval_config'),
+    ('ai.knowledge_bases', 'insert', 'description indexing_config language name retrieval_config tenant_id'),
+    ('ai.knowledge_bases', 'update', 'description indexing_config language name retrieval_config'),
     ('ai.knowledge_bases', 'delete', 'all'),
     ('ai.message_citations', 'select', 'all'),
     ('ai.source_grants', 'select', 'all'),
@@ -54,8 +54,12 @@ prepare expected_for_people as
     ('ai.sources', 'select', 'attempts auto_metadata celery_task_id content_hash created_at derivatives error_code error_message extracted_at extraction_status file_type id metadata mime_type name next_retry_at owner_id page_count reason_code size_bytes storage_path tenant_id updated_at uploaded_at visibility'),
     ('ai.sources', 'update', 'metadata name visibility'),
     ('ai.sources', 'delete', 'all'),
-    -- ai.search runs with the caller's rights and reads it; the schema is not exposed, and the policy is that of the chunk.
-    ('private.chunk_index', 'select', 'all'),
+    -- ai.search runs with the caller's rights and reads these; the schema is not exposed, and the policies are those of the chunks.
+    ('private.search_lexemes', 'select', 'all'),
+    ('private.search_segments', 'select', 'all'),
+    ('private.search_vectors', 'select', 'all'),
+    ('private.term_statistics', 'select', 'all'),
+    ('private.vector_sets', 'select', 'all'),
     ('public.chat_messages', 'select', 'all'),
     ('public.chat_sessions', 'select', 'all'),
     ('public.chat_sessions', 'insert', 'agent_id tenant_id title'),
@@ -97,8 +101,13 @@ select set_eq(
 );
 select set_eq(
   $$select relation from pg_temp.grants('service_role') where privilege = 'update'$$,
-  $$select name from pg_temp.ours where name not in ('private.object_removals', 'private.tenant_principals')$$,
-  'and leaves principals alone'
+  $$
+    select name
+    from pg_temp.ours
+    where name not in ('private.object_removals', 'private.tenant_principals', 'private.shipped_policies', 'private.vector_sets', 'private.term_statistics')
+      and name not like 'private.search\_%'
+  $$,
+  'and leaves principals and the search index alone'
 );
 
 -- Said once more by name, because it is what leaks would be made of.
@@ -118,10 +127,10 @@ select set_eq(
     select ours.name
     from pg_temp.ours
     join pg_attribute on pg_attribute.attrelid = ours.oid and pg_attribute.attnum > 0
-    where pg_attribute.atttypid in ('extensions.vector'::regtype, 'tsvector'::regtype)
+    where pg_attribute.atttypid in ('extensions.vector'::regtype, 'extensions.halfvec'::regtype, 'tsvector'::regtype)
       and has_column_privilege('authenticated', ours.oid, pg_attribute.attname, 'select')
   $$,
-  array['private.chunk_index'],
+  array['private.search_lexemes', 'private.search_vectors'],
   'and in private only where search needs them'
 );
 select is_empty(

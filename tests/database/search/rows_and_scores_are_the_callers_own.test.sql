@@ -77,8 +77,7 @@ from generate_series(1, 500) as i
 cross join unnest(array['b_open', 'a_boss']) as source
 join ai.sources on sources.name = source
 join ai.indexed_sources on indexed_sources.id = tests.id('indexed ' || source);
-insert into private.chunk_index (chunk_id, tenant_id, knowledge_base_id, embedding_model, embedding, lexemes, lexeme_count)
-select chunks.id, chunks.tenant_id, chunks.knowledge_base_id, 'bulkhead-hash-384', tests.axis(1)::extensions.vector, to_tsvector('pg_catalog.english', chunks.text), 9
+select private.store_vectors('bulkhead-hash-384', array_agg(chunks.id), array_agg(tests.axis(1)::extensions.vector))
 from ai.chunks
 where chunks.chunk_index > 0;
 select tests.sign_in('member');
@@ -88,15 +87,16 @@ select is((select count(*)::int from ai.search('harbour tariff', tests.axis(1)::
 
 -- Vectors of two models are not compared.
 select tests.as_superuser();
-update private.chunk_index set embedding_model = 'other' where chunk_id = tests.id('chunk a_open');
+delete from private.search_vectors where item_id = tests.id('chunk a_open');
+select private.store_vectors('other', array[tests.id('chunk a_open')], array[tests.axis(1)::extensions.vector]);
 select tests.sign_in('member');
 select is(pg_temp.names(tests.kept('vectors')), 'a_found a_named a_secret', 'a vector of another model is not compared');
 select is(pg_temp.names(tests.kept('hybrid')), 'a_found a_named a_open a_secret', 'its text still is');
 select is(pg_temp.names($$select * from ai.search('x', tests.axis(1)::extensions.vector, 'other', method => 'vector_search')$$), 'a_open', 'and the other way round');
-select is(pg_temp.names($$select * from ai.search('x', '[1,0]', 'other', method => 'vector_search')$$), 'nothing', 'a vector of other dimensions is not compared either');
+select is(tests.outcome($$select * from ai.search('x', '[1,0]', 'other', method => 'vector_search')$$), 'PT400 invalid_embedding', 'a vector of other dimensions is refused');
 -- A text that has no direction must not lead every list.
 select tests.as_superuser();
-update private.chunk_index set embedding = replace(tests.axis(1), '1', '0')::extensions.vector where chunk_id = tests.id('chunk a_found');
+select private.store_vectors('bulkhead-hash-384', array[tests.id('chunk a_found')], array[replace(tests.axis(1), '1', '0')::extensions.vector]);
 select tests.sign_in('member');
 select isnt((select source_name from ai.search('x', tests.axis(2)::extensions.vector, 'bulkhead-hash-384') limit 1), 'a_found', 'a zero vector is not first');
 select is((select vector_score from ai.search('x', tests.axis(2)::extensions.vector, 'bulkhead-hash-384') where source_name = 'a_found'), 0::float8, 'it is like nothing');

@@ -17,7 +17,7 @@ begin
     (select 'p' from ai.source_pages where source_id = tests.id('source ' || source)),
     (select 'i' from ai.indexed_sources where source_id = tests.id('source ' || source)),
     (select 'c' from ai.chunks where source_id = tests.id('source ' || source)),
-    (select 'x' from private.chunk_index where chunk_id = tests.id('chunk ' || source)),
+    (select 'x' from private.search_vectors where item_id = tests.id('chunk ' || source)),
     (select 'f' from ai.search('harbour tariff', source_ids => array[tests.id('source ' || source)]) where source_name = source)
   ) into result;
   return result;

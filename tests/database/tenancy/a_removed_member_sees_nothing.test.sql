@@ -26,7 +26,7 @@ select pg_temp.remove('member');
 select is_empty('select id from public.tenants', 'removed: no tenant');
 select is_empty('select id from ai.sources', 'no source, not even an own one');
 select is_empty('select id from ai.chunks', 'no chunk');
-select is_empty('select chunk_id from private.chunk_index', 'no vector');
+select is_empty('select item_id from private.search_vectors', 'no vector');
 select is_empty($$select * from ai.search('tariff')$$, 'search finds nothing');
 select is_empty('select id from public.chat_sessions', 'no chat');
 select is_empty('select id from ai.agent_runs', 'no run');

@@ -38,6 +38,19 @@ as $$
     ('a_demoted', 'a', 'viewer', 'private', 12)
 $$;
 
+-- As if ai.search were looking for these words: search_lexemes shows nothing to who has not asked.
+create or replace function tests.ask_for(words text)
+returns void
+language sql
+as $$
+  select set_config('bulkhead.search_terms_' || part, (
+    select array_agg(hashtextextended(term, search_segments.id))::text
+    from private.search_segments
+    cross join unnest(tsvector_to_array(private.lexemes_of(words, 'english'))) as term
+  ), true)
+  from generate_series(1, 2) as part;
+$$;
+
 -- One extracted source with one page, in the default knowledge base of its tenant, with one searchable chunk.
 create or replace function tests.make_source(
   name text,
@@ -77,11 +90,7 @@ begin
     chunk, tenant, indexed, base, source, tests.person(owner_name), make_source.visibility, body, 0, 0, char_length(body), 10,
     'bulkhead-hash-384'
   );
-  insert into private.chunk_index (chunk_id, tenant_id, knowledge_base_id, embedding_model, embedding, lexemes, lexeme_count)
-  values (
-    chunk, tenant, base, 'bulkhead-hash-384', tests.axis(axis)::extensions.vector, to_tsvector('pg_catalog.english', body),
-    (select sum(cardinality(entry.positions)) from unnest(to_tsvector('pg_catalog.english', body)) as entry)
-  );
+  perform private.store_vectors('bulkhead-hash-384', array[chunk], array[tests.axis(axis)::extensions.vector]);
   return source;
 end;
 $$;
@@ -181,5 +190,6 @@ begin
   delete from public.memberships where user_id = tests.person('outsider');
 
   insert into private.object_removals (storage_path) values (a || '/x/a'), (b || '/x/b');
+  perform tests.ask_for('harbour');
 end;
 $$;

@@ -59,6 +59,22 @@ language sql
 stable
 as $$ select sources.name from ai.sources where sources.id = source_id; $$;
 
+-- Who sees a segment and whose it is: a_tenant, a_private_member, a_granted_admin_team.
+create or replace function tests.segment_name(segment_id int)
+returns text
+language sql
+stable
+as $$
+  select concat_ws(
+    '_', tests.letter(tenant_id), visibility, tests.name_of(owner_id),
+    case when visibility = 'granted' and tenant_id = tests.tenant('a') then
+      case when allowed_principals = array[tests.person('member')] then 'member' else 'team' end
+    end
+  )
+  from private.search_segments
+  where id = segment_id;
+$$;
+
 -- How to tell the rows of a table apart. `key`: from columns that clients may select; `label`: a name, read as superuser.
 -- `change`: the set clause of the update; `condition`: rows that update and delete leave out, where touching them raises.
 -- In `sample` (the insert) {tenant}, {letter} and {claimant} are filled in.
@@ -125,10 +141,19 @@ as $$
         {tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 2, 'x'
       )$s$, $s$text_excerpt = 'x'$s$, null),
     ('private.tenant_principals', 'tenant_id', 'tests.letter(t.tenant_id)', $s$(tenant_id) values ({tenant})$s$, 'id = gen_random_uuid()', null),
-    ('private.chunk_index', 'chunk_id', '(select tests.source_name(chunks.source_id) from ai.chunks where chunks.id = t.chunk_id)',
-      $s$(chunk_id, tenant_id, knowledge_base_id, embedding_model, embedding, lexemes, lexeme_count) values (
-        tests.id('chunk ' || {letter} || '_open'), {tenant}, tests.id('base ' || {letter}), 'm', '[1]', '', 0
-      )$s$, 'lexeme_count = 1', null),
+    ('private.search_segments', 'id', 'tests.segment_name(t.id)',
+      $s$(tenant_id, kind, knowledge_base_id, visibility, language) values ({tenant}, 'chunk', tests.id('base ' || {letter}), 'tenant', 'simple')$s$,
+      'item_count = 9', null),
+    ('private.search_lexemes', 'item_id', 'tests.source_name(t.source_id)',
+      $s$(item_id, tenant_id, segment_id, term_count, keys, lexemes) values (tests.id('x'), {tenant}, 1, 0, '{}', '')$s$, 'term_count = 1', null),
+    ('private.term_statistics', 'segment_id', 'tests.segment_name(t.segment_id)',
+      $s$(segment_id, key, tenant_id, item_count) values (1, 1, {tenant}, 1)$s$, 'item_count = 9', null),
+    ('private.vector_sets', 'id', 'tests.letter(t.tenant_id)',
+      $s$(tenant_id, embedding_model, dimensions) values ({tenant}, 'm', 3)$s$, 'item_count = 9', null),
+    ('private.search_vectors', 'item_id', 'tests.source_name(t.source_id)',
+      $s$(item_id, vector_set_id, segment_id, tenant_id, is_shared, embedding) values (tests.id('x'), 1, 1, {tenant}, true, '[1]')$s$, 'segment_id = 1', null),
+    ('private.shipped_policies', 'relation', 't.relation::text',
+      $s$(relation, versions, fingerprint) values ('ai.sources', '', '')$s$, $s$fingerprint = 'x'$s$, null),
     ('private.staged_chunks', 'indexed_source_id',
       '(select tests.source_name(indexed_sources.source_id) from ai.indexed_sources where indexed_sources.id = t.indexed_source_id)',
       $s$(tenant_id, indexed_source_id, chunk_index, content_hash, text, start_char, end_char, tokens, score, meta, embedding_model, embedding) values (
@@ -205,7 +230,13 @@ begin
     end if;
     select case
       when verb like 'insert into _' then 'ok'
-      else coalesce(string_agg(coalesce(before -> keys.key ->> 0, 'a row without a name'), ' ' order by (before -> keys.key ->> 0) collate "C"), 'nothing')
+      else coalesce(
+        string_agg(
+          distinct coalesce(before -> keys.key ->> 0, 'a row without a name') collate "C", ' '
+          order by coalesce(before -> keys.key ->> 0, 'a row without a name') collate "C"
+        ),
+        'nothing'
+      )
     end
     into result
     from unnest(touched) as keys (key);

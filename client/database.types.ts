@@ -264,6 +264,7 @@ export type Database = {
         Row: {
           allowed_principals: string[]
           chunk_index: number
+          context: string | null
           created_at: string
           embedding_model: string
           end_char: number
@@ -284,6 +285,7 @@ export type Database = {
         Insert: {
           allowed_principals?: string[]
           chunk_index: number
+          context?: string | null
           created_at?: string
           embedding_model: string
           end_char: number
@@ -303,6 +305,7 @@ export type Database = {
         Update: {
           allowed_principals?: string[]
           chunk_index?: number
+          context?: string | null
           created_at?: string
           embedding_model?: string
           end_char?: number
@@ -439,6 +442,7 @@ export type Database = {
           is_default: boolean
           language: string
           name: string
+          next_embedding_model: string | null
           retrieval_config: NonNullable<Json>
           tenant_id: string
           updated_at: string
@@ -454,6 +458,7 @@ export type Database = {
           is_default?: boolean
           language?: string
           name: string
+          next_embedding_model?: string | null
           retrieval_config?: NonNullable<Json>
           tenant_id?: string
           updated_at?: string
@@ -468,6 +473,7 @@ export type Database = {
           is_default?: boolean
           language?: string
           name?: string
+          next_embedding_model?: string | null
           retrieval_config?: NonNullable<Json>
           tenant_id?: string
           updated_at?: string
@@ -701,8 +707,11 @@ export type Database = {
       add_source_to_knowledge_base: { Args: { knowledge_base_id: string; source_id: string }; Returns: Json }
       claim_extraction: { Args: { lease_seconds?: number; source_id: string; worker: string }; Returns: Json }
       claim_indexing: { Args: { indexed_source_id: string; lease_seconds?: number; worker: string }; Returns: Json }
+      claim_memory: { Args: { memory_id: string }; Returns: Json }
       claim_object_removal: { Args: { id: string }; Returns: Json }
+      claim_reembedding: { Args: { lease_seconds?: number; reembedding_id: string; worker: string }; Returns: Json }
       complete_upload: { Args: { source_id: string }; Returns: Json }
+      discard_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: number }
       due_ingestion: {
         Args: Record<PropertyKey, never>
         Returns: {
@@ -710,6 +719,7 @@ export type Database = {
           kind: string
         }[]
       }
+      due_search_maintenance: { Args: { build_from?: number; retire_below?: number }; Returns: boolean }
       enqueue: { Args: { dedupe?: string; payload?: Json; queue: string; run_at?: string }; Returns: string }
       fail_abandoned_runs: { Args: Record<PropertyKey, never>; Returns: number }
       fail_extraction: {
@@ -732,6 +742,18 @@ export type Database = {
           lease_token: string
           next_retry_at?: string
           reason_code: string
+          status: string
+        }
+        Returns: boolean
+      }
+      fail_reembedding: {
+        Args: {
+          error_code: string
+          error_message: string
+          lease_token: string
+          next_retry_at?: string
+          reason_code: string
+          reembedding_id: string
           status: string
         }
         Returns: boolean
@@ -762,6 +784,7 @@ export type Database = {
         Returns: boolean
       }
       finish_object_removal: { Args: { id: string }; Returns: undefined }
+      finish_reembedding: { Args: { lease_token: string; reembedding_id: string }; Returns: string }
       finish_run: {
         Args: {
           citations?: Json
@@ -783,6 +806,22 @@ export type Database = {
         Returns: Json
       }
       read_staged_chunks: { Args: { indexed_source_id: string; lease_token: string }; Returns: Json }
+      read_unembedded: { Args: { item_limit: number; lease_token: string; reembedding_id: string }; Returns: Json }
+      reembed_knowledge_base: {
+        Args: { embedding_model: string; knowledge_base_id: string; switch_when_complete?: boolean }
+        Returns: undefined
+      }
+      reembed_memories: { Args: { embedding_model: string }; Returns: undefined }
+      reembedding_progress: {
+        Args: { knowledge_base_id?: string }
+        Returns: Database['ai']['CompositeTypes']['reembedding_state'][]
+        SetofOptions: {
+          from: '*'
+          to: 'reembedding_state'
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
       register_source: {
         Args: {
           content_hash: string
@@ -847,6 +886,36 @@ export type Database = {
           vector_score: number
         }[]
       }
+      search_memories: {
+        Args: {
+          agent_id?: string
+          embedding_model?: string
+          fusion?: string
+          match_count?: number
+          method?: string
+          query: string
+          query_embedding?: string
+          user_id?: string
+          vector_weight?: number
+        }
+        Returns: Database['ai']['CompositeTypes']['found_memory'][]
+        SetofOptions: {
+          from: '*'
+          to: 'found_memory'
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      search_models: {
+        Args: { knowledge_base_ids?: string[] }
+        Returns: Database['ai']['CompositeTypes']['search_model'][]
+        SetofOptions: {
+          from: '*'
+          to: 'search_model'
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
       stage_chunks: {
         Args: { chunks: Json; embedding_model: string; indexed_source_id: string; lease_token: string }
         Returns: boolean
@@ -863,12 +932,42 @@ export type Database = {
         }
         Returns: Json
       }
+      store_memory_vector: {
+        Args: { body_hash: string; embedding: Json; embedding_model: string; memory_id: string }
+        Returns: boolean
+      }
+      store_reembedded: { Args: { items: Json; lease_token: string; reembedding_id: string }; Returns: boolean }
+      switch_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: undefined }
     }
     Enums: {
       [_ in never]: never
     }
     CompositeTypes: {
-      [_ in never]: never
+      found_memory: {
+        memory_id: string | null
+        body: string | null
+        user_id: string | null
+        agent_id: string | null
+        score: number | null
+        vector_score: number | null
+        text_score: number | null
+        created_at: string | null
+      }
+      reembedding_state: {
+        knowledge_base_id: string | null
+        embedding_model: string | null
+        status: string | null
+        done_count: number | null
+        total_count: number | null
+        switches_when_complete: boolean | null
+        error_message: string | null
+        created_at: string | null
+        finished_at: string | null
+      }
+      search_model: {
+        embedding_model: string | null
+        knowledge_base_ids: string[] | null
+      }
     }
   }
   public: {
@@ -1149,7 +1248,8 @@ export type Database = {
           agent_id: string | null
           body: string
           created_at: string
-          embedding: string | null
+          embedding: Database['public']['CompositeTypes']['memory_embedding'] | null
+          embedding_attempted_at: string | null
           embedding_model: string | null
           id: string
           tenant_id: string
@@ -1160,7 +1260,8 @@ export type Database = {
           agent_id?: string | null
           body: string
           created_at?: string
-          embedding?: string | null
+          embedding?: never
+          embedding_attempted_at?: string | null
           embedding_model?: string | null
           id?: string
           tenant_id?: string
@@ -1170,7 +1271,8 @@ export type Database = {
           agent_id?: string | null
           body?: string
           created_at?: string
-          embedding?: string | null
+          embedding?: never
+          embedding_attempted_at?: string | null
           embedding_model?: string | null
           id?: string
           tenant_id?: string
@@ -1190,18 +1292,24 @@ export type Database = {
         Row: {
           created_at: string
           id: string
+          memory_embedding_model: string | null
           name: string
+          next_memory_embedding_model: string | null
         }
         ComputedFields: never
         Insert: {
           created_at?: string
           id?: string
+          memory_embedding_model?: string | null
           name: string
+          next_memory_embedding_model?: string | null
         }
         Update: {
           created_at?: string
           id?: string
+          memory_embedding_model?: string | null
           name?: string
+          next_memory_embedding_model?: string | null
         }
         Relationships: []
       }
@@ -1231,7 +1339,9 @@ export type Database = {
         Returns: {
           created_at: string
           id: string
+          memory_embedding_model: string | null
           name: string
+          next_memory_embedding_model: string | null
         }
         SetofOptions: {
           from: '*'
@@ -1246,7 +1356,10 @@ export type Database = {
       [_ in never]: never
     }
     CompositeTypes: {
-      [_ in never]: never
+      memory_embedding: {
+        memory_id: string | null
+        embedding_model: string | null
+      }
     }
   }
 }

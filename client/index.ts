@@ -33,10 +33,69 @@ export type Source = {
 export type SearchResult = {
   chunk_id: string
   source_id: string
+  source_name: string | null
+  knowledge_base_id: string
   text: string
-  /** 1 is the best of this search. */
+  /** 1 is the best of this search; for `vector_search`, the cosine similarity. */
   score: number
+  /** Cosine similarity; null where only words matched. */
+  vector_score: number | null
+  /** BM25; null where no word matched. */
+  text_score: number | null
+  /** Place among the chunks of its source, from 0. */
+  chunk_index: number
+  /** Offsets in the source's pages joined by two line feeds, as `String.prototype.slice` counts. */
+  start_char: number
+  end_char: number
+  /** Pages it stands on, from 1. */
+  pages: number[]
+  /** Also `heading_path`, and `reranker_score` where a reranker scored it. */
   meta: Record<string, unknown>
+  /** Ranks, scores and matched terms of each leg; with `explain`. */
+  explanation?: Record<string, unknown>
+}
+
+/** A stretch of a source in a context: `text.slice(text_start, text_end)` is what stands at `start_char` to `end_char`. */
+export type ContextSpan = {
+  chunk_id: string
+  start_char: number
+  end_char: number
+  page: number | null
+  text_start: number
+  text_end: number
+}
+
+/** Results as one text for a model: by document, each under its number `[n]`. */
+export type SearchContext = {
+  text: string
+  /** Estimate: characters / 4. */
+  tokens: number
+  entries: {
+    /** What `[n]` in the text means: the place among the results, from 1. */
+    key: number
+    chunk_id: string
+    source_id: string
+    /** True: its text stands in an entry above, and only a note is here. */
+    is_shown_above: boolean
+    spans: ContextSpan[]
+  }[]
+  /** Results that did not fit. */
+  left_out: number
+}
+
+export type SearchAnswer = {
+  results: SearchResult[]
+  /** There when `context`, `neighbours` or `maxContextTokens` was asked for. */
+  context?: SearchContext
+  query: string
+  method: string
+  /** Models whose vectors were compared. */
+  models: string[]
+  /** Model that put the results in order; null: search alone did. */
+  reranker: string | null
+  /** What could not be done as asked, in sentences. */
+  warnings?: string[]
+  request_id: string
 }
 
 export type UploadOptions = {
@@ -51,12 +110,36 @@ export type UploadOptions = {
 
 export type SearchOptions = {
   query: string
-  /** Default: the tenant's default knowledge base. */
+  /** Default: all of the tenant's that the signed-in person can see. */
+  knowledgeBaseIds?: string[]
+  /** The same for one. */
   knowledgeBaseId?: string
-  /** 1 to 100; default 5. */
+  /** 1 to 100; default: what the knowledge base is set to, else 5. */
   topK?: number
   method?: 'hybrid' | 'vector_search' | 'full_text'
+  /** How hybrid search puts its legs together: by ranks (default) or by scores. */
+  fusion?: 'rrf' | 'weighted'
+  /** Share of the vector leg, 0 to 1; default 0.5, with `weighted` 0.7. */
+  vectorWeight?: number
+  /** Least cosine similarity, 0 to 1, for `vector_search`. */
+  similarityThreshold?: number
   sourceIds?: string[]
+  /** What the source's metadata must contain. */
+  filterMetadata?: Record<string, unknown>
+  /** Results of one source at most. */
+  maxPerSource?: number
+  /** Leave out results whose text a better one has. */
+  deduplicate?: boolean
+  /** Rescore by the configured reranker, or not; default: what the knowledge base is set to. */
+  rerank?: boolean | { candidateCount: number }
+  /** Make a context of the results, or of the whole pages they stand on. */
+  context?: 'chunks' | 'pages'
+  /** Chunks before and after each result that go into the context, 0 to 5. */
+  neighbours?: number
+  /** Allowance of the context, in tokens (characters / 4); default 16000. */
+  maxContextTokens?: number
+  /** Say of each result how it was found. */
+  explain?: boolean
   signal?: AbortSignal
 }
 
@@ -113,25 +196,6 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
     const context: unknown = (error as { context?: unknown }).context
     if (context instanceof Response) throw await errorFromResponse(context)
     throw new BulkheadError(error.message, { code: 'network', status: 0 })
-  }
-
-  const defaultKnowledgeBase = async (): Promise<string> => {
-    const base = (supabase as SupabaseClient<Database>)
-      .schema('ai')
-      .from('knowledge_bases')
-      .select('id')
-      .eq('is_default', true)
-    const { data, error } = await (options.tenantId ? base.eq('tenant_id', options.tenantId) : base).limit(2)
-    if (error) throw new BulkheadError(error.message, { code: error.code, status: 0 })
-    const first = data[0]
-    if (!first) throw new BulkheadError('You are not a member of any tenant.', { code: 'forbidden', status: 403 })
-    if (data.length > 1) {
-      throw new BulkheadError('You are a member of several tenants: pass tenantId.', {
-        code: 'tenant_required',
-        status: 400,
-      })
-    }
-    return first.id
   }
 
   return {
@@ -205,18 +269,39 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
       }
     },
 
-    /** Searches what the signed-in person can see; the best first. */
+    /**
+     * Searches what the signed-in person can see in one tenant; the best first. Throws `not_found` for a knowledge base that
+     * is not theirs to see, and `tenant_required` for people in several tenants who name neither tenant nor knowledge base.
+     */
     async search(search: SearchOptions): Promise<SearchResult[]> {
-      const knowledgeBaseId = search.knowledgeBaseId ?? (await defaultKnowledgeBase())
+      return (await this.searchWithContext(search)).results
+    },
+
+    /** The same with all that is known about the results, and with a text for a model where one is asked for. */
+    async searchWithContext(search: SearchOptions): Promise<SearchAnswer> {
+      const { rerank, neighbours } = search
+      const ids =
+        search.knowledgeBaseIds ?? (search.knowledgeBaseId === undefined ? undefined : [search.knowledgeBaseId])
+      // What is undefined is not sent.
       const body = {
         query: search.query,
-        top_k: search.topK ?? 5,
-        ...(search.method ? { retrieval_method: search.method } : {}),
-        ...(search.sourceIds ? { source_ids: search.sourceIds } : {}),
+        knowledge_base_ids: ids,
+        top_k: search.topK,
+        method: search.method,
+        fusion: search.fusion,
+        vector_weight: search.vectorWeight,
+        similarity_threshold: search.similarityThreshold,
+        source_ids: search.sourceIds,
+        filter_metadata: search.filterMetadata,
+        max_per_source: search.maxPerSource,
+        deduplicate: search.deduplicate,
+        rerank: typeof rerank === 'object' ? { candidate_count: rerank.candidateCount } : rerank,
+        context: search.context,
+        expand: neighbours === undefined ? undefined : { neighbors: neighbours },
+        max_context_tokens: search.maxContextTokens,
+        explain: search.explain,
       }
-      const path = `api/knowledge-bases/${encodeURIComponent(knowledgeBaseId)}/search`
-      const data = (await call(path, { method: 'POST', body, signal: search.signal })) as { results: SearchResult[] }
-      return data.results
+      return (await call('search', { method: 'POST', body, signal: search.signal })) as SearchAnswer
     },
 
     /**

@@ -10,6 +10,8 @@ grant usage on schema public to postgres;
 grant usage on schema public to public;
 grant usage on schema public to service_role;
 
+create type public.memory_embedding as (memory_id uuid, embedding_model text);
+
 create table public.chat_messages (
   id uuid default gen_random_uuid() not null,
   tenant_id uuid not null,
@@ -139,7 +141,6 @@ create table public.group_members (
   constraint group_members_pkey PRIMARY KEY (group_id, user_id)
 );
 comment on table public.group_members is 'Who is in a group; only members of the same tenant can be.';
-CREATE INDEX group_members_tenant_id_user_id_idx ON public.group_members USING btree (tenant_id, user_id);
 CREATE INDEX group_members_user_id_idx ON public.group_members USING btree (user_id);
 alter table public.group_members enable row level security;
 alter table public.group_members force row level security;
@@ -262,26 +263,29 @@ create table public.memories (
   user_id uuid default private.caller_user_id(),
   agent_id uuid,
   body text not null,
-  embedding extensions.vector,
   embedding_model text,
   created_at timestamp with time zone default now() not null,
+  embedding public.memory_embedding generated always as (ROW(id, embedding_model)::public.memory_embedding) stored,
+  embedding_attempted_at timestamp with time zone,
   constraint memories_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
   constraint memories_body_has_a_length CHECK (((char_length(body) >= 1) AND (char_length(body) <= 20000))),
-  constraint memories_embedding_names_its_model CHECK (((embedding IS NULL) = (embedding_model IS NULL))),
   constraint memories_pkey PRIMARY KEY (id),
   constraint memories_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
   constraint memories_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
 );
 comment on table public.memories is 'What an agent should remember: about one person, or for the whole tenant when user_id is null.';
-comment on column public.memories.embedding is 'Not selectable by clients: a vector can be inverted into its text.';
+comment on column public.memories.embedding_model is 'Model of its vector, that of the tenant; null until it is embedded.';
+comment on column public.memories.embedding is 'Stands for its vector: embedding <=> query is the cosine distance, 1 as long as there is none. The vector itself is for nobody to read: it can be inverted into the text.';
+comment on column public.memories.embedding_attempted_at is 'When a worker last began to embed it.';
 CREATE INDEX memories_tenant_id_agent_id_idx ON public.memories USING btree (tenant_id, agent_id);
 CREATE INDEX memories_tenant_id_user_id_idx ON public.memories USING btree (tenant_id, user_id);
+CREATE INDEX memories_unembedded_idx ON public.memories USING btree (embedding_attempted_at) WHERE (embedding_model IS NULL);
 CREATE INDEX memories_user_id_idx ON public.memories USING btree (user_id);
 alter table public.memories enable row level security;
 alter table public.memories force row level security;
 grant delete on table public.memories to authenticated;
 grant delete, insert, select, update on table public.memories to service_role;
-grant insert (tenant_id, user_id, agent_id, body), select (id, tenant_id, user_id, agent_id, body, embedding_model, created_at), update (body) on table public.memories to authenticated;
+grant insert (tenant_id, user_id, agent_id, body), select (id, tenant_id, user_id, agent_id, body, embedding_model, created_at, embedding, embedding_attempted_at), update (body) on table public.memories to authenticated;
 create policy "people write their own memories, admins those of the tenant" on public.memories
 for insert to authenticated
 with check ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR ((user_id IS NULL) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))));
@@ -296,16 +300,23 @@ for update to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR ((user_id IS NULL) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))))
 with check ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR ((user_id IS NULL) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))));
 CREATE TRIGGER forget_stale_embedding BEFORE UPDATE ON public.memories FOR EACH ROW EXECUTE FUNCTION private.forget_stale_embedding();
+CREATE TRIGGER index_added_memories AFTER INSERT ON public.memories REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_memories();
+CREATE TRIGGER index_changed_memories AFTER UPDATE ON public.memories REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_memories();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.memories FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER unindex_removed_memories AFTER DELETE ON public.memories REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_memories();
 
 create table public.tenants (
   id uuid default gen_random_uuid() not null,
   name text not null,
   created_at timestamp with time zone default now() not null,
+  memory_embedding_model text,
+  next_memory_embedding_model text,
   constraint tenants_name_has_a_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 200))),
   constraint tenants_pkey PRIMARY KEY (id)
 );
 comment on table public.tenants is 'An isolated customer. Everything else belongs to exactly one tenant.';
+comment on column public.tenants.memory_embedding_model is 'Model of the vectors that searching memories compares. Null until the first memory is embedded.';
+comment on column public.tenants.next_memory_embedding_model is 'Model that the memories are being given vectors of; null when none.';
 alter table public.tenants enable row level security;
 alter table public.tenants force row level security;
 grant delete, select on table public.tenants to authenticated;
@@ -381,6 +392,12 @@ comment on schema ai is 'Sources, knowledge bases, agents, sessions and runs. Ex
 grant usage on schema ai to anon;
 grant usage on schema ai to authenticated;
 grant usage on schema ai to service_role;
+
+create type ai.found_memory as (memory_id uuid, body text, user_id uuid, agent_id uuid, score double precision, vector_score double precision, text_score double precision, created_at timestamp with time zone);
+
+create type ai.reembedding_state as (knowledge_base_id uuid, embedding_model text, status text, done_count bigint, total_count bigint, switches_when_complete boolean, error_message text, created_at timestamp with time zone, finished_at timestamp with time zone);
+
+create type ai.search_model as (embedding_model text, knowledge_base_ids uuid[]);
 
 create table ai.agent_knowledge_bases (
   id uuid default gen_random_uuid() not null,
@@ -582,6 +599,7 @@ create table ai.chunks (
   meta jsonb default '{}'::jsonb not null,
   embedding_model text not null,
   created_at timestamp with time zone default now() not null,
+  context text,
   constraint chunks_indexed_source_fkey FOREIGN KEY (tenant_id, indexed_source_id) REFERENCES ai.indexed_sources(tenant_id, id) ON DELETE CASCADE,
   constraint chunks_indexed_source_id_chunk_index_key UNIQUE (indexed_source_id, chunk_index),
   constraint chunks_knowledge_base_fkey FOREIGN KEY (tenant_id, knowledge_base_id) REFERENCES ai.knowledge_bases(tenant_id, id) ON DELETE CASCADE,
@@ -597,6 +615,8 @@ comment on column ai.chunks.owner_id is 'With visibility and allowed_principals:
 comment on column ai.chunks.start_char is 'Offset of the first character in the source''s pages joined by two line feeds; UTF-16 code units, as JavaScript counts.';
 comment on column ai.chunks.score is 'How much running text the chunk holds, 0..1. Independent of any question; ai.search ranks by the question.';
 comment on column ai.chunks.meta is '{"pages": [from 1], "heading_path": [outermost first]}.';
+comment on column ai.chunks.embedding_model is 'Model it was first embedded with. Search compares vectors of the knowledge base''s model, which another may have followed.';
+comment on column ai.chunks.context is 'What is embedded before the text: the heading it stands under, the header row of its table; empty when nothing is. Null: indexed before this was kept.';
 CREATE INDEX chunks_tenant_id_indexed_source_id_idx ON ai.chunks USING btree (tenant_id, indexed_source_id);
 CREATE INDEX chunks_tenant_id_knowledge_base_id_idx ON ai.chunks USING btree (tenant_id, knowledge_base_id);
 CREATE INDEX chunks_tenant_id_source_id_idx ON ai.chunks USING btree (tenant_id, source_id);
@@ -609,7 +629,7 @@ for select to authenticated
 using (((visibility = 'tenant'::text) OR (owner_id = ( SELECT auth.uid() AS uid)) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 create policy "chunks stay inside their tenant" on ai.chunks
 for select to authenticated /* restrictive */
-using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+using ((tenant_id = ANY (( SELECT private.caller_tenants() AS caller_tenants)::uuid[])));
 CREATE TRIGGER index_added_chunks AFTER INSERT ON ai.chunks REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_chunks();
 CREATE TRIGGER index_changed_chunks AFTER UPDATE ON ai.chunks REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_chunks();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.chunks FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
@@ -683,6 +703,7 @@ create table ai.knowledge_bases (
   updated_at timestamp with time zone default now() not null,
   language text default 'english'::text not null,
   embedding_model text,
+  next_embedding_model text,
   constraint knowledge_bases_configs_are_objects CHECK (((jsonb_typeof(indexing_config) = 'object'::text) AND (jsonb_typeof(retrieval_config) = 'object'::text))),
   constraint knowledge_bases_configs_have_a_size CHECK (((pg_column_size(indexing_config) <= 65536) AND (pg_column_size(retrieval_config) <= 65536))),
   constraint knowledge_bases_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
@@ -699,6 +720,7 @@ comment on column ai.knowledge_bases.indexing_config is 'strategy chunk_embed; c
 comment on column ai.knowledge_bases.retrieval_config is 'method hybrid, vector_search or full_text; top_k; vector_weight 0..1.';
 comment on column ai.knowledge_bases.language is 'Text search configuration of its words: stemming and stop words; ''simple'' has neither. Scripts without spaces are recognised by the text itself.';
 comment on column ai.knowledge_bases.embedding_model is 'Model of the vectors that search compares here. Null until the first source is indexed; changed by ai.switch_embedding_model().';
+comment on column ai.knowledge_bases.next_embedding_model is 'Model that its chunks are being given vectors of; null when none. See ai.reembed_knowledge_base() and ai.reembedding_progress().';
 CREATE INDEX knowledge_bases_created_by_idx ON ai.knowledge_bases USING btree (created_by);
 CREATE UNIQUE INDEX knowledge_bases_default_key ON ai.knowledge_bases USING btree (tenant_id) WHERE is_default;
 CREATE INDEX knowledge_bases_tenant_id_created_at_idx ON ai.knowledge_bases USING btree (tenant_id, created_at DESC, id);
@@ -903,7 +925,7 @@ for select to authenticated
 using (((visibility = 'tenant'::text) OR (owner_id = ( SELECT auth.uid() AS uid)) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 create policy "sources stay inside their tenant on read" on ai.sources
 for select to authenticated /* restrictive */
-using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+using ((tenant_id = ANY (( SELECT private.caller_tenants() AS caller_tenants)::uuid[])));
 create policy "owners, and admins who see them, change sources" on ai.sources
 for update to authenticated
 using (((owner_id = ( SELECT auth.uid() AS uid)) OR ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) AND ((visibility = 'tenant'::text) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))))
@@ -998,11 +1020,29 @@ AS $function$
   returning jsonb_build_object(
     'lease_token', indexed_sources.lease_token, 'indexed_source_id', indexed_sources.id, 'tenant_id', indexed_sources.tenant_id,
     'source_id', sources.id, 'knowledge_base_id', knowledge_bases.id, 'source_name', sources.name,
-    'page_count', sources.page_count, 'indexing_config', knowledge_bases.indexing_config, 'attempts', indexed_sources.attempts
+    'page_count', sources.page_count, 'indexing_config', knowledge_bases.indexing_config, 'attempts', indexed_sources.attempts,
+    'embedding_model', knowledge_bases.embedding_model
   );
 $function$;
-comment on function ai.claim_indexing(uuid,text,integer) is 'Ledger: takes the lease on an extracted source that waits to be indexed, or whose lease has run out. Null when there is nothing to do.';
+comment on function ai.claim_indexing(uuid,text,integer) is 'Ledger: takes the lease on an extracted source that waits to be indexed, or whose lease has run out. Says which model to embed with; null: the worker''s own. Null when there is nothing to do.';
 grant execute on function ai.claim_indexing(uuid,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.claim_memory(memory_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update public.memories
+  set embedding_attempted_at = now()
+  from public.tenants
+  where memories.id = claim_memory.memory_id and memories.embedding_model is null and tenants.id = memories.tenant_id
+  returning jsonb_build_object(
+    'memory_id', memories.id, 'tenant_id', memories.tenant_id, 'body', memories.body, 'body_hash', md5(memories.body),
+    'embedding_model', tenants.memory_embedding_model
+  );
+$function$;
+comment on function ai.claim_memory(uuid) is 'Ledger: the text of a memory that has no vector, and which model to embed it with (null: the worker''s own). Null when there is nothing to do. Two may claim it: the vector counts for this body_hash only.';
+grant execute on function ai.claim_memory(uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.claim_object_removal(id uuid)
  RETURNS jsonb
@@ -1016,6 +1056,53 @@ $function$;
 comment on function ai.claim_object_removal(uuid) is 'Ledger: {"storage_path"} of an object to remove, or null if that is done. Removing twice is harmless.';
 grant execute on function ai.claim_object_removal(uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.claim_reembedding(reembedding_id uuid, worker text, lease_seconds integer DEFAULT 60)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  claimed private.reembeddings;
+begin
+  update private.reembeddings
+  set
+    status = 'running', lease_token = gen_random_uuid(), leased_by = claim_reembedding.worker,
+    lease_expires_at = now() + make_interval(secs => least(greatest(claim_reembedding.lease_seconds, 1), 600)),
+    attempts = case when reembeddings.status = 'complete' then 1 else reembeddings.attempts + 1 end,
+    next_retry_at = null, error_code = null, reason_code = null, error_message = null, finished_at = null
+  where reembeddings.id = claim_reembedding.reembedding_id
+    and (
+      -- Complete ones again, while nobody has switched: chunks have come since.
+      reembeddings.status in ('pending', 'complete')
+      or (reembeddings.status = 'running' and reembeddings.lease_expires_at < now())
+    )
+    and (
+      exists (
+        select from ai.knowledge_bases
+        where knowledge_bases.id = reembeddings.knowledge_base_id
+          and knowledge_bases.next_embedding_model = reembeddings.embedding_model
+      )
+      or (
+        reembeddings.knowledge_base_id is null
+        and exists (
+          select from public.tenants
+          where tenants.id = reembeddings.tenant_id and tenants.next_memory_embedding_model = reembeddings.embedding_model
+        )
+      )
+    )
+  returning * into claimed;
+  if claimed.id is null then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'lease_token', claimed.lease_token, 'reembedding_id', claimed.id, 'tenant_id', claimed.tenant_id,
+    'knowledge_base_id', claimed.knowledge_base_id, 'embedding_model', claimed.embedding_model, 'attempts', claimed.attempts
+  );
+end;
+$function$;
+comment on function ai.claim_reembedding(uuid,text,integer) is 'Ledger: takes the lease on a re-embedding that waits, whose lease has run out, or that was complete before more chunks came. Null when there is nothing to do.';
+grant execute on function ai.claim_reembedding(uuid,text,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.complete_upload(source_id uuid)
  RETURNS jsonb
  LANGUAGE sql
@@ -1025,6 +1112,16 @@ AS $function$
 $function$;
 comment on function ai.complete_upload(uuid) is 'The bytes are in place: queues extraction in the same transaction. Calling it again changes nothing. The worker checks size and SHA-256 itself. Returns the source; PT404.';
 grant execute on function ai.complete_upload(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.discard_embedding_model(knowledge_base_id uuid, embedding_model text)
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.discard_embedding_model(discard_embedding_model.knowledge_base_id, discard_embedding_model.embedding_model);
+$function$;
+comment on function ai.discard_embedding_model(uuid,text) is 'Removes the vectors of a model that the knowledge base is not searched by, and stops embedding with it. Returns how many. For its creator and admins. PT403, PT404, PT409 for the model in use.';
+grant execute on function ai.discard_embedding_model(uuid,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.due_ingestion()
  RETURNS TABLE(kind text, id uuid)
@@ -1067,10 +1164,66 @@ AS $function$
         and live.key = indexed_sources.id::text
         and (live.is_waiting or indexed_sources.index_status = 'pending')
     )
+  union all
+  select 'reembedding', reembeddings.id
+  from private.reembeddings
+  where (
+      (reembeddings.status = 'pending' and coalesce(reembeddings.next_retry_at, reembeddings.created_at) < now() - interval '10 seconds')
+      or (reembeddings.status = 'running' and reembeddings.lease_expires_at < now())
+    )
+    and not exists (
+      select from live
+      where live.queue = 'reembed_knowledge_base'
+        and live.key = reembeddings.id::text
+        and (live.is_waiting or reembeddings.status = 'pending')
+    )
+  union all
+  (
+    select 'memory', memories.id
+    from public.memories
+    where memories.embedding_model is null
+      -- What could not be embedded is tried again from time to time.
+      and coalesce(memories.embedding_attempted_at + interval '1 hour', memories.created_at + interval '10 seconds') < now()
+      and not exists (select from live where live.queue = 'embed_memory' and live.key = memories.id::text)
+    limit 200
+  )
   limit 500;
 $function$;
-comment on function ai.due_ingestion() is 'Ledger: at most 500 sources and indexed sources that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
+comment on function ai.due_ingestion() is 'Ledger: at most 500 sources, indexed sources, re-embeddings and memories that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 grant execute on function ai.due_ingestion() to service_role;
+
+CREATE OR REPLACE FUNCTION ai.due_search_maintenance(build_from integer DEFAULT 4000, retire_below integer DEFAULT 2500)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    -- One at a time, and after a failure not before the queue tries again.
+    not exists (select from private.live_jobs() as live where live.queue = 'maintain_search')
+    and (
+      exists (select from private.due_vector_graphs(due_search_maintenance.build_from, due_search_maintenance.retire_below))
+      or exists (select from private.vector_sets where vector_sets.graph_state = 'retired' and vector_sets.graph_changed_at < now() - interval '1 minute')
+      or exists (select from private.search_segments where search_segments.item_count = 0)
+      or exists (
+        select
+        from private.search_segments
+        join ai.knowledge_bases
+          on knowledge_bases.id = search_segments.knowledge_base_id and knowledge_bases.language <> search_segments.language
+      )
+      -- Graphs of tenants that were deleted.
+      or exists (
+        select
+        from pg_catalog.pg_class
+        where pg_class.relnamespace = 'private'::regnamespace
+          and pg_class.relkind = 'r'
+          and pg_class.relname ~ '^vector_graph_[0-9]+$'
+          and not exists (select from private.vector_sets where vector_sets.graph_table = pg_class.relname)
+      )
+    );
+$function$;
+comment on function ai.due_search_maintenance(integer,integer) is 'Ledger: whether the job maintain_search would find something to do: graphs to build, retire or drop, chunks to lex in another language, empty segments.';
+grant execute on function ai.due_search_maintenance(integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.enqueue(queue text, payload jsonb DEFAULT '{}'::jsonb, run_at timestamp with time zone DEFAULT now(), dedupe text DEFAULT NULL::text)
  RETURNS uuid
@@ -1143,6 +1296,27 @@ end;
 $function$;
 comment on function ai.fail_indexing(uuid,uuid,text,text,text,text,timestamp with time zone) is 'Ledger: gives the lease back with the reason; status pending means the queue will retry at next_retry_at. False when the lease is lost.';
 grant execute on function ai.fail_indexing(uuid,uuid,text,text,text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.fail_reembedding(reembedding_id uuid, lease_token uuid, status text, error_code text, reason_code text, error_message text, next_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if fail_reembedding.status not in ('failed', 'pending') then
+    raise exception 'status must be failed or pending' using errcode = '22023';
+  end if;
+  update private.reembeddings
+  set
+    status = fail_reembedding.status, error_code = fail_reembedding.error_code, reason_code = fail_reembedding.reason_code,
+    error_message = left(fail_reembedding.error_message, 1000), next_retry_at = fail_reembedding.next_retry_at,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where reembeddings.id = fail_reembedding.reembedding_id and reembeddings.lease_token = fail_reembedding.lease_token;
+  return found;
+end;
+$function$;
+comment on function ai.fail_reembedding(uuid,uuid,text,text,text,text,timestamp with time zone) is 'Ledger: gives the lease back with the reason; status pending means the queue will retry at next_retry_at. False when the lease is lost.';
+grant execute on function ai.fail_reembedding(uuid,uuid,text,text,text,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.finish_chat_turn(session_id uuid, user_message_id uuid, run_id uuid DEFAULT NULL::uuid, content text DEFAULT ''::text, status text DEFAULT 'complete'::text, payload jsonb DEFAULT '{}'::jsonb)
  RETURNS jsonb
@@ -1228,8 +1402,13 @@ AS $function$
 declare
   held ai.indexed_sources;
   source ai.sources;
+  base ai.knowledge_bases;
   staged_count int;
 begin
+  -- First of all, the order in which switching models takes its locks: the model in use stays what it is until the end.
+  perform private.hold_embedding_model(indexed_sources.knowledge_base_id, false)
+  from ai.indexed_sources
+  where indexed_sources.id = finish_indexing.indexed_source_id;
   -- Locked, so that a change of who may see the source either finds the new chunks or is copied into them; and before the
   -- indexed source, the order in which deleting, retrying and extracting take these locks.
   select sources.* into source
@@ -1252,15 +1431,29 @@ begin
     raise exception 'staged % of % chunks', staged_count, finish_indexing.chunk_count using errcode = '55000';
   end if;
 
+  -- The first source decides; two that are first at once wait for each other here.
+  update ai.knowledge_bases
+  set embedding_model = finish_indexing.embedding_model
+  where knowledge_bases.id = held.knowledge_base_id and knowledge_bases.embedding_model is null and finish_indexing.chunk_count > 0;
+  select knowledge_bases.* into base from ai.knowledge_bases where knowledge_bases.id = held.knowledge_base_id;
+  if base.embedding_model <> finish_indexing.embedding_model and finish_indexing.chunk_count > 0 then
+    perform private.raise_error(
+      409, 'conflict', format('The knowledge base is searched by %s, not by %s.', base.embedding_model, finish_indexing.embedding_model),
+      'Claim the source again and embed it with that model.'
+    );
+  end if;
+
+  -- In the order in which store_reembedded() locks them.
+  perform from ai.chunks where chunks.indexed_source_id = held.id order by chunks.id for update;
   delete from ai.chunks where chunks.indexed_source_id = held.id;
   insert into ai.chunks (
-    tenant_id, indexed_source_id, knowledge_base_id, source_id, owner_id, visibility, allowed_principals, text, chunk_index,
+    tenant_id, indexed_source_id, knowledge_base_id, source_id, owner_id, visibility, allowed_principals, text, context, chunk_index,
     start_char, end_char, tokens, score, meta, embedding_model
   )
   select
     held.tenant_id, held.id, held.knowledge_base_id, held.source_id, source.owner_id, source.visibility,
-    source.allowed_principals, staged_chunks.text, staged_chunks.chunk_index, staged_chunks.start_char, staged_chunks.end_char,
-    staged_chunks.tokens, staged_chunks.score, staged_chunks.meta, staged_chunks.embedding_model
+    source.allowed_principals, staged_chunks.text, staged_chunks.context, staged_chunks.chunk_index, staged_chunks.start_char,
+    staged_chunks.end_char, staged_chunks.tokens, staged_chunks.score, staged_chunks.meta, staged_chunks.embedding_model
   from private.staged_chunks
   where staged_chunks.indexed_source_id = held.id;
   perform private.store_vectors(
@@ -1273,9 +1466,12 @@ begin
   having count(*) > 0;
   delete from private.staged_chunks where staged_chunks.indexed_source_id = held.id;
 
-  update ai.knowledge_bases
-  set embedding_model = finish_indexing.embedding_model
-  where knowledge_bases.id = held.knowledge_base_id and knowledge_bases.embedding_model is null and finish_indexing.chunk_count > 0;
+  -- The new chunks have no vector yet of the model that is to follow.
+  if base.next_embedding_model is not null then
+    perform private.enqueue('reembed_knowledge_base', jsonb_build_object('id', reembeddings.id), now(), reembeddings.id::text)
+    from private.reembeddings
+    where reembeddings.tenant_id = held.tenant_id and reembeddings.knowledge_base_id = held.knowledge_base_id;
+  end if;
   update ai.indexed_sources
   set
     index_status = 'indexed', indexed_at = now(), embedding_model = finish_indexing.embedding_model,
@@ -1285,7 +1481,7 @@ begin
   return true;
 end;
 $function$;
-comment on function ai.finish_indexing(uuid,uuid,integer,text,jsonb) is 'Ledger: replaces the searchable chunks of the source by the staged ones, all at once. 55000 when some are missing; false when the lease is lost.';
+comment on function ai.finish_indexing(uuid,uuid,integer,text,jsonb) is 'Ledger: replaces the searchable chunks of the source by the staged ones, all at once. 55000 when some are missing, PT409 when the knowledge base is searched by another model (since); false when the lease is lost.';
 grant execute on function ai.finish_indexing(uuid,uuid,integer,text,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.finish_object_removal(id uuid)
@@ -1297,6 +1493,36 @@ AS $function$
 $function$;
 comment on function ai.finish_object_removal(uuid) is 'Ledger: the object is gone.';
 grant execute on function ai.finish_object_removal(uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.finish_reembedding(reembedding_id uuid, lease_token uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  held private.reembeddings;
+begin
+  perform private.hold_embedding_model(coalesce(reembeddings.knowledge_base_id, reembeddings.tenant_id), true)
+  from private.reembeddings
+  where reembeddings.id = finish_reembedding.reembedding_id;
+  held := private.holds_reembedding_lease(finish_reembedding.reembedding_id, finish_reembedding.lease_token);
+  if held.id is null then
+    return 'lost';
+  end if;
+  if held.switches_when_complete then
+    return case when private.apply_embedding_model(held.tenant_id, held.knowledge_base_id, held.embedding_model) then 'switched' else 'incomplete' end;
+  end if;
+  if exists (select from private.items_without_vector(held.tenant_id, held.knowledge_base_id, held.embedding_model, 1)) then
+    return 'incomplete';
+  end if;
+  update private.reembeddings
+  set status = 'complete', finished_at = now(), lease_token = null, leased_by = null, lease_expires_at = null
+  where reembeddings.id = held.id;
+  return 'complete';
+end;
+$function$;
+comment on function ai.finish_reembedding(uuid,uuid) is 'Ledger: switched (search compares the new vectors from now on), complete (a person switches), incomplete (more has come: read on) or lost (the lease).';
+grant execute on function ai.finish_reembedding(uuid,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.finish_run(run_id uuid, lease_token uuid, status text, content text, usage jsonb DEFAULT '{}'::jsonb, error text DEFAULT NULL::text, error_code text DEFAULT NULL::text, citations jsonb DEFAULT '[]'::jsonb, invalid_citation_count integer DEFAULT 0, output_messages jsonb DEFAULT NULL::jsonb)
  RETURNS boolean
@@ -1375,8 +1601,20 @@ begin
         select from private.live_jobs() as live
         where live.queue = 'index_source' and live.key = mark_dead_letter.id::text and live.is_waiting and not live.is_dead_letter
       );
+  elsif kind = 'reembedding' then
+    update private.reembeddings
+    set
+      status = 'failed', error_code = coalesce(reembeddings.error_code, 'internal'), reason_code = 'dead_letter',
+      error_message = coalesce(reembeddings.error_message, sentence), next_retry_at = null,
+      lease_token = null, leased_by = null, lease_expires_at = null
+    where reembeddings.id = mark_dead_letter.id
+      and (reembeddings.status = 'pending' or (reembeddings.status = 'running' and reembeddings.lease_expires_at < now()))
+      and not exists (
+        select from private.live_jobs() as live
+        where live.queue = 'reembed_knowledge_base' and live.key = mark_dead_letter.id::text and live.is_waiting and not live.is_dead_letter
+      );
   else
-    raise exception 'kind must be extraction or indexing' using errcode = '22023';
+    raise exception 'kind must be extraction, indexing or reembedding' using errcode = '22023';
   end if;
   return found;
 end;
@@ -1422,6 +1660,103 @@ $function$;
 comment on function ai.read_staged_chunks(uuid,uuid) is 'Ledger: what an earlier attempt has embedded already.';
 grant execute on function ai.read_staged_chunks(uuid,uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.read_unembedded(reembedding_id uuid, lease_token uuid, item_limit integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  held constant private.reembeddings := private.holds_reembedding_lease(reembedding_id, lease_token);
+  lacking uuid[];
+begin
+  if held.id is null then
+    return null;
+  end if;
+  lacking := array(
+    select private.items_without_vector(
+      held.tenant_id, held.knowledge_base_id, held.embedding_model, least(greatest(item_limit, 1), 1000)
+    )
+  );
+  return coalesce(
+    (
+      select jsonb_agg(jsonb_build_object('id', items.id, 'text', items.text, 'text_hash', md5(items.text)))
+      from (
+        select chunks.id, private.embedded_text(chunks.text, chunks.context, chunks.meta) as text
+        from ai.chunks
+        where held.knowledge_base_id is not null and chunks.id = any (lacking)
+        union all
+        select memories.id, memories.body
+        from public.memories
+        where held.knowledge_base_id is null and memories.id = any (lacking)
+      ) as items
+    ),
+    '[]'
+  );
+end;
+$function$;
+comment on function ai.read_unembedded(uuid,uuid,integer) is 'Ledger: at most item_limit (1..1000) texts that have no vector of the new model, for the holder of the lease; null when it is lost.';
+grant execute on function ai.read_unembedded(uuid,uuid,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.reembed_knowledge_base(knowledge_base_id uuid, embedding_model text, switch_when_complete boolean DEFAULT true)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.reembed_knowledge_base(
+    reembed_knowledge_base.knowledge_base_id, reembed_knowledge_base.embedding_model, reembed_knowledge_base.switch_when_complete
+  );
+$function$;
+comment on function ai.reembed_knowledge_base(uuid,text,boolean) is 'Gives every chunk a vector of another embedding model, in the background; search goes on with the present one, then changes over at once (or, without switch_when_complete, when ai.switch_embedding_model() is called). For its creator and admins. A second call takes the place of the first. PT400, PT403, PT404, PT409.';
+grant execute on function ai.reembed_knowledge_base(uuid,text,boolean) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.reembed_memories(embedding_model text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.reembed_memories(reembed_memories.embedding_model);
+$function$;
+comment on function ai.reembed_memories(text) is 'Gives every memory of the caller''s tenant a vector of another embedding model, in the background; search then changes over at once. For admins. PT400, PT403, PT409.';
+grant execute on function ai.reembed_memories(text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.reembedding_progress(knowledge_base_id uuid DEFAULT NULL::uuid)
+ RETURNS SETOF ai.reembedding_state
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    reembeddings.knowledge_base_id,
+    reembeddings.embedding_model,
+    reembeddings.status,
+    (
+      select count(*)
+      from private.search_segments
+      join private.search_vectors on search_vectors.segment_id = search_segments.id
+      join private.vector_sets
+        on vector_sets.id = search_vectors.vector_set_id and vector_sets.embedding_model = reembeddings.embedding_model
+      where search_segments.tenant_id = reembeddings.tenant_id
+        and search_segments.kind = case when reembeddings.knowledge_base_id is null then 'memory' else 'chunk' end
+        and search_segments.knowledge_base_id is not distinct from reembeddings.knowledge_base_id
+    ),
+    (
+      select coalesce(sum(search_segments.item_count), 0)
+      from private.search_segments
+      where search_segments.tenant_id = reembeddings.tenant_id
+        and search_segments.kind = case when reembeddings.knowledge_base_id is null then 'memory' else 'chunk' end
+        and search_segments.knowledge_base_id is not distinct from reembeddings.knowledge_base_id
+    ),
+    reembeddings.switches_when_complete,
+    reembeddings.error_message,
+    reembeddings.created_at,
+    reembeddings.finished_at
+  from private.reembeddings
+  where reembedding_progress.knowledge_base_id is null or reembeddings.knowledge_base_id = reembedding_progress.knowledge_base_id
+  order by reembeddings.created_at desc, reembeddings.id;
+$function$;
+comment on function ai.reembedding_progress(uuid) is 'The last re-embedding of each knowledge base the caller can see, and of the memories (knowledge_base_id null): status pending, running, complete or failed with its reason, and how many of the items that the caller may see have their vector.';
+grant execute on function ai.reembedding_progress(uuid) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text DEFAULT 'tenant'::text, metadata jsonb DEFAULT '{}'::jsonb, knowledge_base_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS jsonb
  LANGUAGE sql
@@ -1462,8 +1797,11 @@ begin
   elsif kind = 'indexing' then
     update ai.indexed_sources set lease_expires_at = until
     where indexed_sources.id = renew_lease.id and indexed_sources.lease_token = renew_lease.lease_token;
+  elsif kind = 'reembedding' then
+    update private.reembeddings set lease_expires_at = until
+    where reembeddings.id = renew_lease.id and reembeddings.lease_token = renew_lease.lease_token;
   else
-    raise exception 'kind must be extraction or indexing' using errcode = '22023';
+    raise exception 'kind must be extraction, indexing or reembedding' using errcode = '22023';
   end if;
   return found;
 end;
@@ -1610,7 +1948,7 @@ declare
   exact record;
   asked_terms text[];
   fusion_used text;
-  possible float8;
+  identifiers_asked int := 0;
   kept uuid[];
 begin
   if search.method is null or search.method not in ('hybrid', 'vector_search', 'full_text') then
@@ -1642,10 +1980,10 @@ begin
 
   -- Everything below is counted over these segments: what the caller may see of what is asked for.
   select
-    array_agg(distinct segment.tenant_id), array_agg(segment.id order by segment.id), array_agg(segment.language order by segment.id),
+    array_agg(segment.tenant_id), array_agg(segment.id), array_agg(segment.language),
     sum(segment.item_count), sum(segment.term_count),
-    coalesce(array_agg(segment.id order by segment.id) filter (where segment.visibility = 'tenant'), '{}'),
-    coalesce(array_agg(segment.id order by segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
+    coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}'),
+    coalesce(array_agg(segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
     coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0)
   into tenants, segments, languages, segment_items, segment_terms, shared_segments, own_segments, shared_items
   from private.search_segments as segment
@@ -1667,7 +2005,7 @@ begin
     end if;
   end if;
   if uses_text then
-    parsed := private.parse_query(search.query, array(select distinct listed.language from unnest(languages) as listed (language)));
+    parsed := private.parse_query(search.query, languages);
   end if;
 
   if not private.chunk_policies_are_shipped() then
@@ -1690,6 +2028,7 @@ begin
         );
       end if;
       if parsed.identifiers <> '{}' then
+        identifiers_asked := cardinality(parsed.identifiers);
         identifier_leg := private.identified_items(parsed.identifiers, segments, sources, parsed.required, parsed.excluded, leg_limit);
       end if;
     end if;
@@ -1716,7 +2055,6 @@ begin
       vector_leg, array(select found.item_id from unnest(vector_leg.item_ids, vector_leg.scores) as found (item_id, score) where found.score < threshold)
     );
   end if;
-  possible := (k1 + 1) * weighed.possible;
   fusion_used := case when search.method = 'hybrid' then search.fusion else 'none' end;
   if is_capped then
     kept := array(
@@ -1729,7 +2067,7 @@ begin
           select
             fused.item_id, fused.score, chunks.source_id,
             row_number() over (partition by md5(chunks.text) order by fused.score desc, fused.item_id) as copy
-          from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, possible, null) as fused
+          from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, weighed.possible, identifiers_asked, segment_items, k1, null) as fused
           join ai.chunks on chunks.id = fused.item_id
         ) as unique_texts
         where unique_texts.copy = 1 or not coalesce(deduplicate, false)
@@ -1788,7 +2126,10 @@ begin
         end
       )
     end
-  from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, possible, case when is_capped then null else row_limit end) as fused
+  from private.fuse_legs(
+    vector_leg, text_leg, identifier_leg, fusion_used, weight, weighed.possible, identifiers_asked, segment_items, k1,
+    case when is_capped then null else row_limit end
+  ) as fused
   join ai.chunks on chunks.id = fused.item_id
   left join ai.sources on sources.id = chunks.source_id
   where not is_capped or chunks.id = any (kept)
@@ -1797,6 +2138,142 @@ end;
 $function$;
 comment on function ai.search(text,extensions.vector,text,uuid[],integer,uuid[],jsonb,text,real,real,text,integer,boolean,real,real,boolean) is 'Searches the chunks the caller can see. hybrid: cosine similarity, BM25 and identifiers, fused by reciprocal ranks weighed with the strength of each hit (rrf), or by scores (weighted); score is 1 for the best. vector_search: cosine similarity, at least similarity_threshold. full_text: BM25 (bm25_k1, bm25_b) of any of the words. "quoted phrases" must stand in a chunk, -words must not. Only vectors of embedding_model are compared. max_per_source caps chunks per source, deduplicate drops equal texts. With a vector and no threshold: min(match_count, visible) rows. match_count 1..100, query 1..4000 characters. explain: ranks, scores and matched terms of each leg. PT400 invalid_request or invalid_embedding.';
 grant execute on function ai.search(text,extensions.vector,text,uuid[],integer,uuid[],jsonb,text,real,real,text,integer,boolean,real,real,boolean) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.search_memories(query text, query_embedding extensions.vector DEFAULT NULL::extensions.vector, embedding_model text DEFAULT NULL::text, agent_id uuid DEFAULT NULL::uuid, match_count integer DEFAULT 10, user_id uuid DEFAULT NULL::uuid, method text DEFAULT 'hybrid'::text, vector_weight real DEFAULT NULL::real, fusion text DEFAULT 'rrf'::text)
+ RETURNS SETOF ai.found_memory
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+  row_limit constant int := least(greatest(coalesce(match_count, 10), 1), 100);
+  leg_limit constant int := greatest(row_limit, 60);
+  weight constant float8 := least(greatest(coalesce(nullif(vector_weight, 'NaN'), case when search_memories.fusion = 'weighted' then 0.7 else 0.5 end), 0), 1);
+  uses_vectors constant boolean := query_embedding is not null and search_memories.method in ('hybrid', 'vector_search');
+  uses_text constant boolean := search_memories.method in ('hybrid', 'full_text');
+  candidate_budget constant int := 400;
+  k1 constant float8 := 1.2;
+  b constant float8 := 0.75;
+  tenants uuid[];
+  segments int[];
+  languages text[];
+  segment_items bigint;
+  segment_terms bigint;
+  shared_segments int[];
+  own_segments int[];
+  shared_items bigint;
+  parsed private.parsed_query;
+  weighed private.query_terms;
+  vector_leg private.search_leg;
+  text_leg private.search_leg;
+  identifier_leg private.search_leg;
+begin
+  if search_memories.method is null or search_memories.method not in ('hybrid', 'vector_search', 'full_text') then
+    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
+  end if;
+  if search_memories.fusion is null or search_memories.fusion not in ('rrf', 'weighted') then
+    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
+  end if;
+  if search_memories.query is null or char_length(search_memories.query) not between 1 and 4000 then
+    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
+  end if;
+  if search_memories.method = 'vector_search' and query_embedding is null then
+    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
+  end if;
+  if query_embedding is not null then
+    if search_memories.embedding_model is null then
+      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
+    end if;
+    if extensions.vector_norm(query_embedding) = 0 then
+      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
+    end if;
+  end if;
+
+  -- As in ai.search: everything below is counted over what the caller may see of what is asked for.
+  select
+    array_agg(segment.tenant_id), array_agg(segment.id), array_agg(segment.language),
+    sum(segment.item_count), sum(segment.term_count),
+    coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}'),
+    coalesce(array_agg(segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
+    coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0)
+  into tenants, segments, languages, segment_items, segment_terms, shared_segments, own_segments, shared_items
+  from private.search_segments as segment
+  where segment.kind = 'memory'
+    and segment.item_count > 0
+    and (search_memories.agent_id is null or segment.agent_id is null or segment.agent_id = search_memories.agent_id)
+    and (search_memories.user_id is null or segment.owner_id is null or segment.owner_id = search_memories.user_id);
+  if segments is null then
+    return;
+  end if;
+
+  parsed := private.parse_query(search_memories.query, languages);
+  if uses_text then
+    weighed := private.weigh_terms(parsed.words, segments, languages, segment_items, 16, candidate_budget);
+    if weighed.terms is not null then
+      text_leg := private.matching_items(
+        weighed, parsed.anchor, segments, segment_items, segment_terms, null,
+        parsed.required, parsed.excluded, k1, b, 2 * candidate_budget, leg_limit
+      );
+    end if;
+    if parsed.identifiers <> '{}' then
+      identifier_leg := private.identified_items(parsed.identifiers, segments, null, parsed.required, parsed.excluded, leg_limit);
+    end if;
+  end if;
+  if uses_vectors then
+    vector_leg := private.nearest_items(
+      tenants, shared_segments, own_segments, shared_items, null,
+      case
+        when parsed.required is not null then
+          private.find_items(private.search_keys(segments, '', parsed.anchor), segments, null, parsed.required, parsed.excluded, 10000)
+      end,
+      search_memories.embedding_model, query_embedding, leg_limit
+    );
+    if parsed.excluded is not null and parsed.required is null then
+      vector_leg := private.without_items(
+        vector_leg,
+        private.find_items(private.search_keys(segments, '', parsed.unwanted), segments, null, parsed.excluded, null, 10000)
+      );
+    end if;
+  end if;
+
+  -- Rows come from the table under row-level security, which has the last word.
+  return query
+  select
+    memories.id,
+    memories.body,
+    memories.user_id,
+    memories.agent_id,
+    case when search_memories.method = 'vector_search' then fused.score else coalesce(fused.score / nullif(max(fused.score) over (), 0), 0) end,
+    fused.vector_score,
+    fused.text_score,
+    memories.created_at
+  from private.fuse_legs(
+    vector_leg, text_leg, identifier_leg, case when search_memories.method = 'hybrid' then search_memories.fusion else 'none' end,
+    weight, weighed.possible, coalesce(cardinality(parsed.identifiers), 0), segment_items, k1, row_limit
+  ) as fused
+  join public.memories on memories.id = fused.item_id
+  order by fused.score desc, fused.vector_rank, memories.id;
+end;
+$function$;
+comment on function ai.search_memories(text,extensions.vector,text,uuid,integer,uuid,text,real,text) is 'Searches the memories the caller can see as ai.search searches chunks; vectors are those of public.tenants.memory_embedding_model. agent_id: those of this agent and of none in particular. user_id: those about this person and about nobody in particular, for a backend, which sees all. match_count 1..100, query 1..4000 characters. score is 1 for the best. PT400 invalid_request or invalid_embedding.';
+grant execute on function ai.search_memories(text,extensions.vector,text,uuid,integer,uuid,text,real,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.search_models(knowledge_base_ids uuid[] DEFAULT NULL::uuid[])
+ RETURNS SETOF ai.search_model
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select knowledge_bases.embedding_model, array_agg(knowledge_bases.id order by knowledge_bases.id)
+  from ai.knowledge_bases
+  where search_models.knowledge_base_ids is null or knowledge_bases.id = any (search_models.knowledge_base_ids)
+  group by knowledge_bases.embedding_model
+  order by knowledge_bases.embedding_model;
+$function$;
+comment on function ai.search_models(uuid[]) is 'The models to embed a query with: one row per model among the knowledge bases that the caller can see (and names), with those it is for. Null model: nothing is embedded there yet.';
+grant execute on function ai.search_models(uuid[]) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.stage_chunks(indexed_source_id uuid, lease_token uuid, chunks jsonb, embedding_model text)
  RETURNS boolean
@@ -1810,18 +2287,18 @@ begin
     return false;
   end if;
   insert into private.staged_chunks (
-    indexed_source_id, tenant_id, chunk_index, content_hash, text, start_char, end_char, tokens, score, meta, embedding_model, embedding
+    indexed_source_id, tenant_id, chunk_index, content_hash, text, context, start_char, end_char, tokens, score, meta, embedding_model, embedding
   )
   select
-    held.id, held.tenant_id, chunk.chunk_index, chunk.content_hash, chunk.text, chunk.start_char, chunk.end_char, chunk.tokens,
+    held.id, held.tenant_id, chunk.chunk_index, chunk.content_hash, chunk.text, chunk.context, chunk.start_char, chunk.end_char, chunk.tokens,
     chunk.score, coalesce(chunk.meta, '{}'), stage_chunks.embedding_model, chunk.embedding::text::extensions.vector
   from jsonb_to_recordset(stage_chunks.chunks) as chunk (
-    chunk_index int, content_hash text, text text, start_char int, end_char int, tokens int, score real, meta jsonb, embedding jsonb
+    chunk_index int, content_hash text, text text, context text, start_char int, end_char int, tokens int, score real, meta jsonb, embedding jsonb
   )
   on conflict on constraint staged_chunks_pkey do update set
-    content_hash = excluded.content_hash, text = excluded.text, start_char = excluded.start_char, end_char = excluded.end_char,
-    tokens = excluded.tokens, score = excluded.score, meta = excluded.meta, embedding_model = excluded.embedding_model,
-    embedding = excluded.embedding;
+    content_hash = excluded.content_hash, text = excluded.text, context = excluded.context, start_char = excluded.start_char,
+    end_char = excluded.end_char, tokens = excluded.tokens, score = excluded.score, meta = excluded.meta,
+    embedding_model = excluded.embedding_model, embedding = excluded.embedding;
   return true;
 end;
 $function$;
@@ -1838,6 +2315,99 @@ $function$;
 comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, history: [{role, content}]} with the last 50 completed turns. PT404 agent_not_found or session_not_found, PT400 invalid_request.';
 grant execute on function ai.start_run(uuid,text,text,text,text,jsonb,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.store_memory_vector(memory_id uuid, body_hash text, embedding_model text, embedding jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  memory public.memories;
+  model_in_use text;
+begin
+  perform private.hold_embedding_model(memories.tenant_id, false)
+  from public.memories
+  where memories.id = store_memory_vector.memory_id;
+  -- Locked: a change or removal under way is waited for, and then this vector is of a text that is no more.
+  select memories.* into memory from public.memories where memories.id = store_memory_vector.memory_id for no key update;
+  if memory.id is null or md5(memory.body) <> store_memory_vector.body_hash then
+    return false;
+  end if;
+  -- The first memory decides; two that are first at once wait for each other here.
+  update public.tenants
+  set memory_embedding_model = store_memory_vector.embedding_model
+  where tenants.id = memory.tenant_id and tenants.memory_embedding_model is null;
+  select tenants.memory_embedding_model into model_in_use from public.tenants where tenants.id = memory.tenant_id;
+  if model_in_use <> store_memory_vector.embedding_model then
+    return false;
+  end if;
+  perform private.store_vectors(
+    store_memory_vector.embedding_model, array[memory.id], array[store_memory_vector.embedding::text::extensions.vector]
+  );
+  update public.memories set embedding_model = store_memory_vector.embedding_model where memories.id = memory.id;
+  return true;
+end;
+$function$;
+comment on function ai.store_memory_vector(uuid,text,text,jsonb) is 'Ledger: stores the vector of a memory whose text still has this hash, of the model that its tenant''s memories are searched by. False when either has changed; 22023 for a vector of another length.';
+grant execute on function ai.store_memory_vector(uuid,text,text,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.store_reembedded(reembedding_id uuid, lease_token uuid, items jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  held constant private.reembeddings := private.holds_reembedding_lease(reembedding_id, lease_token);
+  item_ids uuid[];
+  embeddings extensions.vector[];
+begin
+  if held.id is null then
+    return false;
+  end if;
+  -- Locked: what is being deleted or shown to others at this moment is waited for, and left out if it is gone or reads otherwise.
+  if held.knowledge_base_id is not null then
+    select array_agg(kept.id), array_agg(kept.embedding)
+    into item_ids, embeddings
+    from (
+      select chunks.id, item.embedding::text::extensions.vector as embedding
+      from jsonb_to_recordset(store_reembedded.items) as item (id uuid, text_hash text, embedding jsonb)
+      join ai.chunks on chunks.id = item.id
+      where chunks.tenant_id = held.tenant_id
+        and chunks.knowledge_base_id = held.knowledge_base_id
+        and md5(private.embedded_text(chunks.text, chunks.context, chunks.meta)) = item.text_hash
+      order by chunks.id
+      for share of chunks
+    ) as kept;
+  else
+    select array_agg(kept.id), array_agg(kept.embedding)
+    into item_ids, embeddings
+    from (
+      select memories.id, item.embedding::text::extensions.vector as embedding
+      from jsonb_to_recordset(store_reembedded.items) as item (id uuid, text_hash text, embedding jsonb)
+      join public.memories on memories.id = item.id
+      where memories.tenant_id = held.tenant_id and md5(memories.body) = item.text_hash
+      order by memories.id
+      for share of memories
+    ) as kept;
+  end if;
+  if item_ids is not null then
+    perform private.store_vectors(held.embedding_model, item_ids, embeddings);
+  end if;
+  return true;
+end;
+$function$;
+comment on function ai.store_reembedded(uuid,uuid,jsonb) is 'Ledger: stores vectors of the new model beside those in use: [{id, text_hash, embedding}]. Items that are gone or read otherwise meanwhile are left out. False when the lease is lost; 22023 for vectors of unequal length.';
+grant execute on function ai.store_reembedded(uuid,uuid,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.switch_embedding_model(knowledge_base_id uuid, embedding_model text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.switch_embedding_model(switch_embedding_model.knowledge_base_id, switch_embedding_model.embedding_model);
+$function$;
+comment on function ai.switch_embedding_model(uuid,text) is 'Lets search compare vectors of another model, atomically; back again the same way, as long as nothing discarded the old vectors. PT409 while a chunk lacks one. For its creator and admins. PT400, PT403, PT404.';
+grant execute on function ai.switch_embedding_model(uuid,text) to authenticated;
+
 -- Schema private
 
 create schema private;
@@ -1848,7 +2418,7 @@ grant usage on schema private to supabase_auth_admin;
 
 create type private.parsed_query as (words text, identifiers text[], anchor text[], required tsquery, unwanted text[], excluded tsquery);
 
-create type private.query_terms as (terms text[], idf double precision[], rarest integer, possible double precision);
+create type private.query_terms as (terms text[], queries tsquery[], idf double precision[], possible double precision, rare_keys text, first_keys text, second_keys text);
 
 create type private.search_leg as (item_ids uuid[], scores double precision[]);
 
@@ -1862,6 +2432,44 @@ comment on table private.object_removals is 'Objects whose source row is gone an
 alter table private.object_removals enable row level security;
 alter table private.object_removals force row level security;
 grant delete, insert, select on table private.object_removals to service_role;
+
+create table private.reembeddings (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  knowledge_base_id uuid,
+  embedding_model text not null,
+  switches_when_complete boolean default true not null,
+  status text default 'pending'::text not null,
+  error_code text,
+  reason_code text,
+  error_message text,
+  attempts integer default 0 not null,
+  next_retry_at timestamp with time zone,
+  lease_token uuid,
+  leased_by text,
+  lease_expires_at timestamp with time zone,
+  created_at timestamp with time zone default now() not null,
+  finished_at timestamp with time zone,
+  constraint reembeddings_failure_has_a_reason CHECK (((status <> 'failed'::text) OR ((error_code IS NOT NULL) AND (error_message IS NOT NULL)))),
+  constraint reembeddings_finished_at_matches_status CHECK (((status <> 'complete'::text) OR (finished_at IS NOT NULL))),
+  constraint reembeddings_knowledge_base_fkey FOREIGN KEY (tenant_id, knowledge_base_id) REFERENCES ai.knowledge_bases(tenant_id, id) ON DELETE CASCADE,
+  constraint reembeddings_lease_matches_status CHECK (((status = 'running'::text) = (lease_token IS NOT NULL))),
+  constraint reembeddings_pkey PRIMARY KEY (id),
+  constraint reembeddings_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'complete'::text, 'failed'::text]))),
+  constraint reembeddings_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint reembeddings_tenant_id_knowledge_base_id_key UNIQUE NULLS NOT DISTINCT (tenant_id, knowledge_base_id)
+);
+comment on table private.reembeddings is 'The last request to embed a knowledge base, or the memories of a tenant, with another model, and how far it is. Carried out by the job reembed_knowledge_base.';
+comment on column private.reembeddings.knowledge_base_id is 'Null: the memories of the tenant.';
+comment on column private.reembeddings.lease_token is 'Fencing token of the worker that is at it; every write of its must carry it.';
+alter table private.reembeddings enable row level security;
+alter table private.reembeddings force row level security;
+grant delete, insert, select, update on table private.reembeddings to service_role;
+grant select (id, tenant_id, knowledge_base_id, embedding_model, switches_when_complete, status, error_code, reason_code, error_message, attempts, next_retry_at, created_at, finished_at) on table private.reembeddings to authenticated;
+create policy "members see the re-embeddings of their tenants" on private.reembeddings
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON private.reembeddings FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table private.search_lexemes (
   item_id uuid not null,
@@ -1879,14 +2487,14 @@ comment on column private.search_lexemes.source_id is 'Of a chunk; null for a me
 comment on column private.search_lexemes.term_count is 'Number of lexeme positions: the document length of BM25.';
 comment on column private.search_lexemes.keys is 'private.search_keys_of() of the item.';
 CREATE INDEX search_lexemes_keys_idx ON private.search_lexemes USING gin (keys) WITH (fastupdate=off);
-CREATE INDEX search_lexemes_segment_id_idx ON private.search_lexemes USING btree (tenant_id, segment_id);
+CREATE INDEX search_lexemes_segment_id_idx ON private.search_lexemes USING btree (segment_id);
 alter table private.search_lexemes enable row level security;
 alter table private.search_lexemes force row level security;
 grant select on table private.search_lexemes to authenticated;
 grant select on table private.search_lexemes to service_role;
 create policy "people find what they ask for in their segments" on private.search_lexemes
 for select to authenticated
-using (((segment_id = ANY (( SELECT private.caller_segment_ids() AS caller_segment_ids)::integer[])) AND (keys && ( SELECT private.search_terms(1) AS search_terms)) AND (keys && ( SELECT private.search_terms(2) AS search_terms))));
+using ((((segment_id + 0) = ANY (( SELECT private.caller_segment_ids() AS caller_segment_ids)::integer[])) AND (keys && ( SELECT private.search_terms(1) AS search_terms)) AND (keys && ( SELECT private.search_terms(2) AS search_terms))));
 CREATE TRIGGER count_added_lexemes AFTER INSERT ON private.search_lexemes REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.count_lexemes();
 CREATE TRIGGER count_removed_lexemes AFTER DELETE ON private.search_lexemes REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION private.count_lexemes();
 CREATE TRIGGER refuse_update BEFORE UPDATE ON private.search_lexemes FOR EACH ROW EXECUTE FUNCTION private.refuse_update();
@@ -1943,8 +2551,7 @@ comment on table private.search_vectors is 'Embeddings of chunks and memories, c
 comment on column private.search_vectors.is_shared is 'Whether it is a chunk that the whole tenant sees. Others are never in a graph: walking past what the caller may not see would show in the time it takes.';
 comment on column private.search_vectors.embedding is 'Of unit length, so that the inner product is the cosine; zero where the provider gave none.';
 CREATE INDEX search_vectors_segment_id_idx ON private.search_vectors USING btree (segment_id, vector_set_id);
-CREATE INDEX search_vectors_source_id_idx ON private.search_vectors USING btree (source_id, vector_set_id);
-CREATE INDEX search_vectors_vector_set_id_idx ON private.search_vectors USING btree (tenant_id, vector_set_id);
+CREATE INDEX search_vectors_vector_set_id_idx ON private.search_vectors USING btree (vector_set_id, segment_id, source_id);
 alter table private.search_vectors enable row level security;
 alter table private.search_vectors force row level security;
 grant select on table private.search_vectors to authenticated;
@@ -1963,6 +2570,7 @@ create table private.shipped_policies (
   constraint shipped_policies_pkey PRIMARY KEY (relation)
 );
 comment on table private.shipped_policies is 'What the policies that the search index repeats looked like when they were made.';
+comment on column private.shipped_policies.versions is 'Which rows of the catalog they were: other policies have other versions. Costs a tenth of the fingerprint to compare, but does not survive a restore.';
 alter table private.shipped_policies enable row level security;
 alter table private.shipped_policies force row level security;
 
@@ -1980,10 +2588,12 @@ create table private.staged_chunks (
   embedding_model text not null,
   embedding extensions.vector not null,
   created_at timestamp with time zone default now() not null,
+  context text,
   constraint staged_chunks_indexed_source_fkey FOREIGN KEY (tenant_id, indexed_source_id) REFERENCES ai.indexed_sources(tenant_id, id) ON DELETE CASCADE,
   constraint staged_chunks_pkey PRIMARY KEY (indexed_source_id, chunk_index)
 );
 comment on table private.staged_chunks is 'Chunks embedded but not yet searchable. They outlive a crash, so that a retry embeds only what is missing; finish_indexing() swaps them in at once.';
+comment on column private.staged_chunks.context is 'As in ai.chunks.';
 CREATE INDEX staged_chunks_tenant_id_indexed_source_id_idx ON private.staged_chunks USING btree (tenant_id, indexed_source_id);
 alter table private.staged_chunks enable row level security;
 alter table private.staged_chunks force row level security;
@@ -2012,7 +2622,6 @@ create table private.term_statistics (
 );
 comment on table private.term_statistics is 'In how many items of a segment a word stands: the document frequency of BM25. Exact at every moment.';
 comment on column private.term_statistics.key is 'hashtextextended(word, segment_id), as in search_lexemes.keys.';
-CREATE INDEX term_statistics_tenant_id_idx ON private.term_statistics USING btree (tenant_id, segment_id);
 alter table private.term_statistics enable row level security;
 alter table private.term_statistics force row level security;
 grant select on table private.term_statistics to authenticated;
@@ -2188,6 +2797,55 @@ end;
 $function$;
 comment on function private.add_source_to_knowledge_base(uuid,uuid) is 'Core of ai.add_source_to_knowledge_base(), which checks the caller.';
 grant execute on function private.add_source_to_knowledge_base(uuid,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.apply_embedding_model(tenant_id uuid, knowledge_base_id uuid, embedding_model text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exists (
+    select from private.items_without_vector(
+      apply_embedding_model.tenant_id, apply_embedding_model.knowledge_base_id, apply_embedding_model.embedding_model, 1
+    )
+  ) then
+    return false;
+  end if;
+  if apply_embedding_model.knowledge_base_id is null then
+    update public.memories
+    set embedding_model = apply_embedding_model.embedding_model
+    where memories.tenant_id = apply_embedding_model.tenant_id
+      and memories.embedding_model is distinct from apply_embedding_model.embedding_model;
+    update public.tenants
+    set
+      memory_embedding_model = apply_embedding_model.embedding_model,
+      next_memory_embedding_model = nullif(tenants.next_memory_embedding_model, apply_embedding_model.embedding_model)
+    where tenants.id = apply_embedding_model.tenant_id;
+  else
+    update ai.knowledge_bases
+    set
+      embedding_model = apply_embedding_model.embedding_model,
+      next_embedding_model = nullif(knowledge_bases.next_embedding_model, apply_embedding_model.embedding_model)
+    where knowledge_bases.tenant_id = apply_embedding_model.tenant_id and knowledge_bases.id = apply_embedding_model.knowledge_base_id;
+    update ai.indexed_sources
+    set embedding_model = apply_embedding_model.embedding_model
+    where indexed_sources.tenant_id = apply_embedding_model.tenant_id
+      and indexed_sources.knowledge_base_id = apply_embedding_model.knowledge_base_id
+      and indexed_sources.indexed_at is not null
+      and indexed_sources.embedding_model is distinct from apply_embedding_model.embedding_model;
+  end if;
+  update private.reembeddings
+  set
+    status = 'complete', finished_at = now(), error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where reembeddings.tenant_id = apply_embedding_model.tenant_id
+    and reembeddings.knowledge_base_id is not distinct from apply_embedding_model.knowledge_base_id
+    and reembeddings.embedding_model = apply_embedding_model.embedding_model;
+  return true;
+end;
+$function$;
+comment on function private.apply_embedding_model(uuid,uuid,text) is 'Lets search compare vectors of another model from the end of this transaction on; false, and nothing happens, while an item lacks one. The caller holds hold_embedding_model() exclusively.';
+grant execute on function private.apply_embedding_model(uuid,uuid,text) to service_role;
 
 CREATE OR REPLACE FUNCTION private.begin_chat_turn(session_id uuid, agent_id uuid, message text)
  RETURNS jsonb
@@ -2387,29 +3045,29 @@ CREATE OR REPLACE FUNCTION private.caller_segment_ids()
 AS $function$
 declare
   caller constant uuid := auth.uid();
-  tenants uuid[];
-  principals uuid[];
-  backend_of uuid;
+  narrowing uuid[];
 begin
   if caller is null then
     return '{}';
   end if;
-  tenants := private.caller_tenants();
-  if tenants = '{}' then
-    return '{}';
-  end if;
-  principals := private.caller_principal_ids();
-  backend_of := (select tenant_principals.tenant_id from private.tenant_principals where tenant_principals.id = caller);
+  narrowing := private.tenant_narrowing();
+  -- One statement, as every policy of the index asks this: private.caller_tenants() and the rule of auth_read_chunks in one.
   return array(
     select search_segments.id
-    from private.search_segments
-    where search_segments.tenant_id = any (tenants)
+    from public.memberships
+    join private.search_segments on search_segments.tenant_id = memberships.tenant_id
+    where memberships.user_id = caller
+      and memberships.tenant_id = all (narrowing)
       and (
         search_segments.visibility = 'tenant'
         or search_segments.owner_id = caller
-        or (search_segments.visibility = 'granted' and search_segments.allowed_principals && principals)
-        or search_segments.tenant_id = backend_of
+        or (search_segments.visibility = 'granted' and search_segments.allowed_principals && (select private.caller_principal_ids())::uuid[])
       )
+    union all
+    select search_segments.id
+    from private.tenant_principals
+    join private.search_segments on search_segments.tenant_id = tenant_principals.tenant_id
+    where tenant_principals.id = caller and tenant_principals.tenant_id = all (narrowing)
   );
 end;
 $function$;
@@ -2514,18 +3172,67 @@ $function$;
 comment on function private.catch_up_vector_graph(integer) is 'Between filling and finishing: brings in what was written meanwhile without making anybody wait, so that little is left for the step that does. Returns how many rows changed; null when there is nothing to catch up or somebody else is at it.';
 grant execute on function private.catch_up_vector_graph(integer) to service_role;
 
+CREATE OR REPLACE FUNCTION private.changeable_knowledge_base(knowledge_base_id uuid)
+ RETURNS ai.knowledge_bases
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  base ai.knowledge_bases;
+begin
+  -- Asked before the lock, so that nobody can hold up others' work, and read after it.
+  if exists (
+    select from ai.knowledge_bases
+    where knowledge_bases.id = changeable_knowledge_base.knowledge_base_id
+      and knowledge_bases.tenant_id = any (array(select private.caller_tenant_ids()))
+  ) then
+    if not private.may_change_knowledge_base(changeable_knowledge_base.knowledge_base_id) then
+      perform private.raise_error(403, 'forbidden', 'Only its creator and admins may change this knowledge base.', null);
+    end if;
+    perform private.hold_embedding_model(changeable_knowledge_base.knowledge_base_id, true);
+    select knowledge_bases.* into base from ai.knowledge_bases where knowledge_bases.id = changeable_knowledge_base.knowledge_base_id;
+  end if;
+  if base.id is null then
+    perform private.raise_error(404, 'not_found', 'Knowledge base not found.', 'Check the id.');
+  end if;
+  return base;
+end;
+$function$;
+comment on function private.changeable_knowledge_base(uuid) is 'The knowledge base, held exclusively, if the caller may change its embedding model: who created it and admins. PT404, PT403.';
+
+CREATE OR REPLACE FUNCTION private.check_embedding_model(embedding_model text)
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if embedding_model is null or embedding_model !~ '^[[:graph:]]{1,200}$' then
+    perform private.raise_error(400, 'invalid_request', 'embedding_model must be the name of a model.', null);
+  end if;
+end;
+$function$;
+comment on function private.check_embedding_model(text) is 'PT400 unless it can be the name of a model: 1 to 200 visible characters.';
+
 CREATE OR REPLACE FUNCTION private.chunk_policies_are_shipped()
  RETURNS boolean
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO ''
 AS $function$
-declare
-  shipped private.shipped_policies;
 begin
-  select shipped_policies.* into shipped from private.shipped_policies where shipped_policies.relation = 'ai.chunks'::regclass;
-  return private.policy_versions('ai.chunks'::regclass) = shipped.versions
-    or private.policy_fingerprint('ai.chunks'::regclass) = shipped.fingerprint;
+  return (
+    select
+      shipped_policies.versions = (
+        select string_agg(policies.oid::text || ':' || policies.xmin::text, ',' order by policies.polname)
+        from pg_catalog.pg_policy as policies
+        where policies.polrelid = shipped_policies.relation
+      )
+      or shipped_policies.fingerprint = private.policy_fingerprint(shipped_policies.relation)
+    from private.shipped_policies
+    where shipped_policies.relation = 'ai.chunks'::regclass
+  );
 end;
 $function$;
 comment on function private.chunk_policies_are_shipped() is 'Whether the rule of the segments is the rule of ai.chunks.';
@@ -2775,6 +3482,43 @@ end;
 $function$;
 comment on function private.create_tenant_defaults() is 'Trigger: gives a new tenant its backend principal, the knowledge base "Documents" and the agent "Assistant".';
 
+CREATE OR REPLACE FUNCTION private.discard_embedding_model(knowledge_base_id uuid, embedding_model text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  base constant ai.knowledge_bases := private.changeable_knowledge_base(knowledge_base_id);
+  removed int;
+begin
+  if base.embedding_model = discard_embedding_model.embedding_model then
+    perform private.raise_error(
+      409, 'conflict', 'The knowledge base is searched by this model.', 'Switch it to another one first.'
+    );
+  end if;
+  delete from private.reembeddings
+  where reembeddings.tenant_id = base.tenant_id
+    and reembeddings.knowledge_base_id = base.id
+    and reembeddings.embedding_model = discard_embedding_model.embedding_model;
+  update ai.knowledge_bases
+  set next_embedding_model = null
+  where knowledge_bases.id = base.id and knowledge_bases.next_embedding_model = discard_embedding_model.embedding_model;
+  delete from private.search_vectors
+  using private.search_segments, private.vector_sets
+  where search_segments.tenant_id = base.tenant_id
+    and search_segments.knowledge_base_id = base.id
+    and vector_sets.tenant_id = base.tenant_id
+    and vector_sets.embedding_model = discard_embedding_model.embedding_model
+    and search_vectors.segment_id = search_segments.id
+    and search_vectors.vector_set_id = vector_sets.id;
+  get diagnostics removed = row_count;
+  return removed;
+end;
+$function$;
+comment on function private.discard_embedding_model(uuid,text) is 'Core of ai.discard_embedding_model().';
+grant execute on function private.discard_embedding_model(uuid,text) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.drop_vector_graphs(grace interval DEFAULT '00:01:00'::interval)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2830,6 +3574,29 @@ AS $function$
 $function$;
 comment on function private.due_vector_graphs(integer,integer) is 'At most 100 vector sets that should get a graph, largest first, or lose theirs: action build or retire. HNSW takes up to 4000 dimensions.';
 grant execute on function private.due_vector_graphs(integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION private.embedded_text(text text, context text, meta jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select concat_ws(
+    E'\n\n',
+    coalesce(
+      nullif(embedded_text.context, ''),
+      -- Before contexts were kept: the deepest heading, unless the chunk begins with it.
+      case
+        when embedded_text.context is null
+          and strpos(split_part(embedded_text.text, E'\n', 1), embedded_text.meta -> 'heading_path' ->> -1) = 0
+        then embedded_text.meta -> 'heading_path' ->> -1
+      end
+    ),
+    embedded_text.text
+  );
+$function$;
+comment on function private.embedded_text(text,text,jsonb) is 'What is given to an embedding model for a chunk.';
+grant execute on function private.embedded_text(text,text,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION private.enqueue(queue text, payload jsonb DEFAULT '{}'::jsonb, run_at timestamp with time zone DEFAULT now(), dedupe text DEFAULT NULL::text)
  RETURNS uuid
@@ -2972,8 +3739,7 @@ begin
   return array(
     select matched.item_id
     from private.search_lexemes as matched
-    where matched.segment_id = any (segments)
-      and (sources is null or matched.source_id = any (sources))
+    where (sources is null or matched.source_id = any (sources))
       and (required is null or matched.lexemes operator(pg_catalog.@@) required)
       and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
     limit item_limit
@@ -3014,16 +3780,16 @@ CREATE OR REPLACE FUNCTION private.forget_stale_embedding()
  SET search_path TO ''
 AS $function$
 begin
-  if new.body <> old.body and new.embedding::text is not distinct from old.embedding::text then
-    new.embedding := null;
+  if new.body <> old.body then
     new.embedding_model := null;
+    new.embedding_attempted_at := null;
   end if;
   return new;
 end;
 $function$;
 comment on function private.forget_stale_embedding() is 'Trigger: a changed body loses the vector of the old one.';
 
-CREATE OR REPLACE FUNCTION private.fuse_legs(vector_leg private.search_leg, text_leg private.search_leg, identifier_leg private.search_leg, fusion text, vector_weight double precision, possible double precision, item_limit integer)
+CREATE OR REPLACE FUNCTION private.fuse_legs(vector_leg private.search_leg, text_leg private.search_leg, identifier_leg private.search_leg, fusion text, vector_weight double precision, words_asked double precision, identifiers_asked integer, segment_items bigint, k1 double precision, item_limit integer)
  RETURNS TABLE(item_id uuid, score double precision, vector_rank integer, vector_score double precision, vector_part double precision, text_rank integer, text_score double precision, text_part double precision, identifier_score double precision, identifier_part double precision)
  LANGUAGE plpgsql
  IMMUTABLE ROWS 10
@@ -3032,67 +3798,96 @@ CREATE OR REPLACE FUNCTION private.fuse_legs(vector_leg private.search_leg, text
 AS $function$
 #variable_conflict use_column
 declare
-  -- Of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
-  rrf_k constant float8 := 60;
   best_text constant float8 := text_leg.scores[1];
+  -- An identifier tells twice what the rarest word does.
+  identifier_idf constant float8 := 2 * ln(1 + (segment_items + 0.5) / 0.5);
+  asked constant float8 := coalesce(words_asked, 0) + identifiers_asked * identifier_idf;
+  possible constant float8 := (k1 + 1) * asked;
+  -- A vote is factor * score ^ power / (base + slope * (rank - 1)). Plain reciprocal ranks (power 0, base 60, slope 1: Cormack,
+  -- Clarke and Buettcher, SIGIR 2009) are nearly flat over sixty places, so a weak leg's first places outvote the good leg's.
+  -- Here votes carry strength: of a text, its share of all that the query asks (to 1.5) and its BM25 over the best; of a vector,
+  -- its cosine (to 4); of an identifier, its share of the query. Constants fitted with `npm run eval`; 0.3 to 0.5 for 0.4 hold.
+  base float8 := 1;
+  slope float8 := 0;
+  vector_factor float8 := 1;
+  vector_power float8 := 1;
+  text_factor float8 := 1 / best_text;
+  text_power float8 := 1;
+  exact_vote float8 := 1;
+  near_vote float8 := 0.5;
+  least_cosine float8 := 0;
 begin
-  -- Plain reciprocal ranks are nearly flat over sixty places, so a weak leg's first places outvote the good leg's. Here a vote
-  -- counts with the square of its strength: of the cosine, and of the share of all that the query asks that a text holds. 0.05
-  -- makes cosine 1 as strong as a share of 0.22; from 0.04 to 0.07 nothing changes on the collections of `npm run eval`.
+  if fuse_legs.fusion = 'rrf' then
+    base := 60;
+    slope := 1;
+    vector_factor := vector_weight * 0.4;
+    vector_power := 4;
+    text_factor := (1 - vector_weight) / (possible ^ 1.5 * best_text);
+    text_power := 2.5;
+  elsif fuse_legs.fusion = 'weighted' then
+    vector_factor := vector_weight * 0.13;
+    vector_power := 4;
+    text_factor := (1 - vector_weight) / (possible ^ 1.5 * best_text ^ 2);
+    text_power := 3.5;
+  else
+    least_cosine := -1;
+  end if;
+  if fuse_legs.fusion <> 'none' and identifiers_asked > 0 then
+    exact_vote := (1 - vector_weight) * (identifier_idf / asked) ^ 2;
+    -- A near spelling decides where the identifier is most of the query, and only hints in a sentence.
+    near_vote := (1 - vector_weight) * (identifier_idf / asked) ^ 4;
+  end if;
   return query
   select
-    parts.item_id,
-    parts.vector_part + parts.text_part + parts.identifier_part,
-    parts.vector_rank, parts.vector_score, parts.vector_part,
-    parts.text_rank, parts.text_score, parts.text_part,
-    parts.identifier_score, parts.identifier_part
+    votes.item_id,
+    sum(votes.part),
+    max(votes.vector_rank), max(votes.vector_score), coalesce(max(votes.vector_part), 0),
+    max(votes.text_rank), max(votes.text_score), coalesce(max(votes.text_part), 0),
+    max(votes.identifier_score), coalesce(max(votes.identifier_part), 0)
   from (
     select
-      merged.*,
-      coalesce(
-        case fuse_legs.fusion
-          when 'rrf' then vector_weight * 0.05 * greatest(merged.vector_score, 0) ^ 2 / (rrf_k + merged.vector_rank - 1)
-          when 'weighted' then vector_weight * 0.034 * greatest(merged.vector_score, 0) ^ 3
-          else merged.vector_score
-        end,
-        0
-      ) as vector_part,
-      coalesce(
-        case fuse_legs.fusion
-          when 'rrf' then (1 - vector_weight) * (merged.text_score / possible) ^ 2 / (rrf_k + merged.text_rank - 1)
-          when 'weighted' then (1 - vector_weight) * (merged.text_score / possible) ^ 2 * (merged.text_score / best_text) ^ 2
-          else merged.text_score / best_text
-        end,
-        0
-      ) as text_part,
-      coalesce(merged.identifier_score * case fuse_legs.fusion when 'rrf' then 1 / rrf_k else 1 end, 0) as identifier_part
-    from (
-      select
-        legs.item_id,
-        max(legs.position) filter (where legs.leg = 1)::int as vector_rank,
-        max(legs.score) filter (where legs.leg = 1) as vector_score,
-        max(legs.position) filter (where legs.leg = 2)::int as text_rank,
-        max(legs.score) filter (where legs.leg = 2) as text_score,
-        max(legs.score) filter (where legs.leg = 3) as identifier_score
-      from (
-        select 1 as leg, found.item_id, found.score, found.position
-        from unnest(vector_leg.item_ids, vector_leg.scores) with ordinality as found (item_id, score, position)
-        union all
-        select 2, found.item_id, found.score, found.position
-        from unnest(text_leg.item_ids, text_leg.scores) with ordinality as found (item_id, score, position)
-        union all
-        select 3, found.item_id, found.score, found.position
-        from unnest(identifier_leg.item_ids, identifier_leg.scores) with ordinality as found (item_id, score, position)
-      ) as legs
-      group by legs.item_id
-    ) as merged
-  ) as parts
-  order by 2 desc, parts.vector_rank, parts.item_id
+      near.item_id, vote.part,
+      near.rank::int as vector_rank, near.score as vector_score, vote.part as vector_part,
+      null::int as text_rank, null::float8 as text_score, null::float8 as text_part,
+      null::float8 as identifier_score, null::float8 as identifier_part
+    from unnest(vector_leg.item_ids, vector_leg.scores) with ordinality as near (item_id, score, rank)
+    cross join lateral (
+      select vector_factor * greatest(near.score, least_cosine) ^ vector_power / (base + slope * (near.rank - 1)) as part
+    ) as vote
+    union all
+    select matched.item_id, vote.part, null, null, null, matched.rank::int, matched.score, vote.part, null, null
+    from unnest(text_leg.item_ids, text_leg.scores) with ordinality as matched (item_id, score, rank)
+    cross join lateral (
+      select text_factor * matched.score ^ text_power / (base + slope * (matched.rank - 1)) as part
+    ) as vote
+    union all
+    select identified.item_id, vote.part, null, null, null, null, null, null, identified.score, vote.part
+    from unnest(identifier_leg.item_ids, identifier_leg.scores) as identified (item_id, score)
+    cross join lateral (select case when identified.score = 1 then exact_vote else near_vote end / base as part) as vote
+  ) as votes
+  group by votes.item_id
+  order by 2 desc, 3, votes.item_id
   limit item_limit;
 end;
 $function$;
-comment on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer) is 'One ranking of the three legs, best first. rrf: reciprocal ranks, each vote with its strength; weighted: cosine and BM25; none: scores as they are, for one leg alone. possible: the BM25 of a text that held all the query asks for, without end. An exact identifier outweighs everything else.';
-grant execute on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer) to authenticated;
+comment on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer,bigint,double precision,integer) is 'One ranking of the three legs, best first. rrf: reciprocal ranks, each vote with its strength; weighted: strengths alone; none: scores as they are, for one leg. words_asked: the idf of all words of the query; segment_items: how many items were searched.';
+grant execute on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer,bigint,double precision,integer) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.hold_embedding_model(scope uuid, exclusively boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if exclusively then
+    perform pg_advisory_xact_lock(hashtextextended('private.hold_embedding_model ' || scope, 0));
+  else
+    perform pg_advisory_xact_lock_shared(hashtextextended('private.hold_embedding_model ' || scope, 0));
+  end if;
+end;
+$function$;
+comment on function private.hold_embedding_model(uuid,boolean) is 'Until the end of the transaction the embedding model of a knowledge base (or, by its id, of a tenant''s memories) stays as it is, or is the caller''s to change. Taken before any row: whoever stores vectors holds it shared.';
+grant execute on function private.hold_embedding_model(uuid,boolean) to service_role;
 
 CREATE OR REPLACE FUNCTION private.holds_indexing_lease(indexed_source_id uuid, lease_token uuid)
  RETURNS ai.indexed_sources
@@ -3106,6 +3901,19 @@ AS $function$
 $function$;
 comment on function private.holds_indexing_lease(uuid,uuid) is 'Locks and returns the indexed source if this token still holds its lease, else null.';
 grant execute on function private.holds_indexing_lease(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION private.holds_reembedding_lease(reembedding_id uuid, lease_token uuid)
+ RETURNS private.reembeddings
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select reembeddings
+  from private.reembeddings
+  where reembeddings.id = holds_reembedding_lease.reembedding_id and reembeddings.lease_token = holds_reembedding_lease.lease_token
+  for update;
+$function$;
+comment on function private.holds_reembedding_lease(uuid,uuid) is 'Locks and returns the re-embedding if this token still holds its lease, else null.';
+grant execute on function private.holds_reembedding_lease(uuid,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION private.identified_items(identifiers text[], segments integer[], sources uuid[], required tsquery, excluded tsquery, leg_limit integer)
  RETURNS private.search_leg
@@ -3178,6 +3986,53 @@ end;
 $function$;
 comment on function private.index_changed_chunks() is 'Trigger: what ai.chunks holds is what the index holds, in the same transaction.';
 
+CREATE OR REPLACE FUNCTION private.index_changed_memories()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  moved uuid[];
+  rewritten uuid[] := '{}';
+begin
+  if tg_op = 'DELETE' then
+    delete from private.search_lexemes using removed where search_lexemes.item_id = removed.id;
+    delete from private.search_vectors using removed where search_vectors.item_id = removed.id;
+    return null;
+  elsif tg_op = 'INSERT' then
+    rewritten := array(select added.id from added);
+    perform private.index_memories(rewritten);
+  else
+    select
+      coalesce(array_agg(added.id), '{}'),
+      coalesce(array_agg(added.id) filter (where added.body <> removed.body), '{}')
+    into moved, rewritten
+    from added
+    join removed on removed.id = added.id
+    where (added.tenant_id, added.user_id, added.agent_id, added.body) is distinct from (removed.tenant_id, removed.user_id, removed.agent_id, removed.body);
+    if moved = '{}' then
+      return null;
+    end if;
+    delete from private.search_lexemes where search_lexemes.item_id = any (moved);
+    -- A changed text loses the vector of the old one.
+    delete from private.search_vectors where search_vectors.item_id = any (rewritten);
+    perform private.index_memories(moved);
+    update private.search_vectors
+    set segment_id = search_lexemes.segment_id, is_shared = search_segments.visibility = 'tenant'
+    from private.search_lexemes
+    join private.search_segments on search_segments.id = search_lexemes.segment_id
+    where search_vectors.item_id = any (moved)
+      and search_lexemes.item_id = search_vectors.item_id
+      and search_vectors.segment_id <> search_lexemes.segment_id;
+  end if;
+  perform private.enqueue('embed_memory', jsonb_build_object('id', written.id), now(), written.id::text)
+  from unnest(rewritten) as written (id);
+  return null;
+end;
+$function$;
+comment on function private.index_changed_memories() is 'Trigger: what public.memories holds is what the index holds, in the same transaction; a new text is queued to be embedded.';
+
 CREATE OR REPLACE FUNCTION private.index_chunks(chunk_ids uuid[])
  RETURNS void
  LANGUAGE plpgsql
@@ -3238,6 +4093,43 @@ $function$;
 comment on function private.index_job(uuid) is 'Queues the indexing of a source in a knowledge base, in the caller''s transaction.';
 grant execute on function private.index_job(uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION private.index_memories(memory_ids uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  -- `do update` locks the segment, so that one being removed is waited for and made again.
+  insert into private.search_segments (tenant_id, kind, agent_id, visibility, owner_id, language)
+  select distinct
+    memories.tenant_id, 'memory', memories.agent_id, case when memories.user_id is null then 'tenant' else 'private' end, memories.user_id, 'english'
+  from public.memories
+  where memories.id = any (index_memories.memory_ids)
+  order by 1, 3, 4, 5
+  on conflict on constraint search_segments_key do update set kind = excluded.kind;
+
+  insert into private.search_lexemes (item_id, tenant_id, segment_id, term_count, keys, lexemes)
+  select
+    memories.id, memories.tenant_id, search_segments.id,
+    (select coalesce(sum(cardinality(entry.positions)), 0) from unnest(lexed.lexemes) as entry),
+    array_remove(private.search_keys_of(search_segments.id, lexed.lexemes, private.identifiers_of(memories.body), null), null),
+    lexed.lexemes
+  from public.memories
+  join private.search_segments
+    on search_segments.tenant_id = memories.tenant_id
+    and search_segments.kind = 'memory'
+    and search_segments.knowledge_base_id is null
+    and search_segments.agent_id is not distinct from memories.agent_id
+    and search_segments.visibility = case when memories.user_id is null then 'tenant' else 'private' end
+    and search_segments.owner_id is not distinct from memories.user_id
+    and search_segments.language = 'english'
+  cross join lateral (select private.lexemes_of(memories.body, 'english') as lexemes offset 0) as lexed
+  where memories.id = any (index_memories.memory_ids);
+end;
+$function$;
+comment on function private.index_memories(uuid[]) is 'Puts the words of memories into the index, in the segment of those who may read them: one person, or with user_id null the tenant.';
+
 CREATE OR REPLACE FUNCTION private.is_member(tenant_id uuid, user_id uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -3251,6 +4143,36 @@ AS $function$
 $function$;
 comment on function private.is_member(uuid,uuid) is 'Whether this person is a member of this tenant right now.';
 grant execute on function private.is_member(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION private.items_without_vector(tenant_id uuid, knowledge_base_id uuid, embedding_model text, item_limit integer)
+ RETURNS SETOF uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  wanted_set constant int := (
+    select vector_sets.id
+    from private.vector_sets
+    where vector_sets.tenant_id = items_without_vector.tenant_id and vector_sets.embedding_model = items_without_vector.embedding_model
+  );
+begin
+  return query
+    select items.item_id
+    from private.search_segments as segments
+    join private.search_lexemes as items on items.tenant_id = segments.tenant_id and items.segment_id = segments.id
+    where segments.tenant_id = items_without_vector.tenant_id
+      and segments.kind = case when items_without_vector.knowledge_base_id is null then 'memory' else 'chunk' end
+      and segments.knowledge_base_id is not distinct from items_without_vector.knowledge_base_id
+      and not exists (
+        select from private.search_vectors as vectors
+        where vectors.item_id = items.item_id and vectors.vector_set_id = wanted_set
+      )
+    limit item_limit;
+end;
+$function$;
+comment on function private.items_without_vector(uuid,uuid,text,integer) is 'At most item_limit chunks of a knowledge base (null: memories of the tenant) that have no vector of a model.';
+grant execute on function private.items_without_vector(uuid,uuid,text,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION private.keep_an_owner()
  RETURNS trigger
@@ -3374,11 +4296,11 @@ AS $function$
     job.data ->> 'id',
     job.state in ('created', 'retry'),
     job.name <> queues.name
-  from (values ('extract_source'), ('index_source')) as queues (name)
+  from (values ('extract_source'), ('index_source'), ('reembed_knowledge_base'), ('embed_memory'), ('maintain_search')) as queues (name)
   join pgboss.job on job.name in (queues.name, queues.name || '_dead')
   where job.state in ('created', 'retry', 'active');
 $function$;
-comment on function private.live_jobs() is 'Ingestion jobs that wait (now or for a retry) or run: queue, the id they are about, and whether they are in the queue''s dead letters.';
+comment on function private.live_jobs() is 'Jobs of the worker that wait (now or for a retry) or run: queue, the id they are about, and whether they are in the queue''s dead letters.';
 grant execute on function private.live_jobs() to service_role;
 
 CREATE OR REPLACE FUNCTION private.lock_own_source(source_id uuid)
@@ -3422,43 +4344,37 @@ CREATE OR REPLACE FUNCTION private.matching_items(weighed private.query_terms, a
 AS $function$
 declare
   average_length constant float8 := greatest(segment_terms::float8 / greatest(segment_items, 1), 1);
-  -- With the factor of BM25 that is the same for all.
-  idf constant float8[] := array(
-    select (k1 + 1) * listed.idf from unnest(weighed.idf) with ordinality as listed (idf, position) order by listed.position
-  );
-  queries constant tsquery[] := array(
-    select private.term_query(words.term) from unnest(weighed.terms) with ordinality as words (term, position) order by words.position
-  );
-  candidates text[];
-  keys bigint[];
-  and_keys bigint[];
-  leg private.search_leg;
+  candidate_keys text := coalesce(weighed.rare_keys, weighed.first_keys);
+  and_keys text;
 begin
-  -- With a phrase, every hit holds all its words: the rarest finds them. Only common words: the two rarest together.
-  candidates := case
-    when anchor is not null then
+  -- Only common words: the two rarest together. With a phrase, every hit holds all its words: the rarest finds them.
+  if weighed.rare_keys is null then
+    and_keys := weighed.second_keys;
+  end if;
+  if anchor is not null then
+    candidate_keys := private.search_keys(
+      segments, '',
       coalesce(
-        nullif(
-          array(select words.term from unnest(weighed.terms) with ordinality as words (term, position) where words.term = any (anchor) order by words.position limit 1),
-          '{}'
-        ),
+        (select array[words.term] from unnest(weighed.terms) with ordinality as words (term, position) where words.term = any (anchor) order by words.position limit 1),
         anchor[1:1]
       )
-    else weighed.terms[1:greatest(weighed.rarest, 1)]
-  end;
-  keys := private.search_keys(segments, '', candidates);
-  and_keys := case
-    when sources is not null then private.search_keys(segments, '@', sources::text[])
-    when anchor is null and weighed.rarest = 0 and cardinality(weighed.terms) > 1 then private.search_keys(segments, '', weighed.terms[2:2])
-    else keys
-  end;
-  perform set_config('bulkhead.search_terms_1', keys::text, true), set_config('bulkhead.search_terms_2', and_keys::text, true);
-  leg := case
-    when cardinality(weighed.terms) <= 6 then
-      private.rank_by_6_words(segments, sources, required, excluded, queries, idf, k1, b, average_length, candidate_limit, leg_limit)
-    else private.rank_by_16_words(segments, sources, required, excluded, queries, idf, k1, b, average_length, candidate_limit, leg_limit)
-  end;
-  return leg;
+    )::text;
+    and_keys := null;
+  end if;
+  if sources is not null then
+    and_keys := private.search_keys(segments, '@', sources::text[])::text;
+  end if;
+  perform
+    set_config('bulkhead.search_terms_1', coalesce(candidate_keys, ''), true),
+    set_config('bulkhead.search_terms_2', coalesce(and_keys, candidate_keys, ''), true);
+  if cardinality(weighed.terms) <= 6 then
+    return private.rank_by_6_words(
+      sources, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
+    );
+  end if;
+  return private.rank_by_16_words(
+    sources, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
+  );
 end;
 $function$;
 comment on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,double precision,double precision,integer,integer) is 'Text leg: BM25 by all the words of at most candidate_limit items that hold one of the rarest (or, if none is rare, the first two together; with a phrase, its rarest word).';
@@ -3481,6 +4397,27 @@ AS $function$
 $function$;
 comment on function private.may_change_agent(uuid) is 'Whether the caller created this agent or is an admin of its tenant.';
 grant execute on function private.may_change_agent(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.may_change_knowledge_base(knowledge_base_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select exists (
+    select from ai.knowledge_bases
+    where knowledge_bases.id = may_change_knowledge_base.knowledge_base_id
+      and (
+        knowledge_bases.tenant_id = any (array(select private.caller_tenant_ids('admin')))
+        or (
+          knowledge_bases.created_by = (select auth.uid())
+          and knowledge_bases.tenant_id = any (array(select private.caller_tenant_ids('member')))
+        )
+      )
+  );
+$function$;
+comment on function private.may_change_knowledge_base(uuid) is 'Whether the caller created this knowledge base or is an admin of its tenant.';
+grant execute on function private.may_change_knowledge_base(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.may_claim_source(source_id uuid, owner_id uuid)
  RETURNS boolean
@@ -3507,6 +4444,37 @@ $function$;
 comment on function private.may_claim_source(uuid,uuid) is 'Whether the caller may record this owner: themselves for a source that is theirs or that nobody owns, or any member when the caller is the tenant''s backend.';
 grant execute on function private.may_claim_source(uuid,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.memory_distance(memory public.memory_embedding, query extensions.halfvec)
+ RETURNS double precision
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  if query is null then
+    return null;
+  end if;
+  return coalesce(
+    (
+      select nullif(stored.embedding operator(extensions.<=>) query, 'NaN')
+      -- The memory's own vectors first: the sets of all tenants are not looked through.
+      from (
+        select search_vectors.embedding, search_vectors.vector_set_id
+        from private.search_vectors
+        where search_vectors.item_id = memory.memory_id
+        offset 0
+      ) as stored
+      join private.vector_sets on vector_sets.id = stored.vector_set_id
+      where vector_sets.embedding_model = memory.embedding_model
+    ),
+    1
+  );
+end;
+$function$;
+comment on function private.memory_distance(public.memory_embedding,extensions.halfvec) is 'Cosine distance of a memory''s vector from a query, 0 to 2; 1, unrelated, where there is no vector or none that the caller may compare. Of a query of another length: 22000.';
+grant execute on function private.memory_distance(public.memory_embedding,extensions.halfvec) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.merge_legs(one private.search_leg, other private.search_leg, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
@@ -3521,7 +4489,7 @@ begin
   elsif other.item_ids is null then
     return one;
   end if;
-  select array_agg(merged.item_id order by merged.score desc, merged.item_id), array_agg(merged.score order by merged.score desc, merged.item_id)
+  select array_agg(merged.item_id), array_agg(merged.score)
   into leg
   from (
     select both_legs.item_id, both_legs.score
@@ -3555,6 +4523,36 @@ end;
 $function$;
 comment on function private.move_chunks(uuid[]) is 'Indexes the words of chunks anew, in the segment they belong to now, and takes their vectors there: after a change of visibility, text or language.';
 grant execute on function private.move_chunks(uuid[]) to service_role;
+
+CREATE OR REPLACE FUNCTION private.move_misplaced_chunks(batch_size integer DEFAULT 300)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  -- Locked, so that a change of who may see them waits; what somebody else is at is left for the next time.
+  misplaced constant uuid[] := array(
+    select chunks.id
+    from private.search_segments
+    join ai.knowledge_bases
+      on knowledge_bases.id = search_segments.knowledge_base_id and knowledge_bases.language <> search_segments.language
+    join private.search_lexemes
+      on search_lexemes.tenant_id = search_segments.tenant_id and search_lexemes.segment_id = search_segments.id
+    join ai.chunks on chunks.id = search_lexemes.item_id
+    where search_segments.item_count > 0
+    limit least(greatest(batch_size, 1), 5000)
+    for no key update of chunks skip locked
+  );
+begin
+  if misplaced <> '{}' then
+    perform private.move_chunks(misplaced);
+  end if;
+  return cardinality(misplaced);
+end;
+$function$;
+comment on function private.move_misplaced_chunks(integer) is 'Indexes anew at most batch_size chunks that were lexed in another language than their knowledge base has now. Returns how many; 0 when nothing is left that nobody else is at.';
+grant execute on function private.move_misplaced_chunks(integer) to service_role;
 
 CREATE OR REPLACE FUNCTION private.nearest_in_graph(graph_table text, segments integer[], direction extensions.halfvec, breadth integer, leg_limit integer)
  RETURNS private.search_leg
@@ -3596,9 +4594,10 @@ AS $function$
 declare
   leg private.search_leg;
 begin
-  -- Three statements, so that each has the one index that serves it.
+  -- Three statements, so that each has the one index that serves it. Aggregates keep the order of a sorted subquery; an order
+  -- of their own would cost a small search a third sort.
   if among is not null then
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
+    select array_agg(near.item_id), array_agg(-near.distance)
     into leg
     from (
       select vectors.item_id, vectors.embedding operator(extensions.<#>) direction as distance
@@ -3610,7 +4609,7 @@ begin
       limit leg_limit
     ) as near;
   elsif sources is not null then
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
+    select array_agg(near.item_id), array_agg(-near.distance)
     into leg
     from (
       select vectors.item_id, vectors.embedding operator(extensions.<#>) direction as distance
@@ -3622,7 +4621,7 @@ begin
       limit leg_limit
     ) as near;
   else
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
+    select array_agg(near.item_id), array_agg(-near.distance)
     into leg
     from (
       select vectors.item_id, vectors.embedding operator(extensions.<#>) direction as distance
@@ -3648,7 +4647,7 @@ CREATE OR REPLACE FUNCTION private.nearest_items(tenants uuid[], shared_segments
 AS $function$
 #variable_conflict use_column
 declare
-  direction constant extensions.halfvec := private.unit_vector(query_embedding);
+  direction constant extensions.halfvec := extensions.l2_normalize(query_embedding)::extensions.halfvec;
   dims constant int := extensions.vector_dims(query_embedding);
   vector_set record;
   near private.search_leg;
@@ -3715,18 +4714,20 @@ declare
   parsed private.parsed_query;
   phrase text;
   spoken text;
+  spoken_languages text[];
   in_one tsquery;
   in_any tsquery;
 begin
   parsed.words := query;
   if strpos(query, '"') > 0 or query ~ '(^|\s)-\w' then
+    spoken_languages := array(select distinct listed.language from unnest(languages) as listed (language));
     -- -"a phrase" and -word, where a letter follows: -5 is a number.
     for phrase in
       select coalesce(match[2], match[3])
       from regexp_matches(query, '(^|\s)-(?:"([^"]+)"|([[:alpha:]][^\s"]*))', 'g') as match
       limit 16
     loop
-      foreach spoken in array languages loop
+      foreach spoken in array spoken_languages loop
         in_one := phraseto_tsquery(('pg_catalog.' || spoken)::regconfig, private.words_of(phrase));
         if numnode(in_one) > 0 then
           parsed.excluded := coalesce(parsed.excluded || in_one, in_one);
@@ -3739,7 +4740,7 @@ begin
       select match[1] from regexp_matches(parsed.words, '"([^"]+)"', 'g') as match limit 16
     loop
       in_any := null;
-      foreach spoken in array languages loop
+      foreach spoken in array spoken_languages loop
         in_one := phraseto_tsquery(('pg_catalog.' || spoken)::regconfig, private.words_of(phrase));
         if numnode(in_one) > 0 then
           in_any := coalesce(in_any || in_one, in_one);
@@ -3755,7 +4756,7 @@ begin
   return parsed;
 end;
 $function$;
-comment on function private.parse_query(text,text[]) is 'Takes a query apart. Never fails: what is not meant as an operator is a word.';
+comment on function private.parse_query(text,text[]) is 'Takes a query apart, as the text search configurations in `languages` see it. Never fails: what is not meant as an operator is a word.';
 grant execute on function private.parse_query(text,text[]) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.policy_fingerprint(relation regclass)
@@ -3778,22 +4779,6 @@ AS $function$
 $function$;
 comment on function private.policy_fingerprint(regclass) is 'A hash of the row-level security policies of a table as they are now.';
 
-CREATE OR REPLACE FUNCTION private.policy_versions(relation regclass)
- RETURNS text
- LANGUAGE plpgsql
- STABLE
- SET search_path TO ''
-AS $function$
-begin
-  return (
-    select string_agg(policies.oid::text || ':' || policies.xmin::text, ',' order by policies.polname)
-    from pg_catalog.pg_policy as policies
-    where policies.polrelid = policy_versions.relation
-  );
-end;
-$function$;
-comment on function private.policy_versions(regclass) is 'Which rows of the catalog the policies of a table are: other policies have other versions. Costs a tenth of the fingerprint, but does not survive a restore.';
-
 CREATE OR REPLACE FUNCTION private.raise_error(status integer, code text, message text, hint text DEFAULT NULL::text, extra jsonb DEFAULT '{}'::jsonb)
  RETURNS void
  LANGUAGE plpgsql
@@ -3811,7 +4796,7 @@ comment on function private.raise_error(integer,text,text,text,jsonb) is 'Raises
 grant execute on function private.raise_error(integer,text,text,text,jsonb) to authenticated;
 grant execute on function private.raise_error(integer,text,text,text,jsonb) to service_role;
 
-CREATE OR REPLACE FUNCTION private.rank_by_16_words(segments integer[], sources uuid[], required tsquery, excluded tsquery, queries tsquery[], idf double precision[], k1 double precision, b double precision, average_length double precision, candidate_limit integer, leg_limit integer)
+CREATE OR REPLACE FUNCTION private.rank_by_16_words(sources uuid[], required tsquery, excluded tsquery, queries tsquery[], idf double precision[], k1 double precision, b double precision, average_length double precision, candidate_limit integer, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
  STABLE
@@ -3823,10 +4808,10 @@ declare
   ones constant float4[] := '{1,1,1,1}';
   leg private.search_leg;
 begin
-  select array_agg(best.item_id order by best.score desc, best.item_id), array_agg(best.score order by best.score desc, best.item_id)
+  select array_agg(best.item_id), array_agg(best.score)
   into leg
   from (
-    select counted.item_id, coalesce(idf[1] * tf1 / (tf1 + norm), 0) + coalesce(idf[2] * tf2 / (tf2 + norm), 0) + coalesce(idf[3] * tf3 / (tf3 + norm), 0) + coalesce(idf[4] * tf4 / (tf4 + norm), 0) + coalesce(idf[5] * tf5 / (tf5 + norm), 0) + coalesce(idf[6] * tf6 / (tf6 + norm), 0) + coalesce(idf[7] * tf7 / (tf7 + norm), 0) + coalesce(idf[8] * tf8 / (tf8 + norm), 0) + coalesce(idf[9] * tf9 / (tf9 + norm), 0) + coalesce(idf[10] * tf10 / (tf10 + norm), 0) + coalesce(idf[11] * tf11 / (tf11 + norm), 0) + coalesce(idf[12] * tf12 / (tf12 + norm), 0) + coalesce(idf[13] * tf13 / (tf13 + norm), 0) + coalesce(idf[14] * tf14 / (tf14 + norm), 0) + coalesce(idf[15] * tf15 / (tf15 + norm), 0) + coalesce(idf[16] * tf16 / (tf16 + norm), 0) as score
+    select counted.item_id, (k1 + 1) * (coalesce(idf[1] * tf1 / (tf1 + norm), 0) + coalesce(idf[2] * tf2 / (tf2 + norm), 0) + coalesce(idf[3] * tf3 / (tf3 + norm), 0) + coalesce(idf[4] * tf4 / (tf4 + norm), 0) + coalesce(idf[5] * tf5 / (tf5 + norm), 0) + coalesce(idf[6] * tf6 / (tf6 + norm), 0) + coalesce(idf[7] * tf7 / (tf7 + norm), 0) + coalesce(idf[8] * tf8 / (tf8 + norm), 0) + coalesce(idf[9] * tf9 / (tf9 + norm), 0) + coalesce(idf[10] * tf10 / (tf10 + norm), 0) + coalesce(idf[11] * tf11 / (tf11 + norm), 0) + coalesce(idf[12] * tf12 / (tf12 + norm), 0) + coalesce(idf[13] * tf13 / (tf13 + norm), 0) + coalesce(idf[14] * tf14 / (tf14 + norm), 0) + coalesce(idf[15] * tf15 / (tf15 + norm), 0) + coalesce(idf[16] * tf16 / (tf16 + norm), 0)) as score
     from (
       select
         found.item_id,
@@ -3851,8 +4836,7 @@ begin
       from (
         select matched.item_id, matched.term_count, matched.lexemes
         from private.search_lexemes as matched
-        where matched.segment_id = any (segments)
-          and (sources is null or matched.source_id = any (sources))
+        where (sources is null or matched.source_id = any (sources))
           and (required is null or matched.lexemes operator(pg_catalog.@@) required)
           and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
         limit candidate_limit
@@ -3866,10 +4850,10 @@ begin
   return leg;
 end;
 $function$;
-comment on function private.rank_by_16_words(integer[],uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 16 words of the items that search_terms() asks for; idf has the factor k1 + 1 in it.';
-grant execute on function private.rank_by_16_words(integer[],uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
+comment on function private.rank_by_16_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 16 words of the items that search_terms() asks for.';
+grant execute on function private.rank_by_16_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
 
-CREATE OR REPLACE FUNCTION private.rank_by_6_words(segments integer[], sources uuid[], required tsquery, excluded tsquery, queries tsquery[], idf double precision[], k1 double precision, b double precision, average_length double precision, candidate_limit integer, leg_limit integer)
+CREATE OR REPLACE FUNCTION private.rank_by_6_words(sources uuid[], required tsquery, excluded tsquery, queries tsquery[], idf double precision[], k1 double precision, b double precision, average_length double precision, candidate_limit integer, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
  STABLE
@@ -3881,10 +4865,10 @@ declare
   ones constant float4[] := '{1,1,1,1}';
   leg private.search_leg;
 begin
-  select array_agg(best.item_id order by best.score desc, best.item_id), array_agg(best.score order by best.score desc, best.item_id)
+  select array_agg(best.item_id), array_agg(best.score)
   into leg
   from (
-    select counted.item_id, coalesce(idf[1] * tf1 / (tf1 + norm), 0) + coalesce(idf[2] * tf2 / (tf2 + norm), 0) + coalesce(idf[3] * tf3 / (tf3 + norm), 0) + coalesce(idf[4] * tf4 / (tf4 + norm), 0) + coalesce(idf[5] * tf5 / (tf5 + norm), 0) + coalesce(idf[6] * tf6 / (tf6 + norm), 0) as score
+    select counted.item_id, (k1 + 1) * (coalesce(idf[1] * tf1 / (tf1 + norm), 0) + coalesce(idf[2] * tf2 / (tf2 + norm), 0) + coalesce(idf[3] * tf3 / (tf3 + norm), 0) + coalesce(idf[4] * tf4 / (tf4 + norm), 0) + coalesce(idf[5] * tf5 / (tf5 + norm), 0) + coalesce(idf[6] * tf6 / (tf6 + norm), 0)) as score
     from (
       select
         found.item_id,
@@ -3899,8 +4883,7 @@ begin
       from (
         select matched.item_id, matched.term_count, matched.lexemes
         from private.search_lexemes as matched
-        where matched.segment_id = any (segments)
-          and (sources is null or matched.source_id = any (sources))
+        where (sources is null or matched.source_id = any (sources))
           and (required is null or matched.lexemes operator(pg_catalog.@@) required)
           and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
         limit candidate_limit
@@ -3914,8 +4897,54 @@ begin
   return leg;
 end;
 $function$;
-comment on function private.rank_by_6_words(integer[],uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 6 words of the items that search_terms() asks for; idf has the factor k1 + 1 in it.';
-grant execute on function private.rank_by_6_words(integer[],uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
+comment on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 6 words of the items that search_terms() asks for.';
+grant execute on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.reembed_knowledge_base(knowledge_base_id uuid, embedding_model text, switch_when_complete boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  base constant ai.knowledge_bases := private.changeable_knowledge_base(knowledge_base_id);
+begin
+  perform private.check_embedding_model(reembed_knowledge_base.embedding_model);
+  if base.embedding_model = reembed_knowledge_base.embedding_model
+    and not exists (select from private.items_without_vector(base.tenant_id, base.id, base.embedding_model, 1))
+  then
+    perform private.raise_error(409, 'conflict', 'The knowledge base is searched by this model already.', null);
+  end if;
+  update ai.knowledge_bases set next_embedding_model = reembed_knowledge_base.embedding_model where knowledge_bases.id = base.id;
+  perform private.request_reembedding(base.tenant_id, base.id, reembed_knowledge_base.embedding_model, switch_when_complete);
+end;
+$function$;
+comment on function private.reembed_knowledge_base(uuid,text,boolean) is 'Core of ai.reembed_knowledge_base().';
+grant execute on function private.reembed_knowledge_base(uuid,text,boolean) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.reembed_memories(embedding_model text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  acting constant uuid := private.acting_tenant_id();
+begin
+  if not acting = any (array(select private.caller_tenant_ids('admin'))) then
+    perform private.raise_error(403, 'forbidden', 'Only admins may change the embedding model of memories.', null);
+  end if;
+  perform private.check_embedding_model(reembed_memories.embedding_model);
+  perform private.hold_embedding_model(acting, true);
+  if exists (select from public.tenants where tenants.id = acting and tenants.memory_embedding_model = reembed_memories.embedding_model) then
+    perform private.raise_error(409, 'conflict', 'Memories are searched by this model already.', null);
+  end if;
+  update public.tenants set next_memory_embedding_model = reembed_memories.embedding_model where tenants.id = acting;
+  perform private.request_reembedding(acting, null, reembed_memories.embedding_model, true);
+end;
+$function$;
+comment on function private.reembed_memories(text) is 'Core of ai.reembed_memories().';
+grant execute on function private.reembed_memories(text) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.refuse_tenant_change()
  RETURNS trigger
@@ -4048,6 +5077,34 @@ $function$;
 comment on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) is 'Core of ai.register_source().';
 grant execute on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.remove_empty_segments(batch_size integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  removed int;
+begin
+  delete from private.search_segments
+  where search_segments.item_count = 0
+    and search_segments.id = any (
+      array(
+        select empty.id
+        from private.search_segments as empty
+        where empty.item_count = 0
+        order by empty.id
+        limit least(greatest(batch_size, 1), 5000)
+        for update skip locked
+      )
+    );
+  get diagnostics removed = row_count;
+  return removed;
+end;
+$function$;
+comment on function private.remove_empty_segments(integer) is 'Removes at most batch_size segments that hold nothing any more; one that is needed again is made again. Returns how many.';
+grant execute on function private.remove_empty_segments(integer) to service_role;
+
 CREATE OR REPLACE FUNCTION private.remove_object_of_source()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -4070,6 +5127,30 @@ begin
 end;
 $function$;
 comment on function private.remove_object_of_source() is 'Trigger: deleting a source, by whatever way, queues the removal of its bytes in the same transaction.';
+
+CREATE OR REPLACE FUNCTION private.request_reembedding(tenant_id uuid, knowledge_base_id uuid, embedding_model text, switch_when_complete boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  reembedding_id uuid;
+begin
+  insert into private.reembeddings (tenant_id, knowledge_base_id, embedding_model, switches_when_complete)
+  values (
+    request_reembedding.tenant_id, request_reembedding.knowledge_base_id, request_reembedding.embedding_model,
+    coalesce(request_reembedding.switch_when_complete, true)
+  )
+  on conflict on constraint reembeddings_tenant_id_knowledge_base_id_key do update
+  set
+    embedding_model = excluded.embedding_model, switches_when_complete = excluded.switches_when_complete, status = 'pending',
+    error_code = null, reason_code = null, error_message = null, attempts = 0, next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null, created_at = now(), finished_at = null
+  returning reembeddings.id into reembedding_id;
+  perform private.enqueue('reembed_knowledge_base', jsonb_build_object('id', reembedding_id), now(), reembedding_id::text);
+end;
+$function$;
+comment on function private.request_reembedding(uuid,uuid,text,boolean) is 'Queues the embedding of everything that has no vector of a model. Takes the place of an earlier request, whose worker loses its lease.';
 
 CREATE OR REPLACE FUNCTION private.retire_vector_graph(vector_set_id integer)
  RETURNS boolean
@@ -4472,6 +5553,27 @@ $function$;
 comment on function private.store_vectors(text,uuid[],extensions.vector[]) is 'Stores one vector per item that is in the index, replacing an older one of the same model; items that are gone meanwhile are left out. Returns how many were stored. 22023 for vectors of unequal length.';
 grant execute on function private.store_vectors(text,uuid[],extensions.vector[]) to service_role;
 
+CREATE OR REPLACE FUNCTION private.switch_embedding_model(knowledge_base_id uuid, embedding_model text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  base constant ai.knowledge_bases := private.changeable_knowledge_base(knowledge_base_id);
+begin
+  perform private.check_embedding_model(switch_embedding_model.embedding_model);
+  if not private.apply_embedding_model(base.tenant_id, base.id, switch_embedding_model.embedding_model) then
+    perform private.raise_error(
+      409, 'conflict', 'Some chunks of the knowledge base have no vector of this model.',
+      'Call reembed_knowledge_base with it and wait until it is complete.'
+    );
+  end if;
+end;
+$function$;
+comment on function private.switch_embedding_model(uuid,text) is 'Core of ai.switch_embedding_model().';
+grant execute on function private.switch_embedding_model(uuid,text) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.tenant_narrowing()
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -4580,54 +5682,54 @@ CREATE OR REPLACE FUNCTION private.weigh_terms(query text, segments integer[], l
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare
-  words text[];
-  places int[];
-  keys bigint[];
-  found_count int;
   weighed private.query_terms;
 begin
-  -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
   select
-    array_agg(parsed.term), array_agg(segment.id), array_agg(hashtextextended(parsed.term, segment.id))
-  into words, places, keys
-  from (select distinct listed.language from unnest(languages) as listed (language)) as spoken
-  cross join lateral (select entry.lexeme as term from unnest(private.lexemes_of(query, spoken.language)) as entry) as parsed
-  join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language;
-
-  select
-    array_agg(ranked.term order by ranked.position),
-    array_agg(ranked.idf order by ranked.position),
-    count(*) filter (where ranked.running <= budget),
-    sum(ranked.idf),
-    max(ranked.found_count)
-  into weighed.terms, weighed.idf, weighed.rarest, weighed.possible, found_count
+    array_agg(ranked.term) filter (where ranked.is_used),
+    array_agg(('''' || replace(replace(ranked.term, '\', '\\'), '''', '''''') || '''')::tsquery) filter (where ranked.is_used),
+    array_agg(ranked.idf) filter (where ranked.is_used),
+    -- A word that nobody has written counts half of one written once: without it, a query of which one common word is found
+    -- would look answered, and silence the vectors.
+    sum(case when ranked.is_used then ranked.idf when ranked.item_count is null then 0.5 * ln(1 + (segment_items + 0.5) / 0.5) end),
+    '{' || string_agg(ranked.keys, ',') filter (where ranked.item_count > 0 and ranked.running <= budget) || '}',
+    '{' || max(ranked.keys) filter (where ranked.item_count > 0 and ranked.position = 1) || '}',
+    '{' || max(ranked.keys) filter (where ranked.item_count > 0 and ranked.position = 2) || '}'
+  into weighed
   from (
     select
       counted.term,
-      -- Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), in the form that stays above zero.
-      ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)) as idf,
-      sum(counted.item_count) over by_rarity as running,
+      counted.keys,
+      counted.item_count,
+      counted.item_count > 0 and row_number() over by_rarity <= term_limit as is_used,
       row_number() over by_rarity as position,
-      count(*) over () as found_count
+      sum(counted.item_count) over by_rarity as running,
+      -- Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), in the form that stays above zero.
+      ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)) as idf
     from (
-      select asked.word as term, sum(term_statistics.item_count)::float8 as item_count
-      from unnest(words, places, keys) as asked (word, segment_id, key)
-      join private.term_statistics on term_statistics.segment_id = asked.segment_id and term_statistics.key = asked.key
-      group by asked.word
+      select asked.term, string_agg(asked.key::text, ',') as keys, sum(looked_up.item_count)::float8 as item_count
+      from (
+        -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
+        select parsed.lexeme as term, segment.id as segment_id, hashtextextended(parsed.lexeme, segment.id) as key
+        from (select distinct listed.language from unnest(languages) as listed (language)) as spoken
+        cross join lateral unnest(private.lexemes_of(query, spoken.language)) as parsed
+        join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language
+        offset 0
+      ) as asked
+      -- One look-up per key, whatever the planner thinks of the others.
+      left join lateral (
+        select term_statistics.item_count
+        from private.term_statistics
+        where term_statistics.segment_id = asked.segment_id and term_statistics.key = asked.key
+        offset 0
+      ) as looked_up on true
+      group by asked.term
     ) as counted
     window by_rarity as (order by counted.item_count, counted.term)
-  ) as ranked
-  where ranked.position <= term_limit;
-  if weighed.terms is not null then
-    -- A word that nobody has written counts half of one written once: without it, a query of which one common word is found
-    -- would look answered, and silence the vectors.
-    weighed.possible := weighed.possible
-      + ((select count(distinct listed.word) from unnest(words) as listed (word)) - found_count) * 0.5 * ln(1 + (segment_items + 0.5) / 0.5);
-  end if;
+  ) as ranked;
   return weighed;
 end;
 $function$;
-comment on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) is 'The words of a query that stand in these segments, rarest first, with their idf over exactly these segments; `rarest` of them together stand in at most `budget` items. Each segment is asked in its own language.';
+comment on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) is 'The words of a query that stand in these segments, rarest first, at most term_limit, with their idf over exactly these segments; rare are those that together stand in at most `budget` items. Each segment is asked in its own language.';
 grant execute on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.without_items(leg private.search_leg, item_ids uuid[])

@@ -26,6 +26,10 @@ export type WorkerSettings = {
   /** Texts per embedding request. */
   embedBatchSize: number
   embedTimeoutMs: number
+  /** Chunks of one model that a whole tenant sees, from which on they get a graph of their own; below, every search compares all of them. */
+  graphBuildFrom: number
+  /** Below so many the graph is given up again. Less than `graphBuildFrom`, so that a set at the edge does not go back and forth. */
+  graphRetireBelow: number
   limits: ExtractLimits
 }
 
@@ -53,6 +57,8 @@ export function workerSettings(env: Env): WorkerSettings {
     maxAttempts: number(env, 'WORKER_MAX_ATTEMPTS', 10),
     embedBatchSize: number(env, 'WORKER_EMBED_BATCH_SIZE', 64),
     embedTimeoutMs: number(env, 'WORKER_EMBED_TIMEOUT_MS', 60_000),
+    graphBuildFrom: number(env, 'WORKER_GRAPH_BUILD_FROM', 4_000),
+    graphRetireBelow: number(env, 'WORKER_GRAPH_RETIRE_BELOW', 2_500, 0),
     limits: {
       maxBytes: number(env, 'WORKER_MAX_BYTES', DEFAULT_LIMITS.maxBytes),
       maxPages: number(env, 'WORKER_MAX_PAGES', DEFAULT_LIMITS.maxPages),

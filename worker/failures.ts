@@ -21,6 +21,11 @@ export class WorkerStoppedError extends Error {
   override name = 'WorkerStoppedError'
 }
 
+/** What the work was for has changed meanwhile; done again, it will fit. */
+export class SupersededError extends Error {
+  override name = 'SupersededError'
+}
+
 /** Something about the stored object or the document that no retry changes. */
 export class PermanentError extends Error {
   override name = 'PermanentError'
@@ -121,6 +126,7 @@ export function classify(error: unknown): Verdict {
   if (error instanceof PermanentError) {
     return { status: 'failed', errorCode: 'permanent', reasonCode: error.reasonCode, message: error.message }
   }
+  if (error instanceof SupersededError) return retry('transient', 'superseded', error.message)
   if (error instanceof WorkerStoppedError) {
     return retry('transient', 'worker_stopped', 'Processing was interrupted by a restart and continues by itself.')
   }

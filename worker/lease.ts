@@ -1,7 +1,7 @@
-import type { Ledger } from '../supabase/functions/_shared/ledger.ts'
+import type { LeaseKind, Ledger } from '../supabase/functions/_shared/ledger.ts'
 import { LeaseLostError } from './failures.ts'
 
-export type Lease = { kind: 'extraction' | 'indexing'; id: string; token: string; seconds: number }
+export type Lease = { kind: LeaseKind; id: string; token: string; seconds: number }
 
 /** Three renewals in a lease's time: two may fail before it is lost. */
 const RENEWALS_PER_LEASE = 3

@@ -18,10 +18,12 @@ process.on('unhandledRejection', (error) => {
 
 try {
   const settings = workerSettings(process.env)
+  const { embedder, embedderFor } = providersFromEnv(process.env)
   const worker = await startWorker({
     ledger: ledgerFromEnv(process.env),
     store: objectStoreFromEnv(process.env),
-    embedder: providersFromEnv(process.env).embedder,
+    embedder,
+    embedderFor,
     settings,
     log,
   })

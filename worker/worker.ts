@@ -2,8 +2,11 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { WorkerStoppedError } from './failures.ts'
 import type { JobContext } from './jobs/context.ts'
 import { markDeadLetter, retryRemoval } from './jobs/dead-letters.ts'
+import { embedMemory } from './jobs/embed-memory.ts'
 import { extractSource } from './jobs/extract-source.ts'
 import { indexSource } from './jobs/index-source.ts'
+import { maintainSearch } from './jobs/maintain-search.ts'
+import { reembedKnowledgeBase } from './jobs/reembed-knowledge-base.ts'
 import { removeObject } from './jobs/remove-object.ts'
 import { sweep } from './jobs/sweep.ts'
 import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
@@ -37,9 +40,18 @@ export async function startWorker(context: JobContext): Promise<Worker> {
   const subscriptions: Subscription[] = [
     { queue: 'extract_source', concurrency, isUrgent: true, handle: bind(extractSource) },
     { queue: 'index_source', concurrency, isUrgent: true, handle: bind(indexSource) },
+    { queue: 'embed_memory', concurrency, isUrgent: true, handle: bind(embedMemory) },
+    { queue: 'reembed_knowledge_base', concurrency: 1, isUrgent: true, handle: bind(reembedKnowledgeBase) },
+    { queue: 'maintain_search', concurrency: 1, isUrgent: true, handle: bind(maintainSearch) },
     { queue: 'remove_object', concurrency: 1, isUrgent: false, handle: bind(removeObject) },
     { queue: 'extract_source_dead', concurrency: 1, isUrgent: false, handle: bind(markDeadLetter('extraction')) },
     { queue: 'index_source_dead', concurrency: 1, isUrgent: false, handle: bind(markDeadLetter('indexing')) },
+    {
+      queue: 'reembed_knowledge_base_dead',
+      concurrency: 1,
+      isUrgent: false,
+      handle: bind(markDeadLetter('reembedding')),
+    },
     { queue: 'remove_object_dead', concurrency: 1, isUrgent: false, handle: bind(retryRemoval) },
   ]
   const queue = await startQueue(settings, subscriptions, stopping.signal, log)

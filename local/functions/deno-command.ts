@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 const projectRoot = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Variables of the environment that hold addresses a function calls. */
-const ADDRESS_VARIABLES = ['SUPABASE_URL', 'S3_ENDPOINT', 'OPENAI_BASE_URL', 'AGENT_BASE_URL']
+const ADDRESS_VARIABLES = ['SUPABASE_URL', 'S3_ENDPOINT', 'OPENAI_BASE_URL', 'RERANK_URL', 'AGENT_BASE_URL']
 
 /**
  * The Deno that runs the functions: `denoBin`, else the one npm installed. Its unpacked binary is preferred to the

@@ -55,8 +55,7 @@ comment on column private.search_vectors.is_shared is
 comment on column private.search_vectors.embedding is 'Of unit length, so that the inner product is the cosine; zero where the provider gave none.';
 
 create index search_vectors_segment_id_idx on private.search_vectors (segment_id, vector_set_id);
-create index search_vectors_source_id_idx on private.search_vectors (source_id, vector_set_id);
-create index search_vectors_vector_set_id_idx on private.search_vectors (tenant_id, vector_set_id);
+create index search_vectors_vector_set_id_idx on private.search_vectors (vector_set_id, segment_id, source_id);
 
 alter table private.search_vectors enable row level security;
 alter table private.search_vectors force row level security;

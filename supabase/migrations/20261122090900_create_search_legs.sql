@@ -56,9 +56,10 @@ as $$
 declare
   leg private.search_leg;
 begin
-  -- Three statements, so that each has the one index that serves it.
+  -- Three statements, so that each has the one index that serves it. Aggregates keep the order of a sorted subquery; an order
+  -- of their own would cost a small search a third sort.
   if among is not null then
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
+    select array_agg(near.item_id), array_agg(-near.distance)
     into leg
     from (
       select vectors.item_id, vectors.embedding operator(extensions.<#>) direction as distance
@@ -70,7 +71,7 @@ begin
       limit leg_limit
     ) as near;
   elsif sources is not null then
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
+    select array_agg(near.item_id), array_agg(-near.distance)
     into leg
     from (
       select vectors.item_id, vectors.embedding operator(extensions.<#>) direction as distance
@@ -82,7 +83,7 @@ begin
       limit leg_limit
     ) as near;
   else
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
+    select array_agg(near.item_id), array_agg(-near.distance)
     into leg
     from (
       select vectors.item_id, vectors.embedding operator(extensions.<#>) direction as distance
@@ -113,7 +114,7 @@ begin
   elsif other.item_ids is null then
     return one;
   end if;
-  select array_agg(merged.item_id order by merged.score desc, merged.item_id), array_agg(merged.score order by merged.score desc, merged.item_id)
+  select array_agg(merged.item_id), array_agg(merged.score)
   into leg
   from (
     select both_legs.item_id, both_legs.score
@@ -147,7 +148,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-  direction constant extensions.halfvec := private.unit_vector(query_embedding);
+  direction constant extensions.halfvec := extensions.l2_normalize(query_embedding)::extensions.halfvec;
   dims constant int := extensions.vector_dims(query_embedding);
   vector_set record;
   near private.search_leg;
@@ -192,10 +193,18 @@ $$;
 comment on function private.nearest_items(uuid[], int[], int[], bigint, uuid[], uuid[], text, extensions.vector, int) is
   'Vector leg: cosine similarity, by the set''s own graph where shared_items, the chunks of the segments that the whole tenant sees, are many; exact otherwise, for filters by source and for own segments. Compares vectors of embedding_model only. PT400 invalid_embedding for another length.';
 
-create type private.query_terms as (terms text[], idf float8[], rarest int, possible float8);
+create type private.query_terms as (
+  terms text[],
+  queries tsquery[],
+  idf float8[],
+  possible float8,
+  rare_keys text,
+  first_keys text,
+  second_keys text
+);
 
 comment on type private.query_terms is
-  'Words of a query, rarest first, with their inverse document frequencies; how many of the rarest are taken as candidates; and the idf of everything the query asks for.';
+  'Words of a query, rarest first, as queries and with their inverse document frequencies; the idf of everything the query asks for; and the keys, as search_terms() takes them, of the rare words, of the first and of the second.';
 
 create function private.weigh_terms(
   query text,
@@ -213,56 +222,56 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  words text[];
-  places int[];
-  keys bigint[];
-  found_count int;
   weighed private.query_terms;
 begin
-  -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
   select
-    array_agg(parsed.term), array_agg(segment.id), array_agg(hashtextextended(parsed.term, segment.id))
-  into words, places, keys
-  from (select distinct listed.language from unnest(languages) as listed (language)) as spoken
-  cross join lateral (select entry.lexeme as term from unnest(private.lexemes_of(query, spoken.language)) as entry) as parsed
-  join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language;
-
-  select
-    array_agg(ranked.term order by ranked.position),
-    array_agg(ranked.idf order by ranked.position),
-    count(*) filter (where ranked.running <= budget),
-    sum(ranked.idf),
-    max(ranked.found_count)
-  into weighed.terms, weighed.idf, weighed.rarest, weighed.possible, found_count
+    array_agg(ranked.term) filter (where ranked.is_used),
+    array_agg(('''' || replace(replace(ranked.term, '\', '\\'), '''', '''''') || '''')::tsquery) filter (where ranked.is_used),
+    array_agg(ranked.idf) filter (where ranked.is_used),
+    -- A word that nobody has written counts half of one written once: without it, a query of which one common word is found
+    -- would look answered, and silence the vectors.
+    sum(case when ranked.is_used then ranked.idf when ranked.item_count is null then 0.5 * ln(1 + (segment_items + 0.5) / 0.5) end),
+    '{' || string_agg(ranked.keys, ',') filter (where ranked.item_count > 0 and ranked.running <= budget) || '}',
+    '{' || max(ranked.keys) filter (where ranked.item_count > 0 and ranked.position = 1) || '}',
+    '{' || max(ranked.keys) filter (where ranked.item_count > 0 and ranked.position = 2) || '}'
+  into weighed
   from (
     select
       counted.term,
-      -- Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), in the form that stays above zero.
-      ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)) as idf,
-      sum(counted.item_count) over by_rarity as running,
+      counted.keys,
+      counted.item_count,
+      counted.item_count > 0 and row_number() over by_rarity <= term_limit as is_used,
       row_number() over by_rarity as position,
-      count(*) over () as found_count
+      sum(counted.item_count) over by_rarity as running,
+      -- Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), in the form that stays above zero.
+      ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)) as idf
     from (
-      select asked.word as term, sum(term_statistics.item_count)::float8 as item_count
-      from unnest(words, places, keys) as asked (word, segment_id, key)
-      join private.term_statistics on term_statistics.segment_id = asked.segment_id and term_statistics.key = asked.key
-      group by asked.word
+      select asked.term, string_agg(asked.key::text, ',') as keys, sum(looked_up.item_count)::float8 as item_count
+      from (
+        -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
+        select parsed.lexeme as term, segment.id as segment_id, hashtextextended(parsed.lexeme, segment.id) as key
+        from (select distinct listed.language from unnest(languages) as listed (language)) as spoken
+        cross join lateral unnest(private.lexemes_of(query, spoken.language)) as parsed
+        join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language
+        offset 0
+      ) as asked
+      -- One look-up per key, whatever the planner thinks of the others.
+      left join lateral (
+        select term_statistics.item_count
+        from private.term_statistics
+        where term_statistics.segment_id = asked.segment_id and term_statistics.key = asked.key
+        offset 0
+      ) as looked_up on true
+      group by asked.term
     ) as counted
     window by_rarity as (order by counted.item_count, counted.term)
-  ) as ranked
-  where ranked.position <= term_limit;
-  if weighed.terms is not null then
-    -- A word that nobody has written counts half of one written once: without it, a query of which one common word is found
-    -- would look answered, and silence the vectors.
-    weighed.possible := weighed.possible
-      + ((select count(distinct listed.word) from unnest(words) as listed (word)) - found_count) * 0.5 * ln(1 + (segment_items + 0.5) / 0.5);
-  end if;
+  ) as ranked;
   return weighed;
 end;
 $$;
 
 comment on function private.weigh_terms(text, int[], text[], bigint, int, int) is
-  'The words of a query that stand in these segments, rarest first, with their idf over exactly these segments; `rarest` of them together stand in at most `budget` items. Each segment is asked in its own language.';
+  'The words of a query that stand in these segments, rarest first, at most term_limit, with their idf over exactly these segments; rare are those that together stand in at most `budget` items. Each segment is asked in its own language.';
 
 create function private.term_query(term text)
 returns tsquery
@@ -307,7 +316,6 @@ begin
     execute format(
       $template$
 create function private.rank_by_%1$s_words(
-  segments int[],
   sources uuid[],
   required tsquery,
   excluded tsquery,
@@ -330,10 +338,10 @@ declare
   ones constant float4[] := '{1,1,1,1}';
   leg private.search_leg;
 begin
-  select array_agg(best.item_id order by best.score desc, best.item_id), array_agg(best.score order by best.score desc, best.item_id)
+  select array_agg(best.item_id), array_agg(best.score)
   into leg
   from (
-    select counted.item_id, %3$s as score
+    select counted.item_id, (k1 + 1) * (%3$s) as score
     from (
       select
         found.item_id,
@@ -343,8 +351,7 @@ begin
       from (
         select matched.item_id, matched.term_count, matched.lexemes
         from private.search_lexemes as matched
-        where matched.segment_id = any (segments)
-          and (sources is null or matched.source_id = any (sources))
+        where (sources is null or matched.source_id = any (sources))
           and (required is null or matched.lexemes operator(pg_catalog.@@) required)
           and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
         limit candidate_limit
@@ -369,14 +376,14 @@ $$;
       (select string_agg(format('coalesce(idf[%1$s] * tf%1$s / (tf%1$s + norm), 0)', n), ' + ' order by n) from generate_series(1, width) as n)
     );
     execute format(
-      'comment on function private.rank_by_%1$s_words(int[], uuid[], tsquery, tsquery, tsquery[], float8[], float8, float8, float8, int, int) is %2$L',
-      width, format('BM25 by at most %s words of the items that search_terms() asks for; idf has the factor k1 + 1 in it.', width)
+      'comment on function private.rank_by_%1$s_words(uuid[], tsquery, tsquery, tsquery[], float8[], float8, float8, float8, int, int) is %2$L',
+      width, format('BM25 by at most %s words of the items that search_terms() asks for.', width)
     );
     execute format(
-      'revoke execute on function private.rank_by_%1$s_words(int[], uuid[], tsquery, tsquery, tsquery[], float8[], float8, float8, float8, int, int) from public', width
+      'revoke execute on function private.rank_by_%1$s_words(uuid[], tsquery, tsquery, tsquery[], float8[], float8, float8, float8, int, int) from public', width
     );
     execute format(
-      'grant execute on function private.rank_by_%1$s_words(int[], uuid[], tsquery, tsquery, tsquery[], float8[], float8, float8, float8, int, int) to authenticated', width
+      'grant execute on function private.rank_by_%1$s_words(uuid[], tsquery, tsquery, tsquery[], float8[], float8, float8, float8, int, int) to authenticated', width
     );
   end loop;
 end;
@@ -403,43 +410,37 @@ set search_path = ''
 as $$
 declare
   average_length constant float8 := greatest(segment_terms::float8 / greatest(segment_items, 1), 1);
-  -- With the factor of BM25 that is the same for all.
-  idf constant float8[] := array(
-    select (k1 + 1) * listed.idf from unnest(weighed.idf) with ordinality as listed (idf, position) order by listed.position
-  );
-  queries constant tsquery[] := array(
-    select private.term_query(words.term) from unnest(weighed.terms) with ordinality as words (term, position) order by words.position
-  );
-  candidates text[];
-  keys bigint[];
-  and_keys bigint[];
-  leg private.search_leg;
+  candidate_keys text := coalesce(weighed.rare_keys, weighed.first_keys);
+  and_keys text;
 begin
-  -- With a phrase, every hit holds all its words: the rarest finds them. Only common words: the two rarest together.
-  candidates := case
-    when anchor is not null then
+  -- Only common words: the two rarest together. With a phrase, every hit holds all its words: the rarest finds them.
+  if weighed.rare_keys is null then
+    and_keys := weighed.second_keys;
+  end if;
+  if anchor is not null then
+    candidate_keys := private.search_keys(
+      segments, '',
       coalesce(
-        nullif(
-          array(select words.term from unnest(weighed.terms) with ordinality as words (term, position) where words.term = any (anchor) order by words.position limit 1),
-          '{}'
-        ),
+        (select array[words.term] from unnest(weighed.terms) with ordinality as words (term, position) where words.term = any (anchor) order by words.position limit 1),
         anchor[1:1]
       )
-    else weighed.terms[1:greatest(weighed.rarest, 1)]
-  end;
-  keys := private.search_keys(segments, '', candidates);
-  and_keys := case
-    when sources is not null then private.search_keys(segments, '@', sources::text[])
-    when anchor is null and weighed.rarest = 0 and cardinality(weighed.terms) > 1 then private.search_keys(segments, '', weighed.terms[2:2])
-    else keys
-  end;
-  perform set_config('bulkhead.search_terms_1', keys::text, true), set_config('bulkhead.search_terms_2', and_keys::text, true);
-  leg := case
-    when cardinality(weighed.terms) <= 6 then
-      private.rank_by_6_words(segments, sources, required, excluded, queries, idf, k1, b, average_length, candidate_limit, leg_limit)
-    else private.rank_by_16_words(segments, sources, required, excluded, queries, idf, k1, b, average_length, candidate_limit, leg_limit)
-  end;
-  return leg;
+    )::text;
+    and_keys := null;
+  end if;
+  if sources is not null then
+    and_keys := private.search_keys(segments, '@', sources::text[])::text;
+  end if;
+  perform
+    set_config('bulkhead.search_terms_1', coalesce(candidate_keys, ''), true),
+    set_config('bulkhead.search_terms_2', coalesce(and_keys, candidate_keys, ''), true);
+  if cardinality(weighed.terms) <= 6 then
+    return private.rank_by_6_words(
+      sources, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
+    );
+  end if;
+  return private.rank_by_16_words(
+    sources, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
+  );
 end;
 $$;
 
@@ -467,8 +468,7 @@ begin
   return array(
     select matched.item_id
     from private.search_lexemes as matched
-    where matched.segment_id = any (segments)
-      and (sources is null or matched.source_id = any (sources))
+    where (sources is null or matched.source_id = any (sources))
       and (required is null or matched.lexemes operator(pg_catalog.@@) required)
       and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
     limit item_limit

@@ -4,7 +4,10 @@ create function private.fuse_legs(
   identifier_leg private.search_leg,
   fusion text,
   vector_weight float8,
-  possible float8,
+  words_asked float8,
+  identifiers_asked int,
+  segment_items bigint,
+  k1 float8,
   item_limit int
 )
 returns table (
@@ -27,68 +30,81 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-  -- Of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
-  rrf_k constant float8 := 60;
   best_text constant float8 := text_leg.scores[1];
+  -- An identifier tells twice what the rarest word does.
+  identifier_idf constant float8 := 2 * ln(1 + (segment_items + 0.5) / 0.5);
+  asked constant float8 := coalesce(words_asked, 0) + identifiers_asked * identifier_idf;
+  possible constant float8 := (k1 + 1) * asked;
+  -- A vote is factor * score ^ power / (base + slope * (rank - 1)). Plain reciprocal ranks (power 0, base 60, slope 1: Cormack,
+  -- Clarke and Buettcher, SIGIR 2009) are nearly flat over sixty places, so a weak leg's first places outvote the good leg's.
+  -- Here votes carry strength: of a text, its share of all that the query asks (to 1.5) and its BM25 over the best; of a vector,
+  -- its cosine (to 4); of an identifier, its share of the query. Constants fitted with `npm run eval`; 0.3 to 0.5 for 0.4 hold.
+  base float8 := 1;
+  slope float8 := 0;
+  vector_factor float8 := 1;
+  vector_power float8 := 1;
+  text_factor float8 := 1 / best_text;
+  text_power float8 := 1;
+  exact_vote float8 := 1;
+  near_vote float8 := 0.5;
+  least_cosine float8 := 0;
 begin
-  -- Plain reciprocal ranks are nearly flat over sixty places, so a weak leg's first places outvote the good leg's. Here a vote
-  -- counts with the square of its strength: of the cosine, and of the share of all that the query asks that a text holds. 0.05
-  -- makes cosine 1 as strong as a share of 0.22; from 0.04 to 0.07 nothing changes on the collections of `npm run eval`.
+  if fuse_legs.fusion = 'rrf' then
+    base := 60;
+    slope := 1;
+    vector_factor := vector_weight * 0.4;
+    vector_power := 4;
+    text_factor := (1 - vector_weight) / (possible ^ 1.5 * best_text);
+    text_power := 2.5;
+  elsif fuse_legs.fusion = 'weighted' then
+    vector_factor := vector_weight * 0.13;
+    vector_power := 4;
+    text_factor := (1 - vector_weight) / (possible ^ 1.5 * best_text ^ 2);
+    text_power := 3.5;
+  else
+    least_cosine := -1;
+  end if;
+  if fuse_legs.fusion <> 'none' and identifiers_asked > 0 then
+    exact_vote := (1 - vector_weight) * (identifier_idf / asked) ^ 2;
+    -- A near spelling decides where the identifier is most of the query, and only hints in a sentence.
+    near_vote := (1 - vector_weight) * (identifier_idf / asked) ^ 4;
+  end if;
   return query
   select
-    parts.item_id,
-    parts.vector_part + parts.text_part + parts.identifier_part,
-    parts.vector_rank, parts.vector_score, parts.vector_part,
-    parts.text_rank, parts.text_score, parts.text_part,
-    parts.identifier_score, parts.identifier_part
+    votes.item_id,
+    sum(votes.part),
+    max(votes.vector_rank), max(votes.vector_score), coalesce(max(votes.vector_part), 0),
+    max(votes.text_rank), max(votes.text_score), coalesce(max(votes.text_part), 0),
+    max(votes.identifier_score), coalesce(max(votes.identifier_part), 0)
   from (
     select
-      merged.*,
-      coalesce(
-        case fuse_legs.fusion
-          when 'rrf' then vector_weight * 0.05 * greatest(merged.vector_score, 0) ^ 2 / (rrf_k + merged.vector_rank - 1)
-          when 'weighted' then vector_weight * 0.034 * greatest(merged.vector_score, 0) ^ 3
-          else merged.vector_score
-        end,
-        0
-      ) as vector_part,
-      coalesce(
-        case fuse_legs.fusion
-          when 'rrf' then (1 - vector_weight) * (merged.text_score / possible) ^ 2 / (rrf_k + merged.text_rank - 1)
-          when 'weighted' then (1 - vector_weight) * (merged.text_score / possible) ^ 2 * (merged.text_score / best_text) ^ 2
-          else merged.text_score / best_text
-        end,
-        0
-      ) as text_part,
-      coalesce(merged.identifier_score * case fuse_legs.fusion when 'rrf' then 1 / rrf_k else 1 end, 0) as identifier_part
-    from (
-      select
-        legs.item_id,
-        max(legs.position) filter (where legs.leg = 1)::int as vector_rank,
-        max(legs.score) filter (where legs.leg = 1) as vector_score,
-        max(legs.position) filter (where legs.leg = 2)::int as text_rank,
-        max(legs.score) filter (where legs.leg = 2) as text_score,
-        max(legs.score) filter (where legs.leg = 3) as identifier_score
-      from (
-        select 1 as leg, found.item_id, found.score, found.position
-        from unnest(vector_leg.item_ids, vector_leg.scores) with ordinality as found (item_id, score, position)
-        union all
-        select 2, found.item_id, found.score, found.position
-        from unnest(text_leg.item_ids, text_leg.scores) with ordinality as found (item_id, score, position)
-        union all
-        select 3, found.item_id, found.score, found.position
-        from unnest(identifier_leg.item_ids, identifier_leg.scores) with ordinality as found (item_id, score, position)
-      ) as legs
-      group by legs.item_id
-    ) as merged
-  ) as parts
-  order by 2 desc, parts.vector_rank, parts.item_id
+      near.item_id, vote.part,
+      near.rank::int as vector_rank, near.score as vector_score, vote.part as vector_part,
+      null::int as text_rank, null::float8 as text_score, null::float8 as text_part,
+      null::float8 as identifier_score, null::float8 as identifier_part
+    from unnest(vector_leg.item_ids, vector_leg.scores) with ordinality as near (item_id, score, rank)
+    cross join lateral (
+      select vector_factor * greatest(near.score, least_cosine) ^ vector_power / (base + slope * (near.rank - 1)) as part
+    ) as vote
+    union all
+    select matched.item_id, vote.part, null, null, null, matched.rank::int, matched.score, vote.part, null, null
+    from unnest(text_leg.item_ids, text_leg.scores) with ordinality as matched (item_id, score, rank)
+    cross join lateral (
+      select text_factor * matched.score ^ text_power / (base + slope * (matched.rank - 1)) as part
+    ) as vote
+    union all
+    select identified.item_id, vote.part, null, null, null, null, null, null, identified.score, vote.part
+    from unnest(identifier_leg.item_ids, identifier_leg.scores) as identified (item_id, score)
+    cross join lateral (select case when identified.score = 1 then exact_vote else near_vote end / base as part) as vote
+  ) as votes
+  group by votes.item_id
+  order by 2 desc, 3, votes.item_id
   limit item_limit;
 end;
 $$;
 
-comment on function private.fuse_legs(private.search_leg, private.search_leg, private.search_leg, text, float8, float8, int) is
-  'One ranking of the three legs, best first. rrf: reciprocal ranks, each vote with its strength; weighted: cosine and BM25; none: scores as they are, for one leg alone. possible: the BM25 of a text that held all the query asks for, without end. An exact identifier outweighs everything else.';
+comment on function private.fuse_legs(private.search_leg, private.search_leg, private.search_leg, text, float8, float8, int, bigint, float8, int) is
+  'One ranking of the three legs, best first. rrf: reciprocal ranks, each vote with its strength; weighted: strengths alone; none: scores as they are, for one leg. words_asked: the idf of all words of the query; segment_items: how many items were searched.';
 
 create function private.explain_hit(
   item_id uuid,
@@ -123,8 +139,8 @@ $$;
 
 comment on function private.explain_hit(uuid, text, text[], text[]) is 'Which words and identifiers of a query an item holds. The words must be what search_terms() asks for.';
 
-revoke execute on function private.fuse_legs(private.search_leg, private.search_leg, private.search_leg, text, float8, float8, int) from public;
+revoke execute on function private.fuse_legs(private.search_leg, private.search_leg, private.search_leg, text, float8, float8, int, bigint, float8, int) from public;
 revoke execute on function private.explain_hit(uuid, text, text[], text[]) from public;
-grant execute on function private.fuse_legs(private.search_leg, private.search_leg, private.search_leg, text, float8, float8, int) to authenticated;
+grant execute on function private.fuse_legs(private.search_leg, private.search_leg, private.search_leg, text, float8, float8, int, bigint, float8, int) to authenticated;
 grant execute on function private.explain_hit(uuid, text, text[], text[]) to authenticated;
 

@@ -69,7 +69,7 @@ declare
   exact record;
   asked_terms text[];
   fusion_used text;
-  possible float8;
+  identifiers_asked int := 0;
   kept uuid[];
 begin
   if search.method is null or search.method not in ('hybrid', 'vector_search', 'full_text') then
@@ -101,10 +101,10 @@ begin
 
   -- Everything below is counted over these segments: what the caller may see of what is asked for.
   select
-    array_agg(distinct segment.tenant_id), array_agg(segment.id order by segment.id), array_agg(segment.language order by segment.id),
+    array_agg(segment.tenant_id), array_agg(segment.id), array_agg(segment.language),
     sum(segment.item_count), sum(segment.term_count),
-    coalesce(array_agg(segment.id order by segment.id) filter (where segment.visibility = 'tenant'), '{}'),
-    coalesce(array_agg(segment.id order by segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
+    coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}'),
+    coalesce(array_agg(segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
     coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0)
   into tenants, segments, languages, segment_items, segment_terms, shared_segments, own_segments, shared_items
   from private.search_segments as segment
@@ -126,7 +126,7 @@ begin
     end if;
   end if;
   if uses_text then
-    parsed := private.parse_query(search.query, array(select distinct listed.language from unnest(languages) as listed (language)));
+    parsed := private.parse_query(search.query, languages);
   end if;
 
   if not private.chunk_policies_are_shipped() then
@@ -149,6 +149,7 @@ begin
         );
       end if;
       if parsed.identifiers <> '{}' then
+        identifiers_asked := cardinality(parsed.identifiers);
         identifier_leg := private.identified_items(parsed.identifiers, segments, sources, parsed.required, parsed.excluded, leg_limit);
       end if;
     end if;
@@ -175,7 +176,6 @@ begin
       vector_leg, array(select found.item_id from unnest(vector_leg.item_ids, vector_leg.scores) as found (item_id, score) where found.score < threshold)
     );
   end if;
-  possible := (k1 + 1) * weighed.possible;
   fusion_used := case when search.method = 'hybrid' then search.fusion else 'none' end;
   if is_capped then
     kept := array(
@@ -188,7 +188,7 @@ begin
           select
             fused.item_id, fused.score, chunks.source_id,
             row_number() over (partition by md5(chunks.text) order by fused.score desc, fused.item_id) as copy
-          from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, possible, null) as fused
+          from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, weighed.possible, identifiers_asked, segment_items, k1, null) as fused
           join ai.chunks on chunks.id = fused.item_id
         ) as unique_texts
         where unique_texts.copy = 1 or not coalesce(deduplicate, false)
@@ -247,7 +247,10 @@ begin
         end
       )
     end
-  from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, possible, case when is_capped then null else row_limit end) as fused
+  from private.fuse_legs(
+    vector_leg, text_leg, identifier_leg, fusion_used, weight, weighed.possible, identifiers_asked, segment_items, k1,
+    case when is_capped then null else row_limit end
+  ) as fused
   join ai.chunks on chunks.id = fused.item_id
   left join ai.sources on sources.id = chunks.source_id
   where not is_capped or chunks.id = any (kept)

@@ -3,8 +3,9 @@ import { createAgentEndpoint } from '../../supabase/functions/chat/agent-endpoin
 import { createApp } from '../../supabase/functions/chat/app.ts'
 import { depsFromEnv } from '../../supabase/functions/_shared/deps.ts'
 import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
-import { createOfflineEmbedder } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
+import { providersFromEnv } from '../../supabase/functions/_shared/providers/index.ts'
 import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
+import { searchProviders } from '../../supabase/functions/_shared/search.ts'
 import { eventually } from '../support/eventually.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { deltasOf, eventsOf, only, uploadAndIndex, userCaller } from './support/http.ts'
@@ -231,7 +232,7 @@ describe('the run of a foreign agent', () => {
       ...deps,
       ledger: { ...deps.ledger, ...change },
       log: { info() {}, error() {} },
-      embedder: createOfflineEmbedder(),
+      search: searchProviders(providersFromEnv({})),
       agentEndpoint: createAgentEndpoint({ baseUrl: agent.url, apiKey: 'foreign-key', publishableKey: publishable }),
     })
     const headers = { authorization: member.headers['authorization'] ?? '', 'content-type': 'application/json' }

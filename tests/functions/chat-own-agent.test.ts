@@ -5,6 +5,7 @@ import { depsFromEnv } from '../../supabase/functions/_shared/deps.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
 import { createOfflineEmbedder } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
 import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
+import { searchProviders } from '../../supabase/functions/_shared/search.ts'
 import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import { useStack } from '../support/stack.ts'
 import { startAgentServer, stream } from './support/agent-server.ts'
@@ -34,7 +35,7 @@ async function ask(embedder: Embedder = createOfflineEmbedder()) {
   const app = createApp({
     ...depsFromEnv(stack.stack.env, 'chat'),
     log: { info() {}, error() {} },
-    embedder,
+    search: searchProviders({ embedderFor: () => embedder, reranker: null }),
     agentEndpoint,
   })
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
@@ -106,6 +107,8 @@ describe('when our own api', () => {
 
 describe('when retrieval fails', () => {
   it('the agent is not asked, because it would say that there is nothing', async () => {
+    // Where nothing is embedded, no query is either.
+    await stack.db.exec(`update ai.knowledge_bases set embedding_model = 'm'`)
     const before = api.requests.length
     const embed = () => Promise.reject(new AppError('upstream_failed', 'The embedding model failed.'))
     const { complete, answer } = await ask({ model: 'm', dimensions: 3, embed })

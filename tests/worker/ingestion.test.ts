@@ -36,6 +36,8 @@ const start = async (env: Record<string, string> = {}) => {
 
 beforeAll(async () => {
   await hurryQueues(stack)
+  // They would be embedded, too.
+  await stack.db.exec('delete from public.memories')
   user = await stack.signIn('owner@harbor.example')
   knowledgeBaseId = await knowledgeBaseOf(user)
   stub = await startStubEmbeddings()
@@ -45,6 +47,8 @@ afterEach(async () => {
   await Promise.all(workers.splice(0).map((worker) => worker.kill()))
   stub.answer([])
   stub.embedded.length = 0
+  // The worker of the next test embeds with its own model again.
+  await stack.db.exec('update ai.knowledge_bases set embedding_model = null')
 })
 afterAll(() => stub.stop())
 

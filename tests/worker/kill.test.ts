@@ -41,6 +41,8 @@ const startGated = () => start({ SUPABASE_URL: gate.url })
 
 beforeAll(async () => {
   await hurryQueues(stack)
+  // They would be embedded, too.
+  await stack.db.exec('delete from public.memories')
   user = await stack.signIn('owner@harbor.example')
   knowledgeBaseId = await knowledgeBaseOf(user)
   stub = await startStubEmbeddings()

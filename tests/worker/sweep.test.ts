@@ -1,8 +1,12 @@
 import { expect, test } from 'vitest'
 import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
+import type { WorkerSettings } from '../../worker/config.ts'
 import { sweep } from '../../worker/jobs/sweep.ts'
 
-const STEPS = ['dueIngestion', 'failAbandonedRuns', 'removeStaleUploads'] as const
+const STEPS = ['dueIngestion', 'dueSearchMaintenance', 'failAbandonedRuns', 'removeStaleUploads'] as const
+
+/** What a job is about that is about nothing in particular. */
+const NOTHING = '00000000-0000-0000-0000-000000000000'
 
 /** Sweeps with a ledger whose calls in `broken` fail, and tells what was queued and logged. */
 async function sweepWith(broken: readonly string[]) {
@@ -15,7 +19,11 @@ async function sweepWith(broken: readonly string[]) {
       answer('dueIngestion', [
         { kind: 'extraction', id: 'a' },
         { kind: 'indexing', id: 'b' },
+        { kind: 'reembedding', id: 'c' },
+        { kind: 'memory', id: 'd' },
       ]),
+    dueSearchMaintenance: (...thresholds: unknown[]) =>
+      answer('dueSearchMaintenance', JSON.stringify(thresholds) === '[40,25]'),
     failAbandonedRuns: () => answer('failAbandonedRuns', 2),
     removeStaleUploads: () => answer('removeStaleUploads', 3),
     enqueue: (...job: unknown[]) => answer('enqueue', queued.push(job)),
@@ -24,7 +32,8 @@ async function sweepWith(broken: readonly string[]) {
     (level: string) =>
     (event: string, fields: object = {}) =>
       void lines.push({ level, event, ...fields })
-  await sweep({ ledger, log: { info: write('info'), error: write('error') } })
+  const settings = { graphBuildFrom: 40, graphRetireBelow: 25 } as WorkerSettings
+  await sweep({ ledger, settings, log: { info: write('info'), error: write('error') } })
   return { queued, lines, events: lines.map((line) => line['event']) }
 }
 
@@ -33,27 +42,42 @@ test('a sweep queues lost work again, ends abandoned runs and forgets stale uplo
   expect(queued).toEqual([
     ['extract_source', { id: 'a' }, 'a'],
     ['index_source', { id: 'b' }, 'b'],
+    ['reembed_knowledge_base', { id: 'c' }, 'c'],
+    ['embed_memory', { id: 'd' }, 'd'],
+    ['maintain_search', { id: NOTHING }, NOTHING],
   ])
   expect(lines).toEqual([
     { level: 'info', event: 'work_requeued', kind: 'extraction', id: 'a' },
     { level: 'info', event: 'work_requeued', kind: 'indexing', id: 'b' },
+    { level: 'info', event: 'work_requeued', kind: 'reembedding', id: 'c' },
+    { level: 'info', event: 'work_requeued', kind: 'memory', id: 'd' },
+    { level: 'info', event: 'maintenance_queued' },
     { level: 'info', event: 'abandoned_runs_failed', count: 2 },
     { level: 'info', event: 'stale_uploads_removed', count: 3 },
   ])
 })
 
+const REQUEUED = Array<string>(4).fill('work_requeued')
 test.each([
-  ['dueIngestion', 'requeue_work', ['sweep_failed', 'abandoned_runs_failed', 'stale_uploads_removed']],
-  ['enqueue', 'requeue_work', ['sweep_failed', 'abandoned_runs_failed', 'stale_uploads_removed']],
+  [
+    'dueIngestion',
+    'requeue_work',
+    ['sweep_failed', 'maintenance_queued', 'abandoned_runs_failed', 'stale_uploads_removed'],
+  ],
+  [
+    'dueSearchMaintenance',
+    'queue_maintenance',
+    [...REQUEUED, 'sweep_failed', 'abandoned_runs_failed', 'stale_uploads_removed'],
+  ],
   [
     'failAbandonedRuns',
     'fail_abandoned_runs',
-    ['work_requeued', 'work_requeued', 'sweep_failed', 'stale_uploads_removed'],
+    [...REQUEUED, 'maintenance_queued', 'sweep_failed', 'stale_uploads_removed'],
   ],
   [
     'removeStaleUploads',
     'remove_stale_uploads',
-    ['work_requeued', 'work_requeued', 'abandoned_runs_failed', 'sweep_failed'],
+    [...REQUEUED, 'maintenance_queued', 'abandoned_runs_failed', 'sweep_failed'],
   ],
 ])('when %s fails, that is logged and the other steps are done', async (broken, step, expected) => {
   const { lines, events } = await sweepWith([broken])
@@ -66,5 +90,14 @@ test.each([
 })
 
 test('when all fail, each is logged and the sweep ends', async () => {
-  expect((await sweepWith(STEPS)).events).toEqual(['sweep_failed', 'sweep_failed', 'sweep_failed'])
+  expect((await sweepWith(STEPS)).events).toEqual(STEPS.map(() => 'sweep_failed'))
+})
+
+test('when nothing can be queued, both steps that queue say so', async () => {
+  expect((await sweepWith(['enqueue'])).events).toEqual([
+    'sweep_failed',
+    'sweep_failed',
+    'abandoned_runs_failed',
+    'stale_uploads_removed',
+  ])
 })

@@ -8,7 +8,10 @@ import type { Log } from '../log.ts'
 export type JobContext = {
   ledger: Ledger
   store: ObjectStore
+  /** The configured one: for what has no vectors yet. */
   embedder: Embedder
+  /** Whoever can embed with the model of this name, or null. */
+  embedderFor: (model: string) => Embedder | null
   settings: WorkerSettings
   log: Log
 }

@@ -1,13 +1,16 @@
+import type { LeaseKind } from '../../supabase/functions/_shared/ledger.ts'
 import type { Delivery, JobContext } from './context.ts'
 
 /** Marks as failed what the queue has given up on. What the last attempt said is kept as the reason. */
 export const markDeadLetter =
-  (kind: 'extraction' | 'indexing') =>
+  (kind: LeaseKind) =>
   async ({ ledger, log }: JobContext, { id, jobId }: Delivery): Promise<void> => {
     const marked = await ledger.markDeadLetter(
       kind,
       id,
-      'Processing failed repeatedly. Try again later or upload the document anew.',
+      kind === 'reembedding'
+        ? 'Embedding failed repeatedly. Ask for it again later.'
+        : 'Processing failed repeatedly. Try again later or upload the document anew.',
     )
     log.error('dead_letter', { job_id: jobId, kind, id, marked })
   }

@@ -1,11 +1,12 @@
+import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import type { IndexingClaim, StoredPage } from '../../supabase/functions/_shared/ledger.ts'
 import { chunkOptionsFrom } from '../chunk/chunk.ts'
 import { chunkInThread } from '../chunk/run.ts'
 import { ExtractionFailure } from '../extract/failure.ts'
-import { LeaseLostError, PermanentError } from '../failures.ts'
+import { LeaseLostError, PermanentError, SupersededError } from '../failures.ts'
 import { held, withLease } from '../lease.ts'
 import type { Delivery, JobContext } from './context.ts'
-import { batches, embedBatch } from './embed-chunks.ts'
+import { batches, embedBatch, embedderOf, refusedVectors } from './embed-chunks.ts'
 import { settleFailure } from './settle.ts'
 
 const PAGES_PER_READ = 100
@@ -56,7 +57,9 @@ export async function indexSource(context: JobContext, delivery: Delivery): Prom
   }
 }
 
-async function buildIndex({ ledger, embedder, settings }: JobContext, claim: IndexingClaim, signal: AbortSignal) {
+async function buildIndex(context: JobContext, claim: IndexingClaim, signal: AbortSignal) {
+  const { ledger, settings } = context
+  const embedder = embedderOf(context, claim.embedding_model)
   const { indexed_source_id: id, lease_token: token } = claim
   const pages = await readAllPages()
   const chunks = await chunkInThread(pages, chunkOptionsFrom(claim.indexing_config), settings.limits, signal)
@@ -81,7 +84,13 @@ async function buildIndex({ ledger, embedder, settings }: JobContext, claim: Ind
     token_count: chunks.reduce((sum, chunk) => sum + chunk.tokens, 0),
     reused_count: chunks.length - missing.length,
   }
-  held(await ledger.finishIndexing(id, token, chunks.length, embedder.model, stats))
+  const isFinished = ledger.finishIndexing(id, token, chunks.length, embedder.model, stats).catch((error: unknown) => {
+    if (!(error instanceof AppError) || error.code !== 'conflict') throw refusedVectors(error, embedder)
+    throw new SupersededError('The knowledge base has changed its embedding model. We try again by ourselves.', {
+      cause: error,
+    })
+  })
+  held(await isFinished)
   return stats
 
   async function readAllPages(): Promise<StoredPage[]> {

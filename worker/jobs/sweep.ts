@@ -1,11 +1,21 @@
 import { describeError } from '../../supabase/functions/_shared/errors.ts'
+import type { WorkKind } from '../../supabase/functions/_shared/ledger.ts'
 import type { JobContext } from './context.ts'
+import { MAINTENANCE } from './maintain-search.ts'
+
+const QUEUE_OF: Record<WorkKind, string> = {
+  extraction: 'extract_source',
+  indexing: 'index_source',
+  reembedding: 'reembed_knowledge_base',
+  memory: 'embed_memory',
+}
 
 /**
- * Queues again what waits although no job is about it, ends runs whose executor died, and forgets uploads never sent. These
- * have nothing to do with each other: one that fails is logged and does not keep the others from being done.
+ * Queues again what waits although no job is about it, queues the upkeep of the search index when some is due, ends runs whose
+ * executor died, and forgets uploads never sent. These have nothing to do with each other: one that fails is logged and does
+ * not keep the others from being done.
  */
-export async function sweep({ ledger, log }: Pick<JobContext, 'ledger' | 'log'>): Promise<void> {
+export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger' | 'log' | 'settings'>): Promise<void> {
   const attempt = async (step: string, run: () => Promise<void>) => {
     try {
       await run()
@@ -15,9 +25,14 @@ export async function sweep({ ledger, log }: Pick<JobContext, 'ledger' | 'log'>)
   }
   await attempt('requeue_work', async () => {
     for (const { kind, id } of await ledger.dueIngestion()) {
-      await ledger.enqueue(kind === 'extraction' ? 'extract_source' : 'index_source', { id }, id)
+      await ledger.enqueue(QUEUE_OF[kind], { id }, id)
       log.info('work_requeued', { kind, id })
     }
+  })
+  await attempt('queue_maintenance', async () => {
+    if (!(await ledger.dueSearchMaintenance(settings.graphBuildFrom, settings.graphRetireBelow))) return
+    const queued = await ledger.enqueue('maintain_search', { id: MAINTENANCE }, MAINTENANCE)
+    if (queued !== null) log.info('maintenance_queued')
   })
   await attempt('fail_abandoned_runs', async () => {
     const failed = await ledger.failAbandonedRuns()

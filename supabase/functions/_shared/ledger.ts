@@ -44,7 +44,37 @@ export type IndexingClaim = {
   page_count: number
   indexing_config: Record<string, unknown>
   attempts: number
+  /** Model that the knowledge base is searched by; null: nothing is indexed there yet. */
+  embedding_model: string | null
 }
+
+export type ReembeddingClaim = {
+  lease_token: string
+  reembedding_id: string
+  tenant_id: string
+  /** Null: the memories of the tenant. */
+  knowledge_base_id: string | null
+  /** Model that vectors are wanted of. */
+  embedding_model: string
+  attempts: number
+}
+
+/** A text without a vector of the wanted model. The vector counts only while the text has this hash. */
+export type UnembeddedItem = { id: string; text: string; text_hash: string }
+
+export type MemoryClaim = {
+  memory_id: string
+  tenant_id: string
+  body: string
+  /** The vector counts only while the text has this hash. */
+  body_hash: string
+  /** Model that the tenant's memories are searched by; null: none is embedded yet. */
+  embedding_model: string | null
+}
+
+/** What the worker holds leases on, and what may wait without a job. */
+export type LeaseKind = 'extraction' | 'indexing' | 'reembedding'
+export type WorkKind = LeaseKind | 'memory'
 
 export type StoredPage = { page_number: number; text: string }
 
@@ -56,6 +86,8 @@ export type StagedChunk = {
   tokens: number
   score: number
   meta: { pages: number[]; heading_path: string[] }
+  /** What is embedded before the text; empty when nothing is. */
+  context: string
   /** Tells whether a chunk staged by an earlier attempt is still the same. */
   content_hash: string
   embedding: number[]
@@ -248,13 +280,52 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
         ...failure(reason),
       }),
 
-    renewLease: (kind: 'extraction' | 'indexing', id: string, leaseToken: string, leaseSeconds: number) =>
+    /** Takes the lease on a re-embedding; null when there is nothing to do or somebody else is at it. */
+    claimReembedding: (id: string, worker: string, leaseSeconds: number) =>
+      call<ReembeddingClaim | null>('claim_reembedding', { reembedding_id: id, worker, lease_seconds: leaseSeconds }),
+    /** At most `limit` (1 to 1000) texts that lack the vector; null when the lease is lost. */
+    readUnembedded: (id: string, leaseToken: string, limit: number) =>
+      call<UnembeddedItem[] | null>('read_unembedded', {
+        reembedding_id: id,
+        lease_token: leaseToken,
+        item_limit: limit,
+      }),
+    storeReembedded: (
+      id: string,
+      leaseToken: string,
+      items: (Pick<UnembeddedItem, 'id' | 'text_hash'> & { embedding: number[] })[],
+    ) => call<boolean>('store_reembedded', { reembedding_id: id, lease_token: leaseToken, items }),
+    /** `switched`: searched by it from now on; `complete`: a person switches; `incomplete`: more has come; `lost`: the lease. */
+    finishReembedding: (id: string, leaseToken: string) =>
+      call<'switched' | 'complete' | 'incomplete' | 'lost'>('finish_reembedding', {
+        reembedding_id: id,
+        lease_token: leaseToken,
+      }),
+    failReembedding: (id: string, leaseToken: string, reason: Failure<'failed' | 'pending'>) =>
+      call<boolean>('fail_reembedding', { reembedding_id: id, lease_token: leaseToken, ...failure(reason) }),
+
+    /** The text of a memory that has no vector; null when there is nothing to do. */
+    claimMemory: (id: string) => call<MemoryClaim | null>('claim_memory', { memory_id: id }),
+    /** False when the text, or the model that memories are searched by, has changed since the claim. */
+    storeMemoryVector: (id: string, bodyHash: string, embeddingModel: string, embedding: number[]) =>
+      call<boolean>('store_memory_vector', {
+        memory_id: id,
+        body_hash: bodyHash,
+        embedding_model: embeddingModel,
+        embedding,
+      }),
+
+    /** Whether the job `maintain_search` would find something to do; thresholds in vectors per model and tenant. */
+    dueSearchMaintenance: (buildFrom: number, retireBelow: number) =>
+      call<boolean>('due_search_maintenance', { build_from: buildFrom, retire_below: retireBelow }),
+
+    renewLease: (kind: LeaseKind, id: string, leaseToken: string, leaseSeconds: number) =>
       call<boolean>('renew_lease', { kind, id, lease_token: leaseToken, lease_seconds: leaseSeconds }),
     /** The queue has given up on it. False when it has been finished or taken up again meanwhile. */
-    markDeadLetter: (kind: 'extraction' | 'indexing', id: string, message: string) =>
+    markDeadLetter: (kind: LeaseKind, id: string, message: string) =>
       call<boolean>('mark_dead_letter', { kind, id, error_message: message }),
     /** What waits although no job is about it. */
-    dueIngestion: () => call<{ kind: 'extraction' | 'indexing'; id: string }[]>('due_ingestion', {}),
+    dueIngestion: () => call<{ kind: WorkKind; id: string }[]>('due_ingestion', {}),
     /** Queues a job; null when one with the same `dedupe` waits already. */
     enqueue: (queue: string, payload: { id: string }, dedupe?: string) =>
       call<string | null>('enqueue', { queue, payload, dedupe: dedupe ?? null }),

@@ -4,7 +4,7 @@ import type { Citation } from '../_shared/citations.ts'
 import type { Deps } from '../_shared/context.ts'
 import { AppError, describeError, toAppError } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
-import type { ChatRequest, Usage, WithModels } from '../_shared/providers/index.ts'
+import type { ChatRequest, Usage, WithChat } from '../_shared/providers/index.ts'
 import { holdRunLease, runLost } from '../_shared/runs.ts'
 import type { StartedRun } from '../_shared/runs.ts'
 import type { Emit } from '../_shared/sse.ts'
@@ -46,7 +46,7 @@ const NO_USAGE: Usage = {
  * Carries out one run: one model call, filtered, streamed and stored. It never throws: whatever happens ends in the
  * events of the agent API, `complete` last, and in the stored run.
  */
-export async function executeRun(deps: Deps & WithModels, execution: Execution, emit: Emit): Promise<RunOutcome> {
+export async function executeRun(deps: Deps & WithChat, execution: Execution, emit: Emit): Promise<RunOutcome> {
   const { run, request } = execution
   const startedAt = Date.now()
   emit('start', {
@@ -82,7 +82,7 @@ export async function executeRun(deps: Deps & WithModels, execution: Execution, 
 }
 
 async function answer(
-  deps: Deps & WithModels,
+  deps: Deps & WithChat,
   { request, knownTexts }: Execution,
   emit: Emit,
   signal: AbortSignal,
@@ -158,7 +158,7 @@ async function store(deps: Deps, run: StartedRun, outcome: RunOutcome): Promise<
   }
 }
 
-function finish(deps: WithModels, execution: Execution, outcome: RunOutcome, emit: Emit): void {
+function finish(deps: WithChat, execution: Execution, outcome: RunOutcome, emit: Emit): void {
   const { run, request } = execution
   if (outcome.status === 'failed') {
     emit('error', {

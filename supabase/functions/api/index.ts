@@ -3,11 +3,17 @@ import { createApp } from './app.ts'
 import { depsFromEnv } from '../_shared/deps.ts'
 import { objectStoreFromEnv } from '../_shared/object-store.ts'
 import { providersFromEnv } from '../_shared/providers/index.ts'
+import { searchProviders } from '../_shared/search.ts'
 
 const deps = depsFromEnv(process.env, 'api')
-const { chat, embedder, describe } = providersFromEnv(process.env)
-deps.log.info('started', { providers: describe() })
+const providers = providersFromEnv(process.env)
+deps.log.info('started', { providers: providers.describe() })
 
-const app = createApp({ ...deps, chat, embedder, objects: objectStoreFromEnv(process.env) })
+const app = createApp({
+  ...deps,
+  chat: providers.chat,
+  search: searchProviders(providers),
+  objects: objectStoreFromEnv(process.env),
+})
 
 export default { fetch: app.fetch }

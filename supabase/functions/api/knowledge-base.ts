@@ -1,12 +1,11 @@
 import { z } from 'zod'
 import type { Db } from '../_shared/context.ts'
 import { AppError, missing, unwrap } from '../_shared/errors.ts'
-import { SEARCH_METHODS } from '../_shared/search.ts'
-import type { SearchMethod } from '../_shared/search.ts'
+import { parse } from '../_shared/http.ts'
 
 /** Columns of ai.knowledge_bases that this function reads. */
 export const KNOWLEDGE_BASE_COLUMNS =
-  'id,tenant_id,name,description,is_default,indexing_config,retrieval_config,created_at,updated_at'
+  'id,tenant_id,name,description,is_default,language,embedding_model,indexing_config,retrieval_config,created_at,updated_at'
 
 /** A row of ai.knowledge_bases. */
 export type KnowledgeBaseRow = {
@@ -15,6 +14,10 @@ export type KnowledgeBaseRow = {
   name: string
   description: string | null
   is_default: boolean
+  /** Text search configuration of what is indexed from now on, e.g. `english`. */
+  language: string
+  /** Model whose vectors are searched; null until something is indexed. */
+  embedding_model: string | null
   indexing_config: Record<string, unknown>
   retrieval_config: Record<string, unknown>
   created_at: string
@@ -23,7 +26,6 @@ export type KnowledgeBaseRow = {
 
 /** What a new knowledge base has unless asked otherwise; the same as the database's defaults. */
 export const INDEXING_DEFAULTS = { strategy: 'chunk_embed', chunk_size: 400, overlap: 50 }
-export const RETRIEVAL_DEFAULTS = { method: 'hybrid', top_k: 5, vector_weight: 0.5 }
 
 /**
  * How sources are indexed. Sizes are in tokens.
@@ -39,23 +41,56 @@ export const indexingConfig = z
   })
   .refine((config) => config.overlap < config.chunk_size, 'overlap must be smaller than chunk_size')
 
-/** How a knowledge base is searched when the request does not say. */
-export const retrievalConfig = z.looseObject({
-  method: z.enum(SEARCH_METHODS).default('hybrid'),
-  top_k: z.number().int().min(1).max(100).default(RETRIEVAL_DEFAULTS.top_k),
-  vector_weight: z.number().min(0).max(1).default(RETRIEVAL_DEFAULTS.vector_weight),
-})
+/** Languages whose words the database knows how to compare; `simple` compares them as they are written. */
+const LANGUAGES = [
+  'arabic',
+  'armenian',
+  'basque',
+  'catalan',
+  'danish',
+  'dutch',
+  'english',
+  'finnish',
+  'french',
+  'german',
+  'greek',
+  'hindi',
+  'hungarian',
+  'indonesian',
+  'irish',
+  'italian',
+  'lithuanian',
+  'nepali',
+  'norwegian',
+  'portuguese',
+  'romanian',
+  'russian',
+  'serbian',
+  'simple',
+  'spanish',
+  'swedish',
+  'tamil',
+  'turkish',
+  'yiddish',
+] as const
 
-/** The stored settings as far as they are usable; anything else falls back to the defaults. */
-export function retrievalOf(row: Pick<KnowledgeBaseRow, 'retrieval_config'>): {
-  method: SearchMethod
-  topK: number
-  vectorWeight: number
-} {
-  const parsed = retrievalConfig.safeParse(row.retrieval_config)
-  const config = parsed.success ? parsed.data : retrievalConfig.parse({})
-  return { method: config.method, topK: config.top_k, vectorWeight: config.vector_weight }
+/** The language of a knowledge base's words. */
+export const language = z.enum(LANGUAGES, `language must be one of ${LANGUAGES.join(', ')}`)
+
+/**
+ * The language a request sets: `language`, or `ts_language` of its retrieval_config, as the agent API calls it.
+ * @throws AppError `invalid_request` for one that the database does not know.
+ */
+export function requestedLanguage(body: {
+  language?: z.output<typeof language> | undefined
+  retrieval_config?: Record<string, unknown> | null | undefined
+}): z.output<typeof language> | undefined {
+  const named = body.retrieval_config?.['ts_language']
+  return body.language ?? (named == null ? undefined : parse(language, named))
 }
+
+/** Said to whoever sends a model: the column is read-only. */
+export const MODEL_IS_READ_ONLY = 'embedding_model was ignored: it is the model of the vectors that are stored.'
 
 /** A knowledge base the caller can see, or null. */
 export async function lookUpKnowledgeBase(db: Db, id: string): Promise<KnowledgeBaseRow | null> {

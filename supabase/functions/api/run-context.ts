@@ -1,10 +1,10 @@
-import type { Db } from '../_shared/context.ts'
+import type { Caller, Db } from '../_shared/context.ts'
 import { missing, toAppError, unwrap } from '../_shared/errors.ts'
 import { isUuid } from '../_shared/ids.ts'
-import type { ContextItem, WithModels } from '../_shared/providers/index.ts'
-import { contextItemsOf, searchChunks } from '../_shared/search.ts'
-import type { SearchHit } from '../_shared/search.ts'
-import { retrievalOf } from './knowledge-base.ts'
+import type { ContextItem } from '../_shared/providers/index.ts'
+import { contextItemsOf, search } from '../_shared/search.ts'
+import type { SearchHit, WithSearch } from '../_shared/search.ts'
+import { readKnowledgeBases, retrievalOf } from '../_shared/search/settings.ts'
 import type { ContextItemInput, KnowledgeBaseChoice, RunRequest } from './run-request.ts'
 
 /** What a run is given to answer from. */
@@ -113,52 +113,46 @@ async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunC
   return { items, warnings: warnings.slice(0, 20) }
 }
 
-type ChosenRow = { id: string; retrieval_config: Record<string, unknown> }
+/** On whose behalf a run's context is read. */
+type Reader = { db: Db; caller: Caller }
 
 /** Retrieves from the named knowledge bases under the caller's token. @throws AppError `not_found` when one is unknown. */
 async function retrieve(
-  db: Db,
-  { embedder }: WithModels,
+  reader: Reader,
+  deps: WithSearch,
   message: string,
   choices: KnowledgeBaseChoice[],
-): Promise<Pick<RunContext, 'items' | 'retrievalWarning'>> {
-  const rows = unwrap(
-    await db
-      .schema('ai')
-      .from('knowledge_bases')
-      .select('id,retrieval_config')
-      .in(
-        'id',
-        choices.map((choice) => choice.id),
-      )
-      .returns<ChosenRow[]>(),
+): Promise<Pick<RunContext, 'items' | 'warnings' | 'retrievalWarning'>> {
+  const rows = await readKnowledgeBases(
+    reader.db,
+    choices.map((choice) => choice.id),
   )
   const byId = new Map(rows.map((row) => [row.id, row]))
-  const hits: SearchHit[] = []
-  try {
-    for (const choice of choices) {
-      const row = byId.get(choice.id)
-      if (!row) throw missing('knowledge_base')
-      const { method, topK, vectorWeight } = retrievalOf(row)
-      hits.push(
-        ...(await searchChunks(db, embedder, {
-          query: message,
-          knowledgeBaseIds: [row.id],
-          matchCount: choice.top_k ?? topK,
-          method: choice.retrieval_method ?? method,
-          vectorWeight,
-          similarityThreshold: choice.similarity_threshold ?? undefined,
-          filterMetadata: choice.filter_metadata ?? undefined,
-        })),
-      )
+  const searches = choices.map((choice) => {
+    const row = byId.get(choice.id)
+    if (!row) throw missing('knowledge_base')
+    const settings = retrievalOf(row)
+    return {
+      ...settings,
+      query: message,
+      knowledgeBaseIds: [row.id],
+      topK: choice.top_k ?? settings.topK,
+      method: choice.retrieval_method ?? settings.method,
+      similarityThreshold: choice.similarity_threshold ?? settings.similarityThreshold,
+      filterMetadata: choice.filter_metadata ?? undefined,
     }
+  })
+  try {
+    const found = await Promise.all(searches.map((request) => search(reader, deps.search, request)))
+    const hits = withoutTwins(found.flatMap((outcome) => outcome.hits))
+    const warnings = [...new Set(found.flatMap((outcome) => outcome.warnings))]
+    return { items: contextItemsOf(hits), warnings, retrievalWarning: null }
   } catch (error) {
     const failure = toAppError(error)
     if (failure.status < 500) throw failure
     // The reference answers without context rather than not at all, and says so.
-    return { items: [], retrievalWarning: `Retrieval failed: ${failure.message}` }
+    return { items: [], warnings: [], retrievalWarning: `Retrieval failed: ${failure.message}` }
   }
-  return { items: contextItemsOf(withoutTwins(hits)), retrievalWarning: null }
 }
 
 /** Best first; the same passage found in two knowledge bases counts once. */
@@ -192,8 +186,8 @@ function withinBudget(items: ContextItem[], maxTokens: number): ContextItem[] {
  * @throws AppError `not_found` for unknown knowledge bases and context handlers, or what the database refuses.
  */
 export async function collectRunContext(
-  db: Db,
-  models: WithModels,
+  reader: Reader,
+  deps: WithSearch,
   request: RunRequest,
   settings: Record<string, unknown>,
 ): Promise<RunContext> {
@@ -209,9 +203,9 @@ export async function collectRunContext(
     context.citable = false
     if (request.citations_enabled) context.warnings.push('citations_enabled has no effect with context_override.')
   } else if (request.context_items?.length) {
-    Object.assign(context, await givenItems(db, request.context_items))
+    Object.assign(context, await givenItems(reader.db, request.context_items))
   } else if (request.knowledge_bases?.length) {
-    Object.assign(context, await retrieve(db, models, request.message, request.knowledge_bases))
+    Object.assign(context, await retrieve(reader, deps, request.message, request.knowledge_bases))
   }
   const kept = withinBudget(context.items, maxTokens)
   if (kept.length < context.items.length) {

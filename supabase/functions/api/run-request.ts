@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { AppError } from '../_shared/errors.ts'
 import { jsonObject, uuid } from '../_shared/http.ts'
-import { SEARCH_METHODS } from '../_shared/search.ts'
+import { SEARCH_METHODS } from '../_shared/search/hits.ts'
+import { metadataFilter } from '../_shared/search/options.ts'
 
 const topK = z.number().int().min(1).max(100)
 
@@ -12,7 +13,7 @@ const knowledgeBaseChoice = z
     knowledge_base_id: uuid.optional(),
     top_k: topK.nullish(),
     similarity_threshold: z.number().min(0).max(1).nullish(),
-    filter_metadata: jsonObject.nullish(),
+    filter_metadata: metadataFilter.nullish(),
     retrieval_method: z.enum(SEARCH_METHODS).nullish(),
   })
   .transform(({ id, knowledge_base_id, ...rest }, context) => {

@@ -3,7 +3,8 @@ import type { Caller, Db } from '../_shared/context.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
 import { AppError, describeError, toAppError } from '../_shared/errors.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
-import { contextItemsOf, searchChunks } from '../_shared/search.ts'
+import { contextItemsOf, search } from '../_shared/search.ts'
+import { commonSettings, readKnowledgeBases } from '../_shared/search/settings.ts'
 import { SseReadError } from '../_shared/sse.ts'
 import type { ChatDeps } from './env.ts'
 import { answerFromForeignAgent } from './foreign-agent.ts'
@@ -99,13 +100,11 @@ export async function runTurn(context: TurnContext, knowledgeBaseIds: string[] |
 
 async function retrieve(context: TurnContext, ids: string[], signal: AbortSignal): Promise<ContextItem[]> {
   if (ids.length === 0) return []
-  const { db, deps, message } = context
-  const hits = await searchChunks(
-    db,
-    deps.embedder,
-    { query: message, knowledgeBaseIds: ids, matchCount: MATCH_COUNT },
-    signal,
-  )
+  const { db, deps, message, requestId } = context
+  const settings = commonSettings(await readKnowledgeBases(db, ids))
+  const request = { ...settings, query: message, knowledgeBaseIds: ids, topK: MATCH_COUNT }
+  const { hits, warnings } = await search(context, deps.search, request, signal)
+  if (warnings.length > 0) deps.log.info('retrieval_warnings', { request_id: requestId, warnings })
   return contextItemsOf(hits)
 }
 

@@ -2,6 +2,7 @@ begin;
 select plan(13);
 select tests.make_world();
 delete from pgboss.job;
+delete from public.memories;
 update ai.sources set uploaded_at = now() - interval '1 hour';
 create function pg_temp.set_source(state text, expires interval default null) returns void language plpgsql as $$
 begin

@@ -39,7 +39,9 @@ select set_eq(
   $$values
     ('extract_source', 'short', 'extract_source_dead', true), ('index_source', 'short', 'index_source_dead', true),
     ('remove_object', 'short', 'remove_object_dead', true), ('extract_source_dead', 'short', null, true),
-    ('index_source_dead', 'short', null, true), ('remove_object_dead', 'short', null, true)$$,
+    ('index_source_dead', 'short', null, true), ('remove_object_dead', 'short', null, true),
+    ('reembed_knowledge_base', 'short', 'reembed_knowledge_base_dead', true), ('reembed_knowledge_base_dead', 'short', null, true),
+    ('embed_memory', 'short', null, true), ('maintain_search', 'short', null, true)$$,
   'the queues'
 );
 

@@ -26,7 +26,8 @@ select set_eq(
   $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('authenticated', oid, 'execute')$$,
   array[
     'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.complete_upload', 'ai.register_source', 'ai.retry_source', 'ai.search',
-    'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant'
+    'ai.discard_embedding_model', 'ai.reembed_knowledge_base', 'ai.reembed_memories', 'ai.reembedding_progress', 'ai.search_memories',
+    'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant'
   ],
   'exposed functions that people may call'
 );
@@ -38,6 +39,8 @@ select set_eq(
     'private.caller_tenant_ids', 'private.caller_user_id', 'private.complete_upload', 'private.create_tenant',
     'private.may_change_agent', 'private.may_claim_source', 'private.raise_error', 'private.register_source', 'private.retry_source',
     'private.role_rank', 'private.start_run', 'private.tenant_narrowing',
+    'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
+    'private.reembed_memories', 'private.switch_embedding_model',
     -- the parts of ai.search
     'private.caller_tenants', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
@@ -53,6 +56,8 @@ select set_eq(
     'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue', 'ai.fail_abandoned_runs',
     'ai.fail_extraction', 'ai.fail_indexing', 'ai.finish_chat_turn', 'ai.finish_extraction', 'ai.finish_indexing',
     'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
+    'ai.claim_memory', 'ai.claim_reembedding', 'ai.due_search_maintenance', 'ai.fail_reembedding', 'ai.finish_reembedding',
+    'ai.read_unembedded', 'ai.store_memory_vector', 'ai.store_reembedded',
     'ai.remove_stale_uploads', 'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks'
   ],
   'the ledger'
@@ -61,7 +66,8 @@ select set_eq(
   $$select name from pg_temp.ours where schema_name = 'private' and has_function_privilege('service_role', oid, 'execute')$$,
   array[
     'private.acting_tenant_id', 'private.begin_vector_graph', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids',
-    'private.catch_up_vector_graph',
+    'private.apply_embedding_model', 'private.catch_up_vector_graph', 'private.embedded_text', 'private.hold_embedding_model',
+    'private.holds_reembedding_lease', 'private.items_without_vector', 'private.move_misplaced_chunks', 'private.remove_empty_segments',
     'private.caller_segment_ids', 'private.caller_tenant_ids', 'private.caller_tenants', 'private.caller_user_id', 'private.drop_vector_graphs',
     'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
     'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',

@@ -57,6 +57,7 @@ prepare expected_for_people as
     -- ai.search runs with the caller's rights and reads these; the schema is not exposed, and the policies are those of the chunks.
     ('private.search_lexemes', 'select', 'all'),
     ('private.search_segments', 'select', 'all'),
+    ('private.reembeddings', 'select', 'attempts created_at embedding_model error_code error_message finished_at id knowledge_base_id next_retry_at reason_code status switches_when_complete tenant_id'),
     ('private.search_vectors', 'select', 'all'),
     ('private.term_statistics', 'select', 'all'),
     ('private.vector_sets', 'select', 'all'),
@@ -82,7 +83,7 @@ prepare expected_for_people as
     ('public.memberships', 'select', 'all'),
     ('public.memberships', 'update', 'role'),
     ('public.memberships', 'delete', 'all'),
-    ('public.memories', 'select', 'agent_id body created_at embedding_model id tenant_id user_id'),
+    ('public.memories', 'select', 'agent_id body created_at embedding embedding_attempted_at embedding_model id tenant_id user_id'),
     ('public.memories', 'insert', 'agent_id body tenant_id user_id'),
     ('public.memories', 'update', 'body'),
     ('public.memories', 'delete', 'all'),
@@ -118,6 +119,8 @@ select is_empty(
     join pg_attribute on pg_attribute.attrelid = ours.oid and pg_attribute.attnum > 0
     where ours.schema_name <> 'private'
       and pg_attribute.attname ~ '(embedding$|lexemes|lease|token_hash|secret|password|allowed_principals|principal_id)'
+      -- Stands for a vector and is none.
+      and pg_attribute.atttypid <> 'public.memory_embedding'::regtype
       and has_column_privilege('authenticated', ours.oid, pg_attribute.attname, 'select')
   $$,
   'vectors, leases and principals are not selectable in any exposed schema'

@@ -149,6 +149,9 @@ begin
     (a, tests.id('agent left'), tests.id('base left')),
     (a, tests.id('agent demoted'), tests.id('base demoted'));
 
+  insert into private.reembeddings (tenant_id, knowledge_base_id, embedding_model)
+  values (a, tests.id('base a'), 'm'), (b, tests.id('base b'), 'm');
+
   insert into public.memories (tenant_id, user_id, body)
   values
     (a, tests.person('member'), 'x'), (b, tests.person('b_member'), 'x'), (a, tests.person('outsider'), 'x'), (a, tests.person('viewer'), 'x');

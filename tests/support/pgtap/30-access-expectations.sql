@@ -172,7 +172,7 @@ as $$
       ('private.search_vectors', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
       ('private.search_vectors', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.search_segments', 'select', 'outsider', 'nothing'),
-      ('private.search_segments', 'select', 'other', 'b_granted_b_owner b_tenant'),
+      ('private.search_segments', 'select', 'other', 'b_granted_b_owner b_private_b_member b_tenant'),
       ('private.search_segments', 'select', 'viewer', 'a_granted_admin_team a_private_viewer a_tenant'),
       ('private.search_segments', 'select', 'member', 'a_granted_admin_member a_private_member a_tenant'),
       ('private.search_segments', 'select', 'admin', 'a_granted_admin_member a_granted_admin_team a_private_admin a_tenant'),
@@ -180,7 +180,7 @@ as $$
       ('private.search_segments', 'select', 'backend', 'a_granted_admin_member a_granted_admin_team a_private_admin a_private_member a_private_outsider a_private_viewer a_tenant'),
       ('private.search_segments', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.term_statistics', 'select', 'outsider', 'nothing'),
-      ('private.term_statistics', 'select', 'other', 'b_granted_b_owner b_tenant'),
+      ('private.term_statistics', 'select', 'other', 'b_granted_b_owner b_private_b_member b_tenant'),
       ('private.term_statistics', 'select', 'viewer', 'a_granted_admin_team a_private_viewer a_tenant'),
       ('private.term_statistics', 'select', 'member', 'a_granted_admin_member a_private_member a_tenant'),
       ('private.term_statistics', 'select', 'admin', 'a_granted_admin_member a_granted_admin_team a_private_admin a_tenant'),
@@ -191,6 +191,10 @@ as $$
       ('private.vector_sets', 'select', 'other', 'b'),
       ('private.vector_sets', 'select', 'viewer member admin owner backend', 'a'),
       ('private.vector_sets', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.reembeddings', 'select', 'outsider', 'nothing'),
+      ('private.reembeddings', 'select', 'other', 'b'),
+      ('private.reembeddings', 'select', 'viewer member admin owner backend', 'a'),
+      ('private.reembeddings', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.shipped_policies', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.staged_chunks', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.object_removals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
@@ -283,7 +287,7 @@ as $$
       ('ai.sources'), ('ai.source_grants'), ('ai.source_pages'), ('ai.knowledge_bases'), ('ai.indexed_sources'), ('ai.chunks'),
       ('ai.agents'), ('ai.agent_knowledge_bases'), ('ai.agent_sessions'), ('ai.agent_runs'), ('ai.message_citations'),
       ('private.tenant_principals'), ('private.search_segments'), ('private.search_lexemes'), ('private.term_statistics'),
-      ('private.vector_sets'), ('private.search_vectors'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
+      ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
   ) as tables (relation)
   cross join unnest(array['select', 'insert into a', 'insert into b', 'update', 'delete']) as verb;
 $$;

@@ -4,6 +4,9 @@ import type { Embedder } from './index.ts'
 type Session = { run(text: string, options: { mean_pool: boolean; normalize: boolean }): Promise<ArrayLike<number>> }
 type EdgeGlobals = { Supabase?: { ai?: { Session: new (model: string) => Session } } }
 
+/** Name stored with its vectors. */
+export const GTE_SMALL = 'gte-small'
+
 /** The model reads 512 tokens; what follows would only cost time. */
 const MAX_CHARS = 2000
 
@@ -16,9 +19,9 @@ export function createGteSmallEmbedder(): Embedder {
   if (Session === undefined) {
     throw new Error('EMBEDDING_MODEL=gte-small needs the Supabase Edge Runtime; this runtime does not have the model.')
   }
-  const session = new Session('gte-small')
+  const session = new Session(GTE_SMALL)
   return {
-    model: 'gte-small',
+    model: GTE_SMALL,
     dimensions: 384,
     async embed(texts, signal) {
       const vectors: number[][] = []

@@ -1,9 +1,11 @@
 import type { Env } from '../env.ts'
 import { optional } from '../env.ts'
-import { createGteSmallEmbedder } from './gte-small.ts'
+import { GTE_SMALL, createGteSmallEmbedder } from './gte-small.ts'
 import { OFFLINE_CHAT_MODEL, createOfflineAnswerer } from './offline-answerer.ts'
 import { OFFLINE_EMBEDDING_MODEL, createOfflineEmbedder } from './offline-embedder.ts'
 import { createOpenAiChat, createOpenAiEmbedder } from './openai.ts'
+import { rerankerFromEnv } from './reranker.ts'
+import type { Reranker } from './reranker.ts'
 
 /** Turns texts into vectors. Vectors of different `model`s must never be compared. */
 export interface Embedder {
@@ -70,35 +72,83 @@ export interface ChatProvider {
   stream(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatEvent>
 }
 
-/** Deps of functions that call models. */
-export type WithModels = { chat: ChatProvider; embedder: Embedder }
+/** Deps of functions that let a model answer. */
+export type WithChat = { chat: ChatProvider }
 
 /** The active providers. */
-export type Providers = WithModels & {
+export type Providers = WithChat & {
+  /** What new vectors are made with. */
+  embedder: Embedder
+  /**
+   * Whoever can embed with the model of this name, as it is stored with vectors, or null: then vectors of that model can
+   * be kept, but not asked for.
+   */
+  embedderFor(model: string): Embedder | null
+  /** Null: results stay in the order search gives them. */
+  reranker: Reranker | null
   /** One line for the start message: which models answer and embed. */
   describe(): string
+}
+
+const hasOpenAi = (env: Env) =>
+  optional(env, 'OPENAI_API_KEY') !== undefined || optional(env, 'OPENAI_BASE_URL') !== undefined
+
+function configuredEmbedder(env: Env): Embedder {
+  const model = optional(env, 'EMBEDDING_MODEL')
+  if (model === GTE_SMALL) return createGteSmallEmbedder()
+  return hasOpenAi(env) && model !== OFFLINE_EMBEDDING_MODEL ? createOpenAiEmbedder(env) : createOfflineEmbedder()
+}
+
+/** An embedder for a model other than the configured one, e.g. while a knowledge base still has vectors of the one before. */
+function otherEmbedder(env: Env, model: string): Embedder | null {
+  if (model === OFFLINE_EMBEDDING_MODEL) return createOfflineEmbedder()
+  if (model === GTE_SMALL) {
+    try {
+      return createGteSmallEmbedder()
+    } catch {
+      return null
+    }
+  }
+  if (!hasOpenAi(env)) return null
+  // `name@256`: vectors that were asked for at another length than the model's own.
+  const [, name = model, dimensions = ''] = /^(.+)@(\d{1,5})$/.exec(model) ?? []
+  return createOpenAiEmbedder({ ...env, EMBEDDING_MODEL: name, EMBEDDING_DIMENSIONS: dimensions })
+}
+
+/** Embedders that are kept for models other than the configured one. */
+const MAX_OTHER_EMBEDDERS = 16
+
+function embedderResolver(env: Env, configured: Embedder): Providers['embedderFor'] {
+  const others = new Map<string, Embedder | null>()
+  return (model) => {
+    if (model === configured.model) return configured
+    let embedder = others.get(model)
+    if (embedder === undefined) {
+      embedder = otherEmbedder(env, model)
+      if (others.size >= MAX_OTHER_EMBEDDERS) others.clear()
+      others.set(model, embedder)
+    }
+    return embedder
+  }
 }
 
 /**
  * Chooses providers: an OpenAI-compatible endpoint when OPENAI_API_KEY or OPENAI_BASE_URL is set, `gte-small` where
  * EMBEDDING_MODEL asks for it, else the offline pair, which needs no key and no network. EMBEDDING_MODEL and CHAT_MODEL may
- * also name the offline models, to mix both.
+ * also name the offline models, to mix both. A reranker is there where RERANK_URL or RERANK_MODEL names one.
  * @throws Error when the environment asks for something this runtime does not have.
  */
 export function providersFromEnv(env: Env): Providers {
-  const hasOpenAi = optional(env, 'OPENAI_API_KEY') !== undefined || optional(env, 'OPENAI_BASE_URL') !== undefined
-  const embeddingModel = optional(env, 'EMBEDDING_MODEL')
-  const chatModel = optional(env, 'CHAT_MODEL')
-  const embedder =
-    embeddingModel === 'gte-small'
-      ? createGteSmallEmbedder()
-      : hasOpenAi && embeddingModel !== OFFLINE_EMBEDDING_MODEL
-        ? createOpenAiEmbedder(env)
-        : createOfflineEmbedder()
-  const chat = hasOpenAi && chatModel !== OFFLINE_CHAT_MODEL ? createOpenAiChat(env) : createOfflineAnswerer()
+  const embedder = configuredEmbedder(env)
+  const chat =
+    hasOpenAi(env) && optional(env, 'CHAT_MODEL') !== OFFLINE_CHAT_MODEL
+      ? createOpenAiChat(env)
+      : createOfflineAnswerer()
   return {
     chat,
     embedder,
+    embedderFor: embedderResolver(env, embedder),
+    reranker: rerankerFromEnv(env),
     describe: () => `answers: ${chat.name} (${chat.model}), embeddings: ${embedder.model}`,
   }
 }

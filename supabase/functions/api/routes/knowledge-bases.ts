@@ -4,13 +4,16 @@ import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { retrievalConfig } from '../../_shared/search/settings.ts'
 import type { ApiEnv } from '../env.ts'
 import {
   KNOWLEDGE_BASE_COLUMNS,
+  MODEL_IS_READ_ONLY,
   findKnowledgeBase,
   indexingConfig,
+  language,
   refuseKnowledgeBaseChange,
-  retrievalConfig,
+  requestedLanguage,
 } from '../knowledge-base.ts'
 import type { KnowledgeBaseRow } from '../knowledge-base.ts'
 import { listRequest, pageFields } from '../lists.ts'
@@ -26,6 +29,8 @@ const description = z.string().max(10_000).nullish()
 export const knowledgeBaseRequest = z.object({
   name,
   description,
+  language: language.optional(),
+  embedding_model: z.unknown().optional(),
   indexing_config: indexingConfig.nullish(),
   retrieval_config: retrievalConfig.nullish(),
 })
@@ -33,6 +38,8 @@ export const knowledgeBaseRequest = z.object({
 export const knowledgeBasePatch = z.object({
   name: name.optional(),
   description,
+  language: language.optional(),
+  embedding_model: z.unknown().optional(),
   indexing_config: indexingConfig.optional(),
   retrieval_config: retrievalConfig.optional(),
 })
@@ -132,6 +139,8 @@ export const knowledgeBases = new Hono<ApiEnv>()
   })
   .post('/', actsOn(), async (c) => {
     const { body, warnings } = await parseLenientBody(c, knowledgeBaseRequest)
+    if (body.embedding_model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
+    const setLanguage = requestedLanguage(body)
     const row = unwrap<KnowledgeBaseRow>(
       await c.var.db
         .schema('ai')
@@ -139,6 +148,7 @@ export const knowledgeBases = new Hono<ApiEnv>()
         .insert({
           name: body.name,
           description: body.description ?? null,
+          ...(setLanguage === undefined ? {} : { language: setLanguage }),
           indexing_config: body.indexing_config ?? indexingConfig.parse({}),
           retrieval_config: body.retrieval_config ?? retrievalConfig.parse({}),
         })
@@ -158,7 +168,9 @@ export const knowledgeBases = new Hono<ApiEnv>()
   .patch('/:id', actsOn('knowledge_base'), async (c) => {
     const id = uuidParam(c, 'id', 'knowledge_base')
     const { body, warnings } = await parseLenientBody(c, knowledgeBasePatch)
-    const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined))
+    const { embedding_model: model, ...fields } = { ...body, language: requestedLanguage(body) }
+    if (model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
+    const changes = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
     if (Object.keys(changes).length === 0) {
       throw new AppError('invalid_request', warnings.length > 0 ? 'No valid fields to update' : 'No data provided')
     }

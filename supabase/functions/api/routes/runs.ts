@@ -32,8 +32,9 @@ async function prepare(c: Context<ApiEnv>, streams: boolean): Promise<Execution>
   const { deps } = c.var
   const agent = await findAgent(c.var.db, agentId)
   // Whatever else the caller may see, the run sees the agent's tenant only.
-  const { db } = narrowTo(c, agent.tenant_id)
-  const context = await collectRunContext(db, deps, body, agent.settings)
+  const reader = narrowTo(c, agent.tenant_id)
+  const { db } = reader
+  const context = await collectRunContext(reader, deps, body, agent.settings)
   const model = deps.chat.modelFor(agent.model)
   const run = await startRun(db, {
     agentId: agent.id,

@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import type { Db } from '../context.ts'
+import { unwrap } from '../errors.ts'
+import { FUSIONS, SEARCH_METHODS } from './hits.ts'
+import type { Fusion, SearchMethod } from './hits.ts'
+import { DEFAULT_CANDIDATE_COUNT } from './rerank.ts'
+import type { RerankWish } from './rerank.ts'
+
+/** What a new knowledge base has unless asked otherwise; the same as the database's defaults. */
+export const RETRIEVAL_DEFAULTS = { method: 'hybrid', top_k: 5, vector_weight: 0.5 } as const
+/** Share of the vector leg where scores are fused, not ranks. */
+const WEIGHTED_VECTOR_WEIGHT = 0.7
+
+const count = z.number().int().min(1).max(100)
+const share = z.number().min(0).max(1)
+
+/** Rescoring of the first results by a reranker: on where a model is named. */
+const rerankerConfig = z.looseObject({
+  model: z.string().max(200).nullish(),
+  candidate_count: count.default(DEFAULT_CANDIDATE_COUNT),
+})
+
+/** How a knowledge base is searched when the request does not say. Keys that are not known here are kept. */
+export const retrievalConfig = z
+  .looseObject({
+    method: z.enum(SEARCH_METHODS).default(RETRIEVAL_DEFAULTS.method),
+    top_k: count.default(RETRIEVAL_DEFAULTS.top_k),
+    vector_weight: share.optional(),
+    fusion: z.enum(FUSIONS).optional(),
+    similarity_threshold: share.nullish(),
+    max_per_source: count.nullish(),
+    deduplicate: z.boolean().nullish(),
+    reranker: rerankerConfig.nullish(),
+  })
+  .transform(({ vector_weight, ...config }) => ({
+    ...config,
+    vector_weight:
+      vector_weight ?? (config.fusion === 'weighted' ? WEIGHTED_VECTOR_WEIGHT : RETRIEVAL_DEFAULTS.vector_weight),
+  }))
+
+/** How to search when the request does not say; what is absent is the product's default. */
+export type RetrievalSettings = {
+  method?: SearchMethod
+  topK?: number
+  vectorWeight?: number
+  fusion?: Fusion
+  similarityThreshold?: number
+  maxPerSource?: number
+  deduplicate?: boolean
+  rerank?: RerankWish
+}
+
+/** The stored settings as far as they are usable; if they are not, the defaults. */
+export function retrievalOf(row: { retrieval_config: Record<string, unknown> }): RetrievalSettings & {
+  method: SearchMethod
+  topK: number
+} {
+  const parsed = retrievalConfig.safeParse(row.retrieval_config)
+  const config = parsed.success ? parsed.data : retrievalConfig.parse({})
+  const { reranker } = config
+  return {
+    method: config.method,
+    topK: config.top_k,
+    vectorWeight: config.vector_weight,
+    ...(config.fusion === undefined ? {} : { fusion: config.fusion }),
+    ...(config.similarity_threshold == null ? {} : { similarityThreshold: config.similarity_threshold }),
+    ...(config.max_per_source == null ? {} : { maxPerSource: config.max_per_source }),
+    ...(config.deduplicate == null ? {} : { deduplicate: config.deduplicate }),
+    ...(reranker?.model ? { rerank: { model: reranker.model, candidateCount: reranker.candidate_count } } : {}),
+  }
+}
+
+/**
+ * What all of these knowledge bases are set to. Where they differ, no one's setting speaks for the others; so no text goes
+ * to a reranker that its own knowledge base does not name.
+ */
+export function commonSettings(rows: readonly { retrieval_config: Record<string, unknown> }[]): RetrievalSettings {
+  const [first, ...others] = rows.map(retrievalOf)
+  const agreed = Object.entries(first ?? {}).filter(([key, value]) =>
+    others.every((other) => JSON.stringify(other[key as keyof RetrievalSettings]) === JSON.stringify(value)),
+  )
+  return Object.fromEntries(agreed)
+}
+
+/** A knowledge base as far as searching it needs. */
+export type SearchedKnowledgeBase = { id: string; tenant_id: string; retrieval_config: Record<string, unknown> }
+
+/** Ids per request: more would make the URL too long for some proxies. */
+const IDS_PER_REQUEST = 100
+
+/** Those of the named knowledge bases that the holder of `db`'s token can see. @throws AppError what the database refuses. */
+export async function readKnowledgeBases(db: Db, ids: readonly string[]): Promise<SearchedKnowledgeBase[]> {
+  const batches: string[][] = []
+  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) batches.push(ids.slice(from, from + IDS_PER_REQUEST))
+  const answers = await Promise.all(
+    batches.map((batch) =>
+      db
+        .schema('ai')
+        .from('knowledge_bases')
+        .select('id,tenant_id,retrieval_config')
+        .in('id', batch)
+        .returns<SearchedKnowledgeBase[]>(),
+    ),
+  )
+  return answers.flatMap((answer) => unwrap(answer))
+}

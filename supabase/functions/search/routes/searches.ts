@@ -1,0 +1,99 @@
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { resolveCaller } from '../../_shared/context.ts'
+import type { Db } from '../../_shared/context.ts'
+import { AppError, missing, unwrap } from '../../_shared/errors.ts'
+import { parseBody, uuid, warningsField } from '../../_shared/http.ts'
+import { search } from '../../_shared/search.ts'
+import { SEARCH_METHODS, pagesOf } from '../../_shared/search/hits.ts'
+import type { SearchHit } from '../../_shared/search/hits.ts'
+import {
+  CONTRADICTION,
+  MAX_IDS,
+  contextField,
+  isConsistent,
+  searchOptions,
+  searchQuery,
+  withOptions,
+} from '../../_shared/search/options.ts'
+import { RETRIEVAL_DEFAULTS, commonSettings, readKnowledgeBases } from '../../_shared/search/settings.ts'
+import type { RetrievalSettings } from '../../_shared/search/settings.ts'
+import type { SearchEnv } from '../env.ts'
+
+/** Body of `POST /search`. A text is sent and never a vector: whoever chooses the vector could feel their way through a space. */
+export const searchRequest = z
+  .strictObject({
+    query: searchQuery,
+    /** Absent: all of the tenant's that the caller can see. */
+    knowledge_base_ids: z.array(uuid).min(1).max(MAX_IDS).nullish(),
+    method: z.enum(SEARCH_METHODS).nullish(),
+    ...searchOptions,
+  })
+  .refine(isConsistent, CONTRADICTION)
+
+const TENANT_HINT = { hint: 'Send x-tenant-id.' }
+
+/**
+ * Checks that the search stays in one tenant, so that no answer mixes two, and gives the settings of what it searches.
+ * @throws AppError `not_found` when a named knowledge base is none the caller can see, `tenant_required` when there are several
+ * tenants, `forbidden` when there is none.
+ */
+async function settingsFor(db: Db, ids: readonly string[] | undefined): Promise<RetrievalSettings> {
+  if (ids) {
+    const rows = await readKnowledgeBases(db, ids)
+    if (rows.length < ids.length) throw missing('knowledge_base')
+    if (new Set(rows.map((row) => row.tenant_id)).size > 1) {
+      throw new AppError('tenant_required', 'These knowledge bases belong to several tenants.', TENANT_HINT)
+    }
+    return commonSettings(rows)
+  }
+  // Each tenant has exactly one default knowledge base.
+  const tenants = unwrap(
+    await db.schema('ai').from('knowledge_bases').select('tenant_id').eq('is_default', true).limit(2),
+  )
+  if (tenants.length === 0) throw new AppError('forbidden', 'You are not a member of the tenant.')
+  if (tenants.length > 1) {
+    throw new AppError('tenant_required', 'You are a member of several tenants.', TENANT_HINT)
+  }
+  return {}
+}
+
+const present = (hit: SearchHit) => ({
+  chunk_id: hit.chunk_id,
+  text: hit.text,
+  score: hit.score,
+  vector_score: hit.vector_score,
+  text_score: hit.text_score,
+  source_id: hit.source_id,
+  source_name: hit.source_name,
+  knowledge_base_id: hit.knowledge_base_id,
+  chunk_index: hit.chunk_index,
+  start_char: hit.start_char,
+  end_char: hit.end_char,
+  pages: pagesOf(hit),
+  meta: hit.meta,
+  ...(hit.explanation === null ? {} : { explanation: hit.explanation }),
+})
+
+/** Searches by text. */
+export const searches = new Hono<SearchEnv>().post('/', async (c) => {
+  const body = await parseBody(c, searchRequest)
+  const ids = body.knowledge_base_ids ? [...new Set(body.knowledge_base_ids)] : undefined
+  await resolveCaller(c, ids ? 'knowledge_base' : undefined, ids?.[0])
+  const settings = await settingsFor(c.var.db, ids)
+  const request = withOptions({ query: body.query, knowledgeBaseIds: ids, method: body.method ?? undefined }, body, {
+    topK: RETRIEVAL_DEFAULTS.top_k,
+    ...settings,
+  })
+  const found = await search(c.var, c.var.deps.search, request)
+  return c.json({
+    results: found.hits.map(present),
+    ...contextField(found.context),
+    query: body.query,
+    method: request.method ?? RETRIEVAL_DEFAULTS.method,
+    models: found.models,
+    reranker: found.reranker,
+    ...warningsField(found.warnings),
+    request_id: c.var.requestId,
+  })
+})

@@ -1,0 +1,150 @@
+-- A type, because a column of a returned table may not have the name of a parameter.
+create type ai.found_memory as (
+  memory_id uuid,
+  body text,
+  user_id uuid,
+  agent_id uuid,
+  score float8,
+  vector_score float8,
+  text_score float8,
+  created_at timestamptz
+);
+
+comment on type ai.found_memory is 'A memory that a search found: score as ai.search gives it, vector_score its cosine similarity, text_score BM25.';
+
+create function ai.search_memories(
+  query text,
+  query_embedding extensions.vector default null,
+  embedding_model text default null,
+  agent_id uuid default null,
+  match_count int default 10,
+  user_id uuid default null,
+  method text default 'hybrid',
+  vector_weight real default null,
+  fusion text default 'rrf'
+)
+returns setof ai.found_memory
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  row_limit constant int := least(greatest(coalesce(match_count, 10), 1), 100);
+  leg_limit constant int := greatest(row_limit, 60);
+  weight constant float8 := least(greatest(coalesce(nullif(vector_weight, 'NaN'), case when search_memories.fusion = 'weighted' then 0.7 else 0.5 end), 0), 1);
+  uses_vectors constant boolean := query_embedding is not null and search_memories.method in ('hybrid', 'vector_search');
+  uses_text constant boolean := search_memories.method in ('hybrid', 'full_text');
+  candidate_budget constant int := 400;
+  k1 constant float8 := 1.2;
+  b constant float8 := 0.75;
+  tenants uuid[];
+  segments int[];
+  languages text[];
+  segment_items bigint;
+  segment_terms bigint;
+  shared_segments int[];
+  own_segments int[];
+  shared_items bigint;
+  parsed private.parsed_query;
+  weighed private.query_terms;
+  vector_leg private.search_leg;
+  text_leg private.search_leg;
+  identifier_leg private.search_leg;
+begin
+  if search_memories.method is null or search_memories.method not in ('hybrid', 'vector_search', 'full_text') then
+    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
+  end if;
+  if search_memories.fusion is null or search_memories.fusion not in ('rrf', 'weighted') then
+    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
+  end if;
+  if search_memories.query is null or char_length(search_memories.query) not between 1 and 4000 then
+    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
+  end if;
+  if search_memories.method = 'vector_search' and query_embedding is null then
+    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
+  end if;
+  if query_embedding is not null then
+    if search_memories.embedding_model is null then
+      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
+    end if;
+    if extensions.vector_norm(query_embedding) = 0 then
+      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
+    end if;
+  end if;
+
+  -- As in ai.search: everything below is counted over what the caller may see of what is asked for.
+  select
+    array_agg(segment.tenant_id), array_agg(segment.id), array_agg(segment.language),
+    sum(segment.item_count), sum(segment.term_count),
+    coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}'),
+    coalesce(array_agg(segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
+    coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0)
+  into tenants, segments, languages, segment_items, segment_terms, shared_segments, own_segments, shared_items
+  from private.search_segments as segment
+  where segment.kind = 'memory'
+    and segment.item_count > 0
+    and (search_memories.agent_id is null or segment.agent_id is null or segment.agent_id = search_memories.agent_id)
+    and (search_memories.user_id is null or segment.owner_id is null or segment.owner_id = search_memories.user_id);
+  if segments is null then
+    return;
+  end if;
+
+  parsed := private.parse_query(search_memories.query, languages);
+  if uses_text then
+    weighed := private.weigh_terms(parsed.words, segments, languages, segment_items, 16, candidate_budget);
+    if weighed.terms is not null then
+      text_leg := private.matching_items(
+        weighed, parsed.anchor, segments, segment_items, segment_terms, null,
+        parsed.required, parsed.excluded, k1, b, 2 * candidate_budget, leg_limit
+      );
+    end if;
+    if parsed.identifiers <> '{}' then
+      identifier_leg := private.identified_items(parsed.identifiers, segments, null, parsed.required, parsed.excluded, leg_limit);
+    end if;
+  end if;
+  if uses_vectors then
+    vector_leg := private.nearest_items(
+      tenants, shared_segments, own_segments, shared_items, null,
+      case
+        when parsed.required is not null then
+          private.find_items(private.search_keys(segments, '', parsed.anchor), segments, null, parsed.required, parsed.excluded, 10000)
+      end,
+      search_memories.embedding_model, query_embedding, leg_limit
+    );
+    if parsed.excluded is not null and parsed.required is null then
+      vector_leg := private.without_items(
+        vector_leg,
+        private.find_items(private.search_keys(segments, '', parsed.unwanted), segments, null, parsed.excluded, null, 10000)
+      );
+    end if;
+  end if;
+
+  -- Rows come from the table under row-level security, which has the last word.
+  return query
+  select
+    memories.id,
+    memories.body,
+    memories.user_id,
+    memories.agent_id,
+    case when search_memories.method = 'vector_search' then fused.score else coalesce(fused.score / nullif(max(fused.score) over (), 0), 0) end,
+    fused.vector_score,
+    fused.text_score,
+    memories.created_at
+  from private.fuse_legs(
+    vector_leg, text_leg, identifier_leg, case when search_memories.method = 'hybrid' then search_memories.fusion else 'none' end,
+    weight, weighed.possible, coalesce(cardinality(parsed.identifiers), 0), segment_items, k1, row_limit
+  ) as fused
+  join public.memories on memories.id = fused.item_id
+  order by fused.score desc, fused.vector_rank, memories.id;
+end;
+$$;
+
+comment on function ai.search_memories(text, extensions.vector, text, uuid, int, uuid, text, real, text) is
+  'Searches the memories the caller can see as ai.search searches chunks; vectors are those of public.tenants.memory_embedding_model. agent_id: those of this agent and of none in particular. '
+  'user_id: those about this person and about nobody in particular, for a backend, which sees all. match_count 1..100, query 1..4000 characters. score is 1 for the best. PT400 invalid_request or invalid_embedding.';
+
+revoke execute on function ai.search_memories(text, extensions.vector, text, uuid, int, uuid, text, real, text) from public, anon, authenticated, service_role;
+grant execute on function ai.search_memories(text, extensions.vector, text, uuid, int, uuid, text, real, text) to authenticated;

@@ -1,0 +1,109 @@
+import { UnsecuredJWT } from 'jose'
+import { describe, expect, it } from 'vitest'
+import type { Caller } from '../../supabase/functions/_shared/context.ts'
+import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
+import { createQueryVectors } from '../../supabase/functions/_shared/search/query-vectors.ts'
+import { HARBOR, MERIDIAN } from './support/http.ts'
+
+const caller = (userId: string, tenantId: string | null = null, claims: Record<string, unknown> = {}): Caller => ({
+  userId,
+  tenantId,
+  token: new UnsecuredJWT({ sub: userId, ...claims }).encode(),
+})
+
+/** Counts what it is asked for. */
+function countingEmbedder(model = 'm', embed: (text: string) => Promise<number[]> = async (text) => [text.length]) {
+  const asked: string[] = []
+  const embedder: Embedder = {
+    model,
+    dimensions: 1,
+    embed: (texts) => {
+      asked.push(...texts)
+      return Promise.all(texts.map(embed))
+    },
+  }
+  return { embedder, asked }
+}
+
+describe('the memory of query vectors', () => {
+  it('embeds the same question of the same caller once', async () => {
+    const vectors = createQueryVectors()
+    const { embedder, asked } = countingEmbedder()
+    const me = caller('u1', HARBOR)
+    expect(await vectors.vectorOf(me, embedder, 'a')).toEqual([1])
+    expect(await vectors.vectorOf({ ...me, token: caller('u1').token }, embedder, 'a')).toEqual([1])
+    await vectors.vectorOf(me, embedder, 'ab')
+    expect(asked).toEqual(['a', 'ab'])
+  })
+
+  it.each([
+    ['another person', caller('u2', HARBOR), 'm'],
+    ['another tenant by header', caller('u1', MERIDIAN), 'm'],
+    ['no header', caller('u1'), 'm'],
+    ['another tenant by claim', caller('u1', HARBOR, { tenant_id: MERIDIAN }), 'm'],
+    ['another tenant by app_metadata', caller('u1', HARBOR, { app_metadata: { tenant_id: MERIDIAN } }), 'm'],
+    ['another model', caller('u1', HARBOR), 'n'],
+  ])('shares nothing with %s', async (_name, other, model) => {
+    const vectors = createQueryVectors()
+    const first = countingEmbedder('m')
+    await vectors.vectorOf(caller('u1', HARBOR), first.embedder, 'a')
+    const second = countingEmbedder(model)
+    await vectors.vectorOf(other, second.embedder, 'a')
+    expect(second.asked).toEqual(['a'])
+  })
+
+  it('embeds what is asked twice at once once, and lets one asker go without the other', async () => {
+    const vectors = createQueryVectors()
+    let finish = (_vector: number[]) => {}
+    const { embedder, asked } = countingEmbedder('m', () => new Promise((resolve) => (finish = resolve)))
+    const stop = new AbortController()
+    const leaving = vectors.vectorOf(caller('u1'), embedder, 'a', stop.signal)
+    const staying = vectors.vectorOf(caller('u1'), embedder, 'a')
+    stop.abort(new Error('gone'))
+    await expect(leaving).rejects.toThrow('gone')
+    finish([7])
+    expect(await staying).toEqual([7])
+    expect(asked).toEqual(['a'])
+    await expect(vectors.vectorOf(caller('u1'), embedder, 'a', stop.signal)).rejects.toThrow('gone')
+  })
+
+  it('forgets failures', async () => {
+    const vectors = createQueryVectors()
+    let fails = true
+    const { embedder, asked } = countingEmbedder('m', async () => {
+      if (fails) throw new Error('down')
+      return [1]
+    })
+    await expect(vectors.vectorOf(caller('u1'), embedder, 'a')).rejects.toThrow('down')
+    fails = false
+    expect(await vectors.vectorOf(caller('u1'), embedder, 'a')).toEqual([1])
+    expect(await vectors.vectorOf(caller('u1'), embedder, 'a')).toEqual([1])
+    expect(asked).toEqual(['a', 'a'])
+  })
+
+  it('forgets with time, and the least recent first', async () => {
+    let now = 0
+    const vectors = createQueryVectors({ ttlMs: 100, maxQueries: 2, maxCallers: 2, now: () => now })
+    const { embedder, asked } = countingEmbedder()
+    const ask = async (user: string, ...queries: string[]) => {
+      asked.length = 0
+      for (const query of queries) await vectors.vectorOf(caller(user), embedder, query)
+      return [...asked]
+    }
+    expect(await ask('u1', 'a', 'b', 'a', 'c', 'a', 'b')).toEqual(['a', 'b', 'c', 'b'])
+    now = 100
+    expect(await ask('u1', 'a')).toEqual(['a'])
+    // Another caller's questions take none of this one's room...
+    expect(await ask('u2', 'x', 'y', 'z')).toEqual(['x', 'y', 'z'])
+    expect(await ask('u1', 'a')).toEqual([])
+    // ...and a third caller takes the place of the one who has been away longest.
+    await ask('u3', 'x')
+    expect(await ask('u1', 'a')).toEqual([])
+    expect(await ask('u2', 'z')).toEqual(['z'])
+  })
+
+  it('reads a token that is none as one without tenant', async () => {
+    const { embedder } = countingEmbedder()
+    expect(await createQueryVectors().vectorOf({ ...caller('u1'), token: 'x' }, embedder, 'a')).toEqual([1])
+  })
+})

@@ -1916,6 +1916,7 @@ CREATE OR REPLACE FUNCTION ai.search(query text, query_embedding extensions.vect
  STABLE
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
@@ -2145,6 +2146,7 @@ CREATE OR REPLACE FUNCTION ai.search_memories(query text, query_embedding extens
  STABLE
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare

@@ -37,6 +37,7 @@ stable
 security invoker
 set search_path = ''
 set enable_seqscan = off
+set jit = off -- the plans that the settings leave have costs that would start the compiler
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

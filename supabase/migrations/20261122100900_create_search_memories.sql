@@ -29,6 +29,7 @@ stable
 security invoker
 set search_path = ''
 set enable_seqscan = off
+set jit = off -- as in ai.search
 set plan_cache_mode = force_generic_plan
 as $$
 declare

@@ -87,7 +87,14 @@ test('a source that takes too long to chunk fails with limit_exceeded', { timeou
   const failures: unknown[] = []
   const ledger = {
     claimIndexing: () =>
-      Promise.resolve({ lease_token: 't', indexed_source_id: 'i', page_count: 1, attempts: 1, indexing_config: {} }),
+      Promise.resolve({
+        lease_token: 't',
+        indexed_source_id: 'i',
+        page_count: 1,
+        attempts: 1,
+        indexing_config: {},
+        embedding_model: null,
+      }),
     readPages: () => Promise.resolve(large),
     renewLease: () => Promise.resolve(true),
     failIndexing: (id: string, token: string, failure: object) => {
@@ -97,7 +104,8 @@ test('a source that takes too long to chunk fails with limit_exceeded', { timeou
   } as unknown as Ledger
   const settings = workerSettings({ DATABASE_URL: 'postgres://x', WORKER_EXTRACT_TIMEOUT_MS: '300' })
   const log = { info: () => undefined, error: () => undefined }
-  await indexSource({ ledger, settings, log } as unknown as JobContext, {
+  const embedder = { model: 'm', dimensions: 1, embed: () => Promise.reject(new Error('not to be called')) }
+  await indexSource({ ledger, settings, log, embedder } as unknown as JobContext, {
     id: 'i',
     jobId: 'j',
     signal: never,

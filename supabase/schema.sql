@@ -1952,26 +1952,7 @@ declare
   identifiers_asked int := 0;
   kept uuid[];
 begin
-  if search.method is null or search.method not in ('hybrid', 'vector_search', 'full_text') then
-    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
-  end if;
-  if search.fusion is null or search.fusion not in ('rrf', 'weighted') then
-    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
-  end if;
-  if search.query is null or char_length(search.query) not between 1 and 4000 then
-    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
-  end if;
-  if search.method = 'vector_search' and query_embedding is null then
-    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
-  end if;
-  if query_embedding is not null then
-    if search.embedding_model is null then
-      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
-    end if;
-    if extensions.vector_norm(query_embedding) = 0 then
-      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
-    end if;
-  end if;
+  perform private.check_search(search.query, query_embedding, search.embedding_model, search.method, search.fusion);
   if search.filter_metadata is not null and jsonb_typeof(search.filter_metadata) <> 'object' then
     perform private.raise_error(400, 'invalid_request', 'filter_metadata must be a JSON object.', null);
   end if;
@@ -2172,26 +2153,7 @@ declare
   text_leg private.search_leg;
   identifier_leg private.search_leg;
 begin
-  if search_memories.method is null or search_memories.method not in ('hybrid', 'vector_search', 'full_text') then
-    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
-  end if;
-  if search_memories.fusion is null or search_memories.fusion not in ('rrf', 'weighted') then
-    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
-  end if;
-  if search_memories.query is null or char_length(search_memories.query) not between 1 and 4000 then
-    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
-  end if;
-  if search_memories.method = 'vector_search' and query_embedding is null then
-    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
-  end if;
-  if query_embedding is not null then
-    if search_memories.embedding_model is null then
-      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
-    end if;
-    if extensions.vector_norm(query_embedding) = 0 then
-      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
-    end if;
-  end if;
+  perform private.check_search(search_memories.query, query_embedding, search_memories.embedding_model, search_memories.method, search_memories.fusion);
 
   -- As in ai.search: everything below is counted over what the caller may see of what is asked for.
   select
@@ -3216,6 +3178,38 @@ begin
 end;
 $function$;
 comment on function private.check_embedding_model(text) is 'PT400 unless it can be the name of a model: 1 to 200 visible characters.';
+
+CREATE OR REPLACE FUNCTION private.check_search(query text, query_embedding extensions.vector, embedding_model text, method text, fusion text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if check_search.method is null or check_search.method not in ('hybrid', 'vector_search', 'full_text') then
+    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
+  end if;
+  if check_search.fusion is null or check_search.fusion not in ('rrf', 'weighted') then
+    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
+  end if;
+  if check_search.query is null or char_length(check_search.query) not between 1 and 4000 then
+    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
+  end if;
+  if check_search.method = 'vector_search' and query_embedding is null then
+    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
+  end if;
+  if query_embedding is not null then
+    if check_search.embedding_model is null then
+      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
+    end if;
+    if extensions.vector_norm(query_embedding) = 0 then
+      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
+    end if;
+  end if;
+end;
+$function$;
+comment on function private.check_search(text,extensions.vector,text,text,text) is 'What every search refuses before it begins: PT400 invalid_request or invalid_embedding.';
+grant execute on function private.check_search(text,extensions.vector,text,text,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.chunk_policies_are_shipped()
  RETURNS boolean

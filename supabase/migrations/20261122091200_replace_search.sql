@@ -73,26 +73,7 @@ declare
   identifiers_asked int := 0;
   kept uuid[];
 begin
-  if search.method is null or search.method not in ('hybrid', 'vector_search', 'full_text') then
-    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
-  end if;
-  if search.fusion is null or search.fusion not in ('rrf', 'weighted') then
-    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
-  end if;
-  if search.query is null or char_length(search.query) not between 1 and 4000 then
-    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
-  end if;
-  if search.method = 'vector_search' and query_embedding is null then
-    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
-  end if;
-  if query_embedding is not null then
-    if search.embedding_model is null then
-      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
-    end if;
-    if extensions.vector_norm(query_embedding) = 0 then
-      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
-    end if;
-  end if;
+  perform private.check_search(search.query, query_embedding, search.embedding_model, search.method, search.fusion);
   if search.filter_metadata is not null and jsonb_typeof(search.filter_metadata) <> 'object' then
     perform private.raise_error(400, 'invalid_request', 'filter_metadata must be a JSON object.', null);
   end if;

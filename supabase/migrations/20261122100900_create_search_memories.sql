@@ -55,26 +55,7 @@ declare
   text_leg private.search_leg;
   identifier_leg private.search_leg;
 begin
-  if search_memories.method is null or search_memories.method not in ('hybrid', 'vector_search', 'full_text') then
-    perform private.raise_error(400, 'invalid_request', 'method must be hybrid, vector_search or full_text.', null);
-  end if;
-  if search_memories.fusion is null or search_memories.fusion not in ('rrf', 'weighted') then
-    perform private.raise_error(400, 'invalid_request', 'fusion must be rrf or weighted.', null);
-  end if;
-  if search_memories.query is null or char_length(search_memories.query) not between 1 and 4000 then
-    perform private.raise_error(400, 'invalid_request', 'query must have 1 to 4000 characters.', 'Shorten the query.');
-  end if;
-  if search_memories.method = 'vector_search' and query_embedding is null then
-    perform private.raise_error(400, 'invalid_request', 'vector_search needs query_embedding.', 'Send the embedding of the query, or use full_text.');
-  end if;
-  if query_embedding is not null then
-    if search_memories.embedding_model is null then
-      perform private.raise_error(400, 'invalid_request', 'query_embedding needs embedding_model.', 'Name the model that made the vector.');
-    end if;
-    if extensions.vector_norm(query_embedding) = 0 then
-      perform private.raise_error(400, 'invalid_embedding', 'query_embedding is the zero vector.', 'A zero vector has no direction to compare.');
-    end if;
-  end if;
+  perform private.check_search(search_memories.query, query_embedding, search_memories.embedding_model, search_memories.method, search_memories.fusion);
 
   -- As in ai.search: everything below is counted over what the caller may see of what is asked for.
   select

@@ -42,7 +42,7 @@ select set_eq(
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',
     -- the parts of ai.search
-    'private.caller_tenants', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
+    'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
     'private.nearest_in_graph', 'private.nearest_in_segments', 'private.nearest_items', 'private.parse_query', 'private.rank_by_16_words', 'private.rank_by_6_words',
     'private.search_among_visible_chunks', 'private.search_keys', 'private.search_terms', 'private.shortened',

@@ -208,6 +208,7 @@ describe('R07 queries', () => {
     expect((await call(`null, ${POINT}`)).code).toBe('PT400')
   })
 
+  if (naughtyStrings().length === 0) console.info('Left out: the big list of naughty strings, which is not at hand.')
   it.skipIf(naughtyStrings().length === 0)(
     'the big list of naughty strings',
     async () => {

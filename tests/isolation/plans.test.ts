@@ -168,6 +168,7 @@ describe('policies', () => {
     }
   })
 
+  if (!onNative) console.info('Left out: statement_timeout, which PGlite has not. Set TEST_DATABASE_URL to run it.')
   it.skipIf(!onNative)('P12 a statement of a person has a time limit', async () => {
     const [role] = await world.run<{ settings: string[] | null }>(
       `select rolconfig as settings from pg_roles where rolname = 'authenticated'`,

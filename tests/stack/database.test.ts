@@ -240,6 +240,8 @@ test('the platform roles and their rights are those of Supabase', async () => {
   expect(await may('service_role', 'select from vault.decrypted_secrets')).toBe(true)
 })
 
+if (!onNative) console.info('Left out: what only a native server has. Set TEST_DATABASE_URL to run it.')
+
 describe.runIf(onNative)('a native server', () => {
   const url = process.env['TEST_DATABASE_URL'] ?? ''
 

@@ -171,6 +171,7 @@ describe('the transaction of a request', () => {
     expect(await response.json()).toMatchObject({ code: '25006' })
   })
 
+  if (!onNative) console.info('Left out: statement_timeout, which PGlite has not. Set TEST_DATABASE_URL to run it.')
   test.runIf(onNative)('has the statement_timeout of its role', async () => {
     expect((await alice.rpc('whoami')).data.timeout).toBe('8s')
     expect((await stack.anon.rpc('whoami')).data.timeout).toBe('3s')

@@ -11,8 +11,8 @@ export function tableOf(result: SizeResult): string[] {
   const line = (label: string, ...columns: string[]) =>
     `${label.padEnd(LABEL)}${columns.map((column) => column.padEnd(COLUMN)).join('')}`.trimEnd()
   const classes = (label: string, show: (name: (typeof CLASSES)[number]) => string) => line(label, ...CLASSES.map(show))
-  const times = (label: string, variant: 'ours' | 'a' | 'b', clock: 'cpu' | 'wall') =>
-    classes(`${label}, ${clock} ms p50 / p95 (calls)`, (name) => latencyText(latency[name][variant], clock))
+  const times = (label: string, clock: 'cpu' | 'wall', pick: (of: SizeResult['latency']['L']) => Latency) =>
+    classes(`${label}, ${clock} ms p50 / p95 (calls)`, (name) => latencyText(pick(latency[name]), clock))
   const total = (name: string) =>
     result.sizes
       .filter((size) => size.name.startsWith(name) && !size.name.includes(', '))
@@ -23,16 +23,17 @@ export function tableOf(result: SizeResult): string[] {
     classes('', (name) => name),
     classes('rows per tenant', (name) => rangeText(result.tenantRows[name])),
     classes('share of the global top 100', (name) => figure(result.shareOfGlobalTop[name])),
-    times('ours', 'ours', 'cpu'),
-    times('(a)', 'a', 'cpu'),
-    times('(b)', 'b', 'cpu'),
-    times('ours', 'ours', 'wall'),
-    times('(a)', 'a', 'wall'),
-    times('(b)', 'b', 'wall'),
-    classes('(a)/ours', (name) => `${figure(ratioOf(latency[name].a, latency[name].ours))}x`),
-    classes('(b)/ours', (name) => `${figure(ratioOf(latency[name].b, latency[name].ours))}x`),
+    ...(['cpu', 'wall'] as const).flatMap((clock) => [
+      times('ours beside (a)', clock, ({ a }) => a.ours),
+      times('(a)', clock, ({ a }) => a.other),
+      times('ours beside (b)', clock, ({ b }) => b.ours),
+      times('(b)', clock, ({ b }) => b.other),
+      times('ours, classes mixed', clock, ({ mixed }) => mixed),
+    ]),
+    classes('(a)/ours', (name) => `${figure(ratioOf(latency[name].a))}x`),
+    classes('(b)/ours', (name) => `${figure(ratioOf(latency[name].b))}x`),
     classes('ours, p95/p50', (name) => {
-      const { p95, p50 } = latency[name].ours.cpu ?? latency[name].ours.wall
+      const { p95, p50 } = latency[name].b.ours.cpu ?? latency[name].b.ours.wall
       return figure(p95 / p50)
     }),
     line('common words only, slowest of L', `${figure(result.commonWordsWorstMs)} ms`),

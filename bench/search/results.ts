@@ -8,6 +8,8 @@ export type Latency = {
   foreignRows: number
   shortAnswers: number
 }
+/** Two variants that were asked the same queries in one pass. */
+export type Pair = { ours: Latency; other: Latency }
 export type Percentiles = { p50: number; p95: number; max: number }
 export type PerClass<T> = Record<QueryClass, T>
 
@@ -46,7 +48,8 @@ export type SizeResult = {
   shareOfGlobalTop: PerClass<number>
   tenantRows: PerClass<{ least: number; most: number }>
   graphs: number
-  latency: PerClass<{ ours: Latency; a: Latency; b: Latency }>
+  /** Ours beside (a) and beside (b), asked in turns; and ours alone, the classes mixed. */
+  latency: PerClass<{ a: Pair; b: Pair; mixed: Latency }>
   /** Questions of common words only, of the large tenant: the slowest, each the median of three calls. */
   commonWordsWorstMs: number
   recall: { deciles: Recall[]; classes: PerClass<Recall> }

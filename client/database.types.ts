@@ -705,6 +705,7 @@ export type Database = {
     Functions: {
       abandon_upload: { Args: { source_id: string }; Returns: undefined }
       add_source_to_knowledge_base: { Args: { knowledge_base_id: string; source_id: string }; Returns: Json }
+      check_request: { Args: Record<PropertyKey, never>; Returns: undefined }
       claim_extraction: { Args: { lease_seconds?: number; source_id: string; worker: string }; Returns: Json }
       claim_indexing: { Args: { indexed_source_id: string; lease_seconds?: number; worker: string }; Returns: Json }
       claim_memory: { Args: { memory_id: string }; Returns: Json }

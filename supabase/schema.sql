@@ -972,6 +972,31 @@ $function$;
 comment on function ai.add_source_to_knowledge_base(uuid,uuid) is 'Puts an extracted source into a knowledge base and queues its indexing in the same transaction; again: indexes it anew. Returns the indexed source with source_name. PT400 source_not_extracted, PT404.';
 grant execute on function ai.add_source_to_knowledge_base(uuid,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.check_request()
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  -- PostgREST writes all names in lower case. Without a request, or without headers, there is nothing to refuse.
+  prefer constant text := nullif(current_setting('request.headers', true), '')::json ->> 'prefer';
+begin
+  -- Wider than what PostgREST takes for one of the two: it minds case and spaces, a version to come may not.
+  if prefer ~* '\mcount\s*=\s*"?(planned|estimated)\M' then
+    raise exception using
+      errcode = 'PT400',
+      message = 'Planned and estimated counts are not available: they would tell how many rows others have. Use count=exact.',
+      detail = jsonb_build_object('code', 'invalid_request')::text,
+      hint = 'Send the header Prefer: count=exact, or ask for no count.';
+  end if;
+end;
+$function$;
+comment on function ai.check_request() is 'Called by PostgREST before every request (pgrst.db_pre_request). Refuses counts from the planner''s statistics: they are over the rows of all tenants. A pre-request function of your own should call it.';
+grant execute on function ai.check_request() to anon;
+grant execute on function ai.check_request() to authenticated;
+grant execute on function ai.check_request() to service_role;
+
 CREATE OR REPLACE FUNCTION ai.claim_extraction(source_id uuid, worker text, lease_seconds integer DEFAULT 60)
  RETURNS jsonb
  LANGUAGE sql

@@ -139,6 +139,7 @@ export const copyFromTemplate = async (projectDir: string, serverUrl: string): P
       await admin.unsafe(`alter database ${template} is_template true`)
     }
     await admin.unsafe(`create database ${name} template ${template}`)
+    await copyRoleSettings(admin, template, name)
     await admin`select pg_advisory_unlock(hashtext('bulkhead template'))`
   } finally {
     await admin.end()
@@ -151,6 +152,19 @@ export const copyFromTemplate = async (projectDir: string, serverUrl: string): P
       await again.end()
     },
   }
+}
+
+/** What `alter role ... in database ... set` has set is not in the database, so that a copy is made without it. */
+const copyRoleSettings = async (admin: postgres.Sql, from: string, to: string): Promise<void> => {
+  const rows = await admin<{ statement: string }[]>`
+    select format(
+      'alter role %s in database %I set %s = %L',
+      setrole::regrole, ${to}::text, split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
+    ) as statement
+    from pg_db_role_setting
+    cross join unnest(setconfig) as setting
+    where setrole <> 0 and setdatabase = (select oid from pg_database where datname = ${from})`
+  for (const { statement } of rows) await admin.unsafe(statement)
 }
 
 /** Drops copies and templates that are more than a day old: the runs they were for are over. */

@@ -20,6 +20,8 @@ const LEFT_TO_ENGINE = new Set(['42703', '42883', 'PGRST'])
  * session that nobody else uses meanwhile, with role, claims and headers local to it, and fails with PostgREST's answers.
  */
 export class EngineConnection extends PostgresConnection {
+  /** A statement that each request's transaction begins with, as the caller and with their claims and headers. */
+  preRequest: string | undefined
   #database: SessionDatabase
   #driver: EngineDriver
   #request = new AsyncLocalStorage<RequestContext>()
@@ -60,6 +62,7 @@ export class EngineConnection extends PostgresConnection {
       const settings = callerSettings(caller, this.#database.roleSettings(caller.role))
       await session.exec(readOnly ? 'begin read only' : 'begin')
       await session.run(settings.text, settings.params)
+      if (this.preRequest) await session.run(this.preRequest)
       const result = await this.#driver.joining(session, () => fn(this.kysely))
       const failed =
         result instanceof Response && result.status >= 400 && !(options?.rpc && (await setsStatus(session)))

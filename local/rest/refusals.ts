@@ -13,6 +13,9 @@ const answer = (status: number, code: string, message: string, details: string |
       : { status },
   )
 
+/** PostgREST's answer to a body that is no JSON it could read. */
+export const unreadableBody = (): Response => answer(400, 'PGRST102', 'Empty or invalid json')
+
 /** PostgREST's answer to a request that is refused for its credentials. */
 export const restRefusal = (refusal: Refusal): Response => {
   switch (refusal.because) {

@@ -4,8 +4,10 @@ import { identify } from '../auth/caller.ts'
 import type { ResolveApiKey, TokenAuthority } from '../auth/tokens.ts'
 import type { SessionDatabase } from '../database/database.ts'
 import { EngineConnection } from './engine-connection.ts'
+import { isTooDeep } from './json-depth.ts'
+import { preRequestCall } from './pre-request.ts'
 import { quietly } from './quiet-console.ts'
-import { restRefusal } from './refusals.ts'
+import { restRefusal, unreadableBody } from './refusals.ts'
 
 export type RestDeps = {
   db: SessionDatabase
@@ -31,15 +33,18 @@ const settingsHeaders = (headers: Headers): Record<string, string> =>
   Object.fromEntries([...headers].filter(([name]) => !CREDENTIALS.has(name)))
 
 /** The request without its credentials: who calls is settled, and the engine would take `?apikey=` for a filter. */
-const withoutCredentials = async (request: Request): Promise<Request> => {
+const withoutCredentials = (request: Request, body: ArrayBuffer | null): Request => {
   const url = new URL(request.url)
   url.searchParams.delete('apikey')
   const headers = new Headers(request.headers)
   for (const name of CREDENTIALS) headers.delete(name)
   // Deleting a parameter writes the others anew; without need that must not happen to filters.
   const bare = new URL(request.url).searchParams.has('apikey') ? url : request.url
-  return new Request(bare, { method: request.method, headers, body: request.body && (await request.arrayBuffer()) })
+  return new Request(bare, { method: request.method, headers, body })
 }
+
+/** PostgREST takes a body for JSON if its type is not given. */
+const isJson = (headers: Headers): boolean => /json/i.test(headers.get('content-type') ?? 'application/json')
 
 /** The error's code and nothing else: its message may quote row data. */
 const codeOf = async (response: Response): Promise<{ code?: unknown }> => {
@@ -80,10 +85,17 @@ export const createRest = async (deps: RestDeps): Promise<RestService> => {
     },
   })
   await app.init()
+  connection.preRequest = await preRequestCall(db)
   const stopListening = await db.listen('pgrst', (payload) => {
     if (payload === '' || payload === 'reload schema') {
       void connection.clearSchemaCache()
       db.refreshTypes().catch((error: unknown) => log('rest_types_not_refreshed', { error: String(error) }))
+    }
+    if (payload === 'reload config') {
+      preRequestCall(db).then(
+        (call) => (connection.preRequest = call),
+        (error: unknown) => log('rest_config_not_read', { error: String(error) }),
+      )
     }
   })
 
@@ -93,7 +105,9 @@ export const createRest = async (deps: RestDeps): Promise<RestService> => {
       if ('refusal' in identified) return restRefusal(identified.refusal)
       const { caller } = identified
       const { pathname } = new URL(request.url)
-      const bare = await withoutCredentials(request)
+      const body = request.body && (await request.arrayBuffer())
+      if (body && isJson(request.headers) && isTooDeep(new Uint8Array(body))) return unreadableBody()
+      const bare = withoutCredentials(request, body)
       callers.set(bare, caller)
       const context = {
         readOnly: request.method === 'GET' || request.method === 'HEAD',

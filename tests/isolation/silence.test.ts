@@ -110,4 +110,22 @@ describe('the harness', () => {
     expect(found).toContain('rows: 500 rows before, 1000 after')
     expect(found.filter((line) => line.startsWith('work: '))).toHaveLength(1)
   })
+
+  it('takes pages of one or two calls of five for a disturbance, and those of most calls for a difference', () => {
+    const seen = (...pages: number[]) => ({ search: { answer: '[]', rows: 0, pages, plans: [], lookups: 2 } })
+    const usual = seen(829, 829, 829, 829, 829)
+    const silent = [seen(829, 829, 893, 829, 829), seen(893, 829, 893, 829, 829), seen(835, 835, 835, 835, 835)]
+    for (const after of silent) {
+      expect(differences(usual, after)).toEqual([])
+      expect(differences(after, usual)).toEqual([])
+    }
+    const different = [seen(893, 829, 893, 829, 893), seen(836, 836, 836, 836, 836), seen(822, 822, 822, 822, 822)]
+    for (const after of different) {
+      expect(differences(usual, after)).toHaveLength(1)
+      expect(differences(after, usual)).toHaveLength(1)
+      // A disturbance before hides none that comes after.
+      expect(differences(seen(829, 829, 993, 829, 829), after)).toHaveLength(1)
+    }
+    expect(differences(seen(829, 829), seen(836, 836))).toHaveLength(1)
+  })
 })

@@ -165,6 +165,36 @@ describe('the transaction of a request', () => {
     expect(await attempts()).toBe(before + 1)
   })
 
+  test('begins with the pre-request function that the project names, from the moment it does', async () => {
+    await stack.db.exec(`
+      create schema gate;
+      grant usage on schema gate to anon, authenticated;
+      create function gate.check_request() returns void language plpgsql as $$
+      begin
+        if current_user = 'authenticated' and current_setting('request.headers')::json ->> 'x-stop' = auth.uid()::text then
+          raise exception using errcode = 'PT429', message = 'Stopped.';
+        end if;
+      end $$`)
+    const name = (await stack.db.query<{ name: string }>('select current_database() as name'))[0]!.name
+    const ask = async (stop: string, method = 'GET') =>
+      fetch(`${stack.url}/rest/v1/notes?select=id`, {
+        method,
+        headers: { apikey: stack.keys.publishable, authorization: `Bearer ${await bearer()}`, 'x-stop': stop },
+      })
+    expect((await ask(ALICE.id)).status).toBe(200)
+    await stack.db.exec(
+      `alter role authenticator in database "${name}" set pgrst.db_pre_request = 'gate.check_request'`,
+    )
+    await stack.db.exec(`notify pgrst, 'reload config'`)
+    await expect.poll(async () => (await ask(ALICE.id)).status, WAIT).toBe(429)
+    expect(await (await ask(ALICE.id)).json()).toMatchObject({ code: 'PT429', message: 'Stopped.' })
+    expect((await ask(ALICE.id, 'HEAD')).status).toBe(429)
+    expect((await ask('somebody else')).status).toBe(200)
+    await stack.db.exec(`alter role authenticator in database "${name}" reset pgrst.db_pre_request`)
+    await stack.db.exec(`notify pgrst, 'reload config'`)
+    await expect.poll(async () => (await ask(ALICE.id)).status, WAIT).toBe(200)
+  })
+
   test('cannot write in a GET', async () => {
     const response = await fetch(`${stack.url}/rest/v1/rpc/teapot`, { headers: { apikey: stack.keys.secret } })
     expect(response.status).toBe(405)

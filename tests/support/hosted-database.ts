@@ -25,6 +25,8 @@ const openAsOwner = (url: string): NativeDatabase =>
  * - extensions are there already; on the platform supautils lets `postgres` create them,
  * - `postgres` may make policies on realtime.messages (supautils again); here the owner is a member of the role that owns the
  *   table, which would allow more. Callers must check that nothing but the policy was made there,
+ * - `postgres` may make PostgREST's settings for the role `authenticator` (supautils again); here the owner has a grant for the one
+ *   that the migrations make,
  * - rights of `postgres` on the tables of Auth and Storage, and its default privileges in `public`, are granted by hand.
  *
  * @param serverUrl a native server, as a superuser
@@ -52,6 +54,8 @@ export async function withHostedDatabase<T>(serverUrl: string, fn: (hosted: Host
       create extension if not exists vector with schema extensions;
       alter table realtime.messages owner to supabase_realtime_admin;
       grant supabase_realtime_admin, anon, authenticated, service_role to ${name};
+      grant authenticator to ${name} with admin true, inherit false, set false;
+      grant set on parameter pgrst.db_pre_request to ${name};
       grant usage on schema extensions, auth, storage, realtime, vault to ${name};
       grant all on all tables in schema auth, storage to ${name};
       grant execute on all functions in schema auth, storage, realtime to ${name};
@@ -65,6 +69,7 @@ export async function withHostedDatabase<T>(serverUrl: string, fn: (hosted: Host
   } finally {
     for (const database of opened) await database.close()
     await server.query(`drop database if exists ${name} with (force)`)
+    await server.query(`revoke set on parameter pgrst.db_pre_request from ${name}`)
     await server.query(`drop role ${name}`)
     await server.close()
   }

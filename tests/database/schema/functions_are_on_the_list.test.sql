@@ -11,7 +11,11 @@ join pg_namespace on pg_namespace.oid = pg_proc.pronamespace
 where pg_namespace.nspname in ('public', 'ai', 'private')
   and not exists (select from pg_depend where pg_depend.objid = pg_proc.oid and pg_depend.deptype = 'e');
 
-select is_empty($$select name from pg_temp.ours where has_function_privilege('anon', oid, 'execute')$$, 'anon may call nothing');
+select set_eq(
+  $$select name from pg_temp.ours where has_function_privilege('anon', oid, 'execute')$$,
+  array['ai.check_request'],
+  'anon may call nothing but what PostgREST calls for it'
+);
 select is_empty(
   $$
     select ours.name
@@ -25,7 +29,7 @@ select is_empty(
 select set_eq(
   $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('authenticated', oid, 'execute')$$,
   array[
-    'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.complete_upload', 'ai.register_source', 'ai.retry_source', 'ai.search',
+    'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.check_request', 'ai.complete_upload', 'ai.register_source', 'ai.retry_source', 'ai.search',
     'ai.discard_embedding_model', 'ai.reembed_knowledge_base', 'ai.reembed_memories', 'ai.reembedding_progress', 'ai.search_memories',
     'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant'
   ],
@@ -53,7 +57,7 @@ select set_eq(
 select set_eq(
   $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('service_role', oid, 'execute')$$,
   array[
-    'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue', 'ai.fail_abandoned_runs',
+    'ai.check_request', 'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue', 'ai.fail_abandoned_runs',
     'ai.fail_extraction', 'ai.fail_indexing', 'ai.finish_chat_turn', 'ai.finish_extraction', 'ai.finish_indexing',
     'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
     'ai.claim_memory', 'ai.claim_reembedding', 'ai.due_search_maintenance', 'ai.fail_reembedding', 'ai.finish_reembedding',

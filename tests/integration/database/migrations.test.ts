@@ -2,6 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { applyMigrations, applySeeds } from '../../../local/database/migrations.ts'
+import { splitStatements } from '../../../local/database/statements.ts'
 import { loadPgtap, runPgtapFile } from '../../../scripts/support/pgtap.ts'
 import { type HostedDatabase, withHostedDatabase } from '../../support/hosted-database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
@@ -170,6 +171,25 @@ describe.skipIf(noNativeServer())('on a hosted project', () => {
     const { passed, failures } = await runPgtapFile(hosted.superuser, `tests/database/${name}.test.sql`)
     expect(failures).toEqual([])
     expect(passed).toBeGreaterThan(5)
+  })
+
+  it('a pre-request function that the project has stays; without one it gets ours', async () => {
+    const file = readFileSync(`${FOLDER}/20261122101100_create_pre_request.sql`, 'utf8')
+    const setUp = splitStatements(file).find((statement) => statement.startsWith('do '))!
+    const settings = () =>
+      hosted.superuser.query(
+        `select setting from pg_db_role_setting cross join unnest(setconfig) as setting
+         where setrole = 'authenticator'::regrole and setdatabase = (select oid from pg_database where datname = current_database())`,
+      )
+    const ours = [{ setting: 'pgrst.db_pre_request=ai.check_request' }]
+    const ofAuthenticator = `alter role authenticator in database ${hosted.role}`
+    expect(await settings()).toEqual(ours)
+    await hosted.owner.query(`${ofAuthenticator} set pgrst.db_pre_request = 'public.my_own'`)
+    await hosted.owner.query(setUp)
+    expect(await settings()).toEqual([{ setting: 'pgrst.db_pre_request=public.my_own' }])
+    await hosted.owner.query(`${ofAuthenticator} reset pgrst.db_pre_request`)
+    await hosted.owner.query(setUp)
+    expect(await settings()).toEqual(ours)
   })
 
   it('the owner can do what the worker does as it: read and write the queue', async () => {

@@ -14,8 +14,9 @@ import { median } from '../support/stats.ts'
 const REPEATS = 2
 
 /**
- * The same searches with the same claims, by `authenticated` and by a role with its rights that is held to no policy and
- * asks the unguarded copy of the search; in turns on two connections. What differs is the price of the policies.
+ * The same searches with the same claims, by `authenticated` and by a role with its rights that is held to no policy and asks
+ * a copy of the search with the same conditions in its statements; in turns on two connections. What differs is what it costs
+ * that Postgres insists.
  */
 export async function measureRls(
   database: BenchDatabase,

@@ -1,29 +1,37 @@
 import type pg from 'pg'
 import { at } from './layout.ts'
 
-/**
- * Relations whose policies do more than guard: they hold a condition of the search itself, or the choice of what is
- * searched. Without row-level security the statements need them said explicitly.
- */
-const CONDITIONED = ['search_lexemes', 'search_segments']
+/** What a search reads, besides graphs, which are named at run time. */
+const GUARDED = [
+  'private.search_segments',
+  'private.search_lexemes',
+  'private.search_vectors',
+  'private.term_statistics',
+  'private.vector_sets',
+  'ai.chunks',
+  'ai.sources',
+]
 
+type Policy = { condition: string; is_permissive: boolean }
 type Routine = { oid: string; schema: string; name: string; definition: string }
 
 /**
- * Copies ai.search and what it calls into schema bench, where the conditions that its policies contribute stand in the
- * statements. Run by a role that is held to no policy, bench.search() does what ai.search() does for the same claims, with
- * the same plans, less the policies.
+ * Copies ai.search and what it calls into schema bench, reading views in place of the tables: with the conditions of their
+ * policies, written out. Run by a role that is held to no policy, bench.search() does what ai.search() does for the same claims.
  */
 export async function createUnguardedSearch(client: pg.Client, role: string): Promise<void> {
-  for (const relation of CONDITIONED) {
-    const { rows } = await client.query<{ condition: string }>(
-      `select pg_get_expr(polqual, polrelid) as condition from pg_policy where polrelid = $1::regclass and polcmd = 'r'`,
-      [`private.${relation}`],
+  const relations = GUARDED.map((name) => name.split('.') as [schema: string, relation: string])
+  for (const [schema, relation] of relations) {
+    const { rows } = await client.query<Policy>(
+      `select pg_get_expr(polqual, polrelid) as condition, polpermissive as is_permissive
+       from pg_policy where polrelid = $1::regclass and polcmd in ('r', '*') and polqual is not null`,
+      [`${schema}.${relation}`],
     )
-    if (rows.length !== 1)
-      throw new Error(`private.${relation} has ${rows.length} policies for select; one was expected.`)
+    const permitted = rows.filter((policy) => policy.is_permissive).map(({ condition }) => `(${condition})`)
+    const restricted = rows.filter((policy) => !policy.is_permissive).map(({ condition }) => ` and (${condition})`)
+    if (permitted.length === 0) throw new Error(`${schema}.${relation} has no policy for select.`)
     await client.query(
-      `create view bench.${relation} as select * from private.${relation} where ${at(rows, 0).condition}`,
+      `create view bench.${relation} as select * from ${schema}.${relation} where (${permitted.join(' or ')})${restricted.join('')}`,
     )
   }
   // Definer functions are held to no policy as they are.
@@ -33,7 +41,7 @@ export async function createUnguardedSearch(client: pg.Client, role: string): Pr
      where nspname in ('ai', 'private') and prokind = 'f' and not prosecdef and proname not like 'policy\\_%'`,
   )
   const copied = copiedRoutines(routines)
-  const names = [...CONDITIONED, ...copied.map(({ name }) => name)]
+  const names = [...relations.map(([, relation]) => relation), ...copied.map(({ name }) => name)]
   await client.query('set check_function_bodies = off')
   for (const { schema, name, definition } of copied) {
     let copy = definition.replace(`FUNCTION ${schema}.${name}(`, `FUNCTION bench.${name}(`)
@@ -42,19 +50,20 @@ export async function createUnguardedSearch(client: pg.Client, role: string): Pr
   }
   await client.query('reset check_function_bodies')
   await client.query(`grant usage on schema bench to ${role}`)
-  await client.query(`grant select on ${CONDITIONED.map((relation) => `bench.${relation}`).join(', ')} to ${role}`)
+  await client.query(`grant select on ${relations.map(([, relation]) => `bench.${relation}`).join(', ')} to ${role}`)
 }
 
-/** ai.search and, of what it calls, everything from which a conditioned relation can be reached. */
+/** ai.search and, of what it calls, everything from which one of the tables can be reached. */
 function copiedRoutines(routines: Routine[]): Routine[] {
   const mentions = (routine: Routine, name: string) =>
-    new RegExp(`\\b(private|ai)\\.${name}\\b`).test(routine.definition)
-  const calls = (routine: Routine) => routines.filter((other) => other !== routine && mentions(routine, other.name))
+    new RegExp(`\\b${name.replace('.', '\\.')}\\b`).test(routine.definition)
+  const calls = (routine: Routine) =>
+    routines.filter((other) => other !== routine && mentions(routine, `${other.schema}.${other.name}`))
   const search = routines.filter(({ schema, name }) => schema === 'ai' && name === 'search')
   if (search.length !== 1) throw new Error(`There are ${search.length} functions ai.search.`)
   const reached = new Set(search)
   for (const routine of reached) for (const called of calls(routine)) reached.add(called)
-  const copied = new Set([...reached].filter((routine) => CONDITIONED.some((relation) => mentions(routine, relation))))
+  const copied = new Set([...reached].filter((routine) => GUARDED.some((name) => mentions(routine, name))))
   for (let size = -1; size !== copied.size; ) {
     size = copied.size
     for (const routine of reached) if (calls(routine).some((called) => copied.has(called))) copied.add(routine)

@@ -9,9 +9,18 @@ export function allowOrigins(origins: readonly string[]): MiddlewareHandler {
   const any = origins.includes('*')
   return cors({
     origin: (origin) => (any ? '*' : origins.includes(origin) ? origin : null),
-    allowHeaders: ['authorization', 'apikey', 'content-type', 'x-client-info', 'x-tenant-id', 'x-request-id'],
+    allowHeaders: [
+      'authorization',
+      'apikey',
+      'content-type',
+      'x-client-info',
+      'x-tenant-id',
+      'x-request-id',
+      'mcp-protocol-version',
+      'mcp-session-id',
+    ],
     allowMethods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-    exposeHeaders: ['x-request-id', 'retry-after', 'content-disposition'],
+    exposeHeaders: ['x-request-id', 'retry-after', 'content-disposition', 'www-authenticate'],
     maxAge: 600,
   })
 }

@@ -1,6 +1,6 @@
 import { SignJWT, importJWK } from 'jose'
-import type { JWK } from 'jose'
 import { AppError } from './errors.ts'
+import { parseSigningJwk } from './signing-key.ts'
 
 /** Seconds a delegated token lives. Long enough for one request's reads, too short to be worth stealing. */
 export const DELEGATED_TOKEN_SECONDS = 300
@@ -37,7 +37,7 @@ export function createDelegation(signingJwk: string | null, issuer: string): Del
         ),
     }
   }
-  const jwk = parsePrivateJwk(signingJwk)
+  const jwk = parseSigningJwk(signingJwk)
   const key = importJWK(jwk, 'ES256')
   return {
     async mint({ sub, tenantId, act }) {
@@ -55,19 +55,4 @@ export function createDelegation(signingJwk: string | null, issuer: string): Del
       return { token, expiresAt }
     },
   }
-}
-
-function parsePrivateJwk(text: string): JWK & { kid: string } {
-  let jwk: JWK
-  try {
-    jwk = JSON.parse(text)
-  } catch {
-    throw new Error('BULKHEAD_SIGNING_JWK is not JSON.')
-  }
-  if (jwk?.kty !== 'EC' || jwk.crv !== 'P-256' || !jwk.d || !jwk.kid) {
-    throw new Error('BULKHEAD_SIGNING_JWK is not a private P-256 JWK with a kid.')
-  }
-  // Web Crypto refuses a key whose `key_ops` or `use` were written for another purpose.
-  const { key_ops: _keyOps, use: _use, ...rest } = jwk
-  return { ...rest, kid: jwk.kid }
 }

@@ -48,6 +48,66 @@ export type Database = {
           },
         ]
       }
+      agent_mcp_servers: {
+        Row: {
+          agent_id: string
+          config: NonNullable<Json>
+          created_at: string
+          enabled: boolean
+          header_names: string[]
+          id: string
+          name: string
+          pinned_at: string | null
+          pinned_tools: Json | null
+          secret_headers: string | null
+          tenant_id: string
+          transport: string
+          updated_at: string
+          url: string
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id: string
+          config?: NonNullable<Json>
+          created_at?: string
+          enabled?: boolean
+          header_names?: string[]
+          id?: string
+          name: string
+          pinned_at?: string | null
+          pinned_tools?: Json | null
+          secret_headers?: string | null
+          tenant_id?: string
+          transport?: string
+          updated_at?: string
+          url: string
+        }
+        Update: {
+          agent_id?: string
+          config?: NonNullable<Json>
+          created_at?: string
+          enabled?: boolean
+          header_names?: string[]
+          id?: string
+          name?: string
+          pinned_at?: string | null
+          pinned_tools?: Json | null
+          secret_headers?: string | null
+          tenant_id?: string
+          transport?: string
+          updated_at?: string
+          url?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'agent_mcp_servers_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
       agent_runs: {
         Row: {
           agent_id: string | null
@@ -220,6 +280,55 @@ export type Database = {
           },
         ]
       }
+      agent_tools: {
+        Row: {
+          agent_id: string
+          config_override: NonNullable<Json>
+          created_at: string
+          id: string
+          tenant_id: string
+          tool_id: string | null
+          tool_name: string
+          tool_type: string
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id: string
+          config_override?: NonNullable<Json>
+          created_at?: string
+          id?: string
+          tenant_id?: string
+          tool_id?: string | null
+          tool_name: string
+          tool_type: string
+        }
+        Update: {
+          agent_id?: string
+          config_override?: NonNullable<Json>
+          created_at?: string
+          id?: string
+          tenant_id?: string
+          tool_id?: string | null
+          tool_name?: string
+          tool_type?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'agent_tools_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
+            referencedColumns: ['tenant_id', 'id']
+          },
+          {
+            foreignKeyName: 'agent_tools_tool_fkey'
+            columns: ['tenant_id', 'tool_id']
+            isOneToOne: false
+            referencedRelation: 'tools'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
       agents: {
         Row: {
           created_at: string
@@ -259,6 +368,79 @@ export type Database = {
           updated_at?: string
         }
         Relationships: []
+      }
+      approvals: {
+        Row: {
+          agent_id: string | null
+          call_id: string
+          created_at: string
+          decided_at: string | null
+          decided_by: string | null
+          expires_at: string
+          id: string
+          input_hash: string
+          message: string | null
+          reason: string | null
+          run_id: string
+          status: string
+          tenant_id: string
+          tool_input: NonNullable<Json>
+          tool_name: string
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id?: string | null
+          call_id: string
+          created_at?: string
+          decided_at?: string | null
+          decided_by?: string | null
+          expires_at: string
+          id?: string
+          input_hash: string
+          message?: string | null
+          reason?: string | null
+          run_id: string
+          status?: string
+          tenant_id: string
+          tool_input: NonNullable<Json>
+          tool_name: string
+          user_id?: string | null
+        }
+        Update: {
+          agent_id?: string | null
+          call_id?: string
+          created_at?: string
+          decided_at?: string | null
+          decided_by?: string | null
+          expires_at?: string
+          id?: string
+          input_hash?: string
+          message?: string | null
+          reason?: string | null
+          run_id?: string
+          status?: string
+          tenant_id?: string
+          tool_input?: NonNullable<Json>
+          tool_name?: string
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'approvals_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
+            referencedColumns: ['tenant_id', 'id']
+          },
+          {
+            foreignKeyName: 'approvals_run_fkey'
+            columns: ['tenant_id', 'run_id']
+            isOneToOne: false
+            referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
       }
       chunks: {
         Row: {
@@ -342,6 +524,103 @@ export type Database = {
             columns: ['tenant_id', 'source_id']
             isOneToOne: false
             referencedRelation: 'sources'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
+      context_handlers: {
+        Row: {
+          completed_at: string | null
+          created_at: string
+          errors: NonNullable<Json>
+          formatted_context: string
+          id: string
+          knowledge_base_configs: NonNullable<Json>
+          max_context_tokens: number
+          metadata: NonNullable<Json>
+          query: string
+          retrieved_context: NonNullable<Json>
+          status: string
+          tenant_id: string
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          completed_at?: string | null
+          created_at?: string
+          errors?: NonNullable<Json>
+          formatted_context?: string
+          id?: string
+          knowledge_base_configs?: NonNullable<Json>
+          max_context_tokens?: number
+          metadata?: NonNullable<Json>
+          query: string
+          retrieved_context?: NonNullable<Json>
+          status?: string
+          tenant_id?: string
+          user_id?: string | null
+        }
+        Update: {
+          completed_at?: string | null
+          created_at?: string
+          errors?: NonNullable<Json>
+          formatted_context?: string
+          id?: string
+          knowledge_base_configs?: NonNullable<Json>
+          max_context_tokens?: number
+          metadata?: NonNullable<Json>
+          query?: string
+          retrieved_context?: NonNullable<Json>
+          status?: string
+          tenant_id?: string
+          user_id?: string | null
+        }
+        Relationships: []
+      }
+      hooks: {
+        Row: {
+          agent_id: string
+          config: NonNullable<Json>
+          created_at: string
+          enabled: boolean
+          event: string
+          id: string
+          matcher: string | null
+          position: number
+          tenant_id: string
+          type: string
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id: string
+          config: NonNullable<Json>
+          created_at?: string
+          enabled?: boolean
+          event: string
+          id?: string
+          matcher?: string | null
+          position?: number
+          tenant_id?: string
+          type: string
+        }
+        Update: {
+          agent_id?: string
+          config?: NonNullable<Json>
+          created_at?: string
+          enabled?: boolean
+          event?: string
+          id?: string
+          matcher?: string | null
+          position?: number
+          tenant_id?: string
+          type?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'hooks_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
             referencedColumns: ['tenant_id', 'id']
           },
         ]
@@ -698,6 +977,128 @@ export type Database = {
         }
         Relationships: []
       }
+      tool_call_events: {
+        Row: {
+          agent_id: string | null
+          agent_run_id: string
+          arguments: NonNullable<Json>
+          arguments_preview: string | null
+          call_id: string
+          duration_ms: number
+          error: string | null
+          id: string
+          model: string | null
+          occurred_at: string
+          result: string | null
+          result_preview: string | null
+          status: string
+          step: number | null
+          tenant_id: string
+          tool_name: string
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id?: string | null
+          agent_run_id: string
+          arguments?: NonNullable<Json>
+          arguments_preview?: string | null
+          call_id: string
+          duration_ms?: number
+          error?: string | null
+          id?: string
+          model?: string | null
+          occurred_at?: string
+          result?: string | null
+          result_preview?: string | null
+          status: string
+          step?: number | null
+          tenant_id: string
+          tool_name: string
+          user_id?: string | null
+        }
+        Update: {
+          agent_id?: string | null
+          agent_run_id?: string
+          arguments?: NonNullable<Json>
+          arguments_preview?: string | null
+          call_id?: string
+          duration_ms?: number
+          error?: string | null
+          id?: string
+          model?: string | null
+          occurred_at?: string
+          result?: string | null
+          result_preview?: string | null
+          status?: string
+          step?: number | null
+          tenant_id?: string
+          tool_name?: string
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'tool_call_events_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
+            referencedColumns: ['tenant_id', 'id']
+          },
+          {
+            foreignKeyName: 'tool_call_events_run_fkey'
+            columns: ['tenant_id', 'agent_run_id']
+            isOneToOne: false
+            referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
+      tools: {
+        Row: {
+          config: NonNullable<Json>
+          created_at: string
+          created_by: string | null
+          description: string
+          header_names: string[]
+          id: string
+          input_schema: NonNullable<Json>
+          name: string
+          secret_headers: string | null
+          tenant_id: string
+          type: string
+          updated_at: string
+        }
+        ComputedFields: never
+        Insert: {
+          config: NonNullable<Json>
+          created_at?: string
+          created_by?: string | null
+          description: string
+          header_names?: string[]
+          id?: string
+          input_schema: NonNullable<Json>
+          name: string
+          secret_headers?: string | null
+          tenant_id?: string
+          type?: string
+          updated_at?: string
+        }
+        Update: {
+          config?: NonNullable<Json>
+          created_at?: string
+          created_by?: string | null
+          description?: string
+          header_names?: string[]
+          id?: string
+          input_schema?: NonNullable<Json>
+          name?: string
+          secret_headers?: string | null
+          tenant_id?: string
+          type?: string
+          updated_at?: string
+        }
+        Relationships: []
+      }
     }
     Views: {
       [_ in never]: never
@@ -705,6 +1106,8 @@ export type Database = {
     Functions: {
       abandon_upload: { Args: { source_id: string }; Returns: undefined }
       add_source_to_knowledge_base: { Args: { knowledge_base_id: string; source_id: string }; Returns: Json }
+      approval_outcome: { Args: { approval_id: string; lease_token: string }; Returns: Json }
+      burn_tool_call_token: { Args: { expires_at: string; jti: string }; Returns: boolean }
       check_request: { Args: Record<PropertyKey, never>; Returns: undefined }
       claim_extraction: { Args: { lease_seconds?: number; source_id: string; worker: string }; Returns: Json }
       claim_indexing: { Args: { indexed_source_id: string; lease_seconds?: number; worker: string }; Returns: Json }
@@ -712,6 +1115,10 @@ export type Database = {
       claim_object_removal: { Args: { id: string }; Returns: Json }
       claim_reembedding: { Args: { lease_seconds?: number; reembedding_id: string; worker: string }; Returns: Json }
       complete_upload: { Args: { source_id: string }; Returns: Json }
+      create_session: { Args: { agent_id: string; initial_messages?: Json; user_id?: string }; Returns: string }
+      decide_approval: { Args: { approved: boolean; reason?: string; run_id: string }; Returns: Json }
+      delegate_run: { Args: { lease_token: string; run_id: string }; Returns: Json }
+      describe_tables: { Args: { tables: Json }; Returns: Json }
       discard_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: number }
       due_ingestion: {
         Args: Record<PropertyKey, never>
@@ -802,12 +1209,24 @@ export type Database = {
         Returns: boolean
       }
       mark_dead_letter: { Args: { error_message: string; id: string; kind: string }; Returns: boolean }
+      mcp_server_secrets: { Args: { server_id: string; tenant_id: string }; Returns: string }
       read_pages: {
         Args: { from_page: number; indexed_source_id: string; lease_token: string; page_limit: number }
         Returns: Json
       }
       read_staged_chunks: { Args: { indexed_source_id: string; lease_token: string }; Returns: Json }
       read_unembedded: { Args: { item_limit: number; lease_token: string; reembedding_id: string }; Returns: Json }
+      record_run_trace: {
+        Args: {
+          events: Json
+          lease_token: string
+          reasoning_steps: Json
+          run_id: string
+          steps: Json
+          tool_calls: Json
+        }
+        Returns: boolean
+      }
       reembed_knowledge_base: {
         Args: { embedding_model: string; knowledge_base_id: string; switch_when_complete?: boolean }
         Returns: undefined
@@ -839,6 +1258,18 @@ export type Database = {
       remove_stale_uploads: { Args: Record<PropertyKey, never>; Returns: number }
       renew_lease: { Args: { id: string; kind: string; lease_seconds?: number; lease_token: string }; Returns: boolean }
       renew_run_lease: { Args: { lease_token: string; run_id: string }; Returns: boolean }
+      request_approval: {
+        Args: {
+          call_id: string
+          lease_token: string
+          message: string
+          run_id: string
+          timeout_seconds: number
+          tool_input: Json
+          tool_name: string
+        }
+        Returns: Json
+      }
       resolve_service_tenant: {
         Args: {
           act_as_user?: string
@@ -850,6 +1281,7 @@ export type Database = {
         Returns: Json
       }
       retry_source: { Args: { source_id: string }; Returns: Json }
+      run_configuration: { Args: { lease_token: string; run_id: string }; Returns: Json }
       save_source_pages: { Args: { lease_token: string; pages: Json; source_id: string }; Returns: boolean }
       search: {
         Args: {

@@ -435,6 +435,64 @@ using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id)));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
+create table ai.agent_mcp_servers (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid default private.acting_tenant_id() not null,
+  agent_id uuid not null,
+  name text not null,
+  transport text default 'http'::text not null,
+  url text not null,
+  header_names text[] default '{}'::text[] not null,
+  secret_headers text,
+  config jsonb default '{}'::jsonb not null,
+  enabled boolean default true not null,
+  pinned_tools jsonb,
+  pinned_at timestamp with time zone,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  constraint agent_mcp_servers_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
+  constraint agent_mcp_servers_agent_id_name_key UNIQUE (agent_id, name),
+  constraint agent_mcp_servers_config_holds_no_headers CHECK ((NOT (config ? 'headers'::text))),
+  constraint agent_mcp_servers_config_is_an_object CHECK (((jsonb_typeof(config) = 'object'::text) AND (pg_column_size(config) <= 65536))),
+  constraint agent_mcp_servers_header_names_have_a_form CHECK (((cardinality(header_names) <= 50) AND ((header_names)::text !~ '[{,]NULL[,}]'::text) AND ((header_names)::text ~ '^\{([A-Za-z0-9!#$%&''*+.^_`|~-]{1,200}(,[A-Za-z0-9!#$%&''*+.^_`|~-]{1,200})*)?\}$'::text))),
+  constraint agent_mcp_servers_name_has_a_form CHECK (((name ~ '^[^[:cntrl:]]{1,100}$'::text) AND (btrim(name) <> ''::text))),
+  constraint agent_mcp_servers_pinned_at_matches_tools CHECK (((pinned_tools IS NULL) = (pinned_at IS NULL))),
+  constraint agent_mcp_servers_pinned_tools_is_a_list CHECK (((jsonb_typeof(pinned_tools) = 'array'::text) AND (pg_column_size(pinned_tools) <= 524288))),
+  constraint agent_mcp_servers_pkey PRIMARY KEY (id),
+  constraint agent_mcp_servers_secret_headers_has_a_length CHECK (((char_length(secret_headers) >= 1) AND (char_length(secret_headers) <= 65536))),
+  constraint agent_mcp_servers_transport_is_known CHECK ((transport = ANY (ARRAY['http'::text, 'sse'::text]))),
+  constraint agent_mcp_servers_url_has_a_form CHECK (((char_length(url) <= 2048) AND (url ~* '^https?://[a-z0-9.:_[\]-]+([/?#][!-[\]-~]*)?$'::text)))
+);
+comment on table ai.agent_mcp_servers is 'MCP servers an agent takes tools from. What they are sent leaves the tenant, so admins connect them.';
+comment on column ai.agent_mcp_servers.name is 'Part of the names of its tools, mcp__name__tool.';
+comment on column ai.agent_mcp_servers.transport is 'http; sse is stored for clients that send it, and spoken to as http.';
+comment on column ai.agent_mcp_servers.header_names is 'Names of the headers in secret_headers, for people to read.';
+comment on column ai.agent_mcp_servers.secret_headers is 'Ciphertext of the headers that requests carry. Written by admins, read by the ledger only; lost when the url changes.';
+comment on column ai.agent_mcp_servers.pinned_tools is '[{name, description, input_schema, read_only, hash}] as an admin has accepted them; null before that, and again when the url changes.';
+CREATE INDEX agent_mcp_servers_tenant_id_agent_id_idx ON ai.agent_mcp_servers USING btree (tenant_id, agent_id, created_at);
+alter table ai.agent_mcp_servers enable row level security;
+alter table ai.agent_mcp_servers force row level security;
+grant delete on table ai.agent_mcp_servers to authenticated;
+grant delete, insert, select, update on table ai.agent_mcp_servers to service_role;
+grant insert (tenant_id, agent_id, name, transport, url, header_names, config, enabled), select (id, tenant_id, agent_id, name, transport, url, header_names, config, enabled, pinned_tools, pinned_at, created_at, updated_at), update (name, transport, url, header_names, secret_headers, config, enabled, pinned_tools) on table ai.agent_mcp_servers to authenticated;
+create policy "admins connect MCP servers" on ai.agent_mcp_servers
+for insert to authenticated
+with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+create policy "admins disconnect MCP servers" on ai.agent_mcp_servers
+for delete to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+create policy "members read the MCP servers of their tenants" on ai.agent_mcp_servers
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+create policy "admins change MCP servers" on ai.agent_mcp_servers
+for update to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
+with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER forget_what_the_server_was_trusted_with BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.forget_what_the_server_was_trusted_with();
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '20');
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
 create table ai.agent_runs (
   id uuid default gen_random_uuid() not null,
   tenant_id uuid not null,
@@ -483,7 +541,7 @@ create table ai.agent_runs (
 comment on table ai.agent_runs is 'One execution of an agent: who it acted for, what went in, what came out, what it cost.';
 comment on column ai.agent_runs.user_id is 'The person the run acts for; null when the tenant''s backend acts for nobody in particular.';
 comment on column ai.agent_runs.principal_id is 'Subject of the token the run was started with: the person, or the backend principal of the tenant. Set by the database.';
-comment on column ai.agent_runs.provider is 'Who answered, e.g. openai or offline; with model it says what stands behind an answer.';
+comment on column ai.agent_runs.provider is 'Who answered, e.g. openai or offline; with model it says what stands behind an answer. imported: nobody here, the session began with it.';
 comment on column ai.agent_runs.invalid_citation_count is 'Citation marks in the answer that resolved to nothing and were removed.';
 comment on column ai.agent_runs.lease_token is 'Fencing token of the executor; a late holder''s write is refused.';
 CREATE INDEX agent_runs_tenant_id_agent_id_idx ON ai.agent_runs USING btree (tenant_id, agent_id);
@@ -496,6 +554,7 @@ grant select (id, tenant_id, run_id, session_id, agent_id, user_id, context_hand
 create policy "people read their own runs" on ai.agent_runs
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER end_pending_approvals AFTER UPDATE OF status ON ai.agent_runs FOR EACH ROW WHEN (((old.status = 'running'::text) AND (new.status <> 'running'::text))) EXECUTE FUNCTION private.end_pending_approvals();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_runs FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.agent_sessions (
@@ -533,6 +592,50 @@ for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+create table ai.agent_tools (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid default private.acting_tenant_id() not null,
+  agent_id uuid not null,
+  tool_type text not null,
+  tool_name text not null,
+  tool_id uuid,
+  config_override jsonb default '{}'::jsonb not null,
+  created_at timestamp with time zone default now() not null,
+  constraint agent_tools_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
+  constraint agent_tools_agent_id_tool_name_key UNIQUE (agent_id, tool_name),
+  constraint agent_tools_config_override_is_an_object CHECK (((jsonb_typeof(config_override) = 'object'::text) AND (pg_column_size(config_override) <= 65536))),
+  constraint agent_tools_pkey PRIMARY KEY (id),
+  constraint agent_tools_tool_fkey FOREIGN KEY (tenant_id, tool_id) REFERENCES ai.tools(tenant_id, id) ON DELETE CASCADE,
+  constraint agent_tools_tool_id_matches_type CHECK (((tool_type = 'custom'::text) = (tool_id IS NOT NULL))),
+  constraint agent_tools_tool_name_is_free CHECK (((tool_name ~ '^[A-Za-z0-9_-]{1,64}$'::text) AND ((tool_type = 'builtin'::text) = (tool_name = ANY (ARRAY['knowledge_search'::text, 'database_query'::text, 'database_write'::text, 'storage_read'::text, 'storage_write'::text, 'http_request'::text, 'web_scrape'::text, 'web_search'::text, 'code_execute'::text]))) AND (tool_name !~* '^mcp__'::text))),
+  constraint agent_tools_tool_type_is_known CHECK ((tool_type = ANY (ARRAY['builtin'::text, 'custom'::text])))
+);
+comment on table ai.agent_tools is 'Which tools an agent has. A tool acts with the rights of the person asking, so most grant nothing; those that send data out are assigned by admins.';
+comment on column ai.agent_tools.tool_name is 'Name the model calls it by; one of ours for a built-in tool.';
+comment on column ai.agent_tools.config_override is 'Of a database tool: {schemas: {schema: [table]}}; of other built-in tools: arguments that are forced into every call.';
+CREATE INDEX agent_tools_tenant_id_agent_id_idx ON ai.agent_tools USING btree (tenant_id, agent_id, created_at);
+CREATE INDEX agent_tools_tenant_id_tool_id_idx ON ai.agent_tools USING btree (tenant_id, tool_id);
+alter table ai.agent_tools enable row level security;
+alter table ai.agent_tools force row level security;
+grant delete, select on table ai.agent_tools to authenticated;
+grant delete, insert, select, update on table ai.agent_tools to service_role;
+grant insert (tenant_id, agent_id, tool_type, tool_name, tool_id, config_override), update (config_override) on table ai.agent_tools to authenticated;
+create policy "creators assign tools to agents, admins those that send data ou" on ai.agent_tools
+for insert to authenticated
+with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))));
+create policy "creators and admins take tools from agents" on ai.agent_tools
+for delete to authenticated
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id)));
+create policy "members read the tools of the agents of their tenants" on ai.agent_tools
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+create policy "creators configure tools of agents, admins those that send data" on ai.agent_tools
+for update to authenticated
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))))
+with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '50');
 
 create table ai.agents (
   id uuid default gen_random_uuid() not null,
@@ -576,10 +679,60 @@ for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
 create policy "creators and admins change agents" on ai.agents
 for update to authenticated
-using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))))
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))))))
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+create table ai.approvals (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  run_id uuid not null,
+  agent_id uuid,
+  user_id uuid,
+  call_id text not null,
+  tool_name text not null,
+  tool_input jsonb not null,
+  input_hash text not null,
+  message text,
+  status text default 'pending'::text not null,
+  decided_by uuid,
+  reason text,
+  expires_at timestamp with time zone not null,
+  created_at timestamp with time zone default now() not null,
+  decided_at timestamp with time zone,
+  constraint approvals_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
+  constraint approvals_call_id_has_a_length CHECK (((char_length(call_id) >= 1) AND (char_length(call_id) <= 200))),
+  constraint approvals_decided_at_matches_status CHECK (((status = ANY (ARRAY['approved'::text, 'denied'::text])) = (decided_at IS NOT NULL))),
+  constraint approvals_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint approvals_input_hash_has_a_form CHECK ((input_hash ~ '^[0-9a-f]{64}$'::text)),
+  constraint approvals_message_has_a_length CHECK ((char_length(message) <= 2000)),
+  constraint approvals_pkey PRIMARY KEY (id),
+  constraint approvals_reason_has_a_length CHECK ((char_length(reason) <= 2000)),
+  constraint approvals_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
+  constraint approvals_run_id_call_id_key UNIQUE (run_id, call_id),
+  constraint approvals_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'denied'::text, 'expired'::text]))),
+  constraint approvals_tool_input_is_an_object CHECK ((jsonb_typeof(tool_input) = 'object'::text)),
+  constraint approvals_tool_name_has_a_length CHECK (((char_length(tool_name) >= 1) AND (char_length(tool_name) <= 200))),
+  constraint approvals_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+);
+comment on table ai.approvals is 'Calls of tools that wait, or waited, for a person: one call of one run with exactly these arguments.';
+comment on column ai.approvals.user_id is 'The person the run acts for; null for the tenant''s backend.';
+comment on column ai.approvals.input_hash is 'SHA-256 (hex) of tool_input as text: what was approved, and nothing else, may be called.';
+comment on column ai.approvals.decided_by is 'Who decided; null for the tenant''s backend and for an account that is gone.';
+CREATE INDEX approvals_decided_by_idx ON ai.approvals USING btree (decided_by);
+CREATE INDEX approvals_pending_idx ON ai.approvals USING btree (tenant_id, created_at) WHERE (status = 'pending'::text);
+CREATE INDEX approvals_tenant_id_agent_id_idx ON ai.approvals USING btree (tenant_id, agent_id);
+CREATE INDEX approvals_tenant_id_run_id_idx ON ai.approvals USING btree (tenant_id, run_id, created_at);
+CREATE INDEX approvals_user_id_idx ON ai.approvals USING btree (user_id);
+alter table ai.approvals enable row level security;
+alter table ai.approvals force row level security;
+grant select on table ai.approvals to authenticated;
+grant delete, insert, select, update on table ai.approvals to service_role;
+create policy "people read the approvals of their own runs, admins all" on ai.approvals
+for select to authenticated
+using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.chunks (
   id uuid default gen_random_uuid() not null,
@@ -634,6 +787,98 @@ CREATE TRIGGER index_added_chunks AFTER INSERT ON ai.chunks REFERENCING NEW TABL
 CREATE TRIGGER index_changed_chunks AFTER UPDATE ON ai.chunks REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_chunks();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.chunks FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER unindex_removed_chunks AFTER DELETE ON ai.chunks REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_chunks();
+
+create table ai.context_handlers (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid default private.acting_tenant_id() not null,
+  user_id uuid default private.caller_user_id(),
+  query text not null,
+  status text default 'completed'::text not null,
+  knowledge_base_configs jsonb default '[]'::jsonb not null,
+  max_context_tokens integer default 32000 not null,
+  retrieved_context jsonb default '[]'::jsonb not null,
+  metadata jsonb default '{}'::jsonb not null,
+  errors jsonb default '[]'::jsonb not null,
+  formatted_context text default ''::text not null,
+  created_at timestamp with time zone default now() not null,
+  completed_at timestamp with time zone default now(),
+  constraint context_handlers_completed_at_matches_status CHECK (((status = ANY (ARRAY['completed'::text, 'failed'::text])) = (completed_at IS NOT NULL))),
+  constraint context_handlers_errors_is_a_list CHECK (((jsonb_typeof(errors) = 'array'::text) AND (pg_column_size(errors) <= 65536))),
+  constraint context_handlers_formatted_context_has_a_length CHECK ((char_length(formatted_context) <= 4000000)),
+  constraint context_handlers_knowledge_base_configs_is_a_list CHECK (((jsonb_typeof(knowledge_base_configs) = 'array'::text) AND (pg_column_size(knowledge_base_configs) <= 65536))),
+  constraint context_handlers_max_context_tokens_is_in_range CHECK (((max_context_tokens >= 1) AND (max_context_tokens <= 1000000))),
+  constraint context_handlers_metadata_is_an_object CHECK (((jsonb_typeof(metadata) = 'object'::text) AND (pg_column_size(metadata) <= 65536))),
+  constraint context_handlers_pkey PRIMARY KEY (id),
+  constraint context_handlers_query_has_a_length CHECK (((char_length(query) >= 1) AND (char_length(query) <= 200000))),
+  constraint context_handlers_retrieved_context_is_a_list CHECK (((jsonb_typeof(retrieved_context) = 'array'::text) AND (pg_column_size(retrieved_context) <= 4194304))),
+  constraint context_handlers_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'completed'::text, 'failed'::text]))),
+  constraint context_handlers_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint context_handlers_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+);
+comment on table ai.context_handlers is 'A stored retrieval: what one person was shown for a question, to be used by runs of theirs. It is not looked up again, so it keeps what they could see then.';
+comment on column ai.context_handlers.user_id is 'The person it was retrieved for; null for the tenant''s backend.';
+CREATE INDEX context_handlers_tenant_id_created_at_idx ON ai.context_handlers USING btree (tenant_id, created_at DESC, id);
+CREATE INDEX context_handlers_user_id_created_at_idx ON ai.context_handlers USING btree (user_id, created_at DESC, id);
+alter table ai.context_handlers enable row level security;
+alter table ai.context_handlers force row level security;
+grant select on table ai.context_handlers to authenticated;
+grant delete, insert, select, update on table ai.context_handlers to service_role;
+grant insert (tenant_id, query, status, knowledge_base_configs, max_context_tokens, retrieved_context, metadata, errors, formatted_context, completed_at) on table ai.context_handlers to authenticated;
+create policy "people store their own retrievals" on ai.context_handlers
+for insert to authenticated
+with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND (NOT (user_id IS DISTINCT FROM ( SELECT private.caller_user_id() AS caller_user_id)))));
+create policy "people read their own retrievals" on ai.context_handlers
+for select to authenticated
+using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.context_handlers FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.hooks (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid default private.acting_tenant_id() not null,
+  agent_id uuid not null,
+  event text not null,
+  matcher text,
+  type text not null,
+  config jsonb not null,
+  enabled boolean default true not null,
+  "position" integer default 0 not null,
+  created_at timestamp with time zone default now() not null,
+  constraint hooks_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
+  constraint hooks_config_holds_no_headers CHECK ((NOT (config ? 'headers'::text))),
+  constraint hooks_config_is_an_object CHECK (((jsonb_typeof(config) = 'object'::text) AND (pg_column_size(config) <= 65536))),
+  constraint hooks_event_is_known CHECK ((event = ANY (ARRAY['OnRunStart'::text, 'PreToolUse'::text, 'PostToolUse'::text, 'OnDelegation'::text, 'PreResponse'::text, 'OnRunComplete'::text]))),
+  constraint hooks_matcher_has_a_length CHECK (((char_length(matcher) >= 1) AND (char_length(matcher) <= 200))),
+  constraint hooks_matcher_is_of_a_tool CHECK (((matcher IS NULL) OR (event = ANY (ARRAY['PreToolUse'::text, 'PostToolUse'::text])))),
+  constraint hooks_pkey PRIMARY KEY (id),
+  constraint hooks_position_is_in_range CHECK ((("position" >= 0) AND ("position" <= 10000))),
+  constraint hooks_type_can_act_on_event CHECK (
+CASE type
+    WHEN 'rule'::text THEN (event = ANY (ARRAY['OnRunStart'::text, 'PreToolUse'::text, 'OnDelegation'::text, 'PreResponse'::text]))
+    WHEN 'approval'::text THEN (event = 'PreToolUse'::text)
+    ELSE true
+END),
+  constraint hooks_type_is_known CHECK ((type = ANY (ARRAY['http'::text, 'rule'::text, 'approval'::text])))
+);
+comment on table ai.hooks is 'What stands between an agent and the world: requests, rules and approvals at six points of a run.';
+comment on column ai.hooks.matcher is 'Tool the hook is about; null: all.';
+comment on column ai.hooks.config is 'http: {url, timeout, include_run_context}; rule: {condition, action, message} or {rules}; approval: {message, timeout}. No secrets: members read it.';
+CREATE INDEX hooks_tenant_id_agent_id_idx ON ai.hooks USING btree (tenant_id, agent_id, "position", created_at);
+alter table ai.hooks enable row level security;
+alter table ai.hooks force row level security;
+grant delete, select on table ai.hooks to authenticated;
+grant delete, insert, select, update on table ai.hooks to service_role;
+grant insert (tenant_id, agent_id, event, matcher, type, config, enabled, "position") on table ai.hooks to authenticated;
+create policy "creators add rules and approvals to agents, admins requests too" on ai.hooks
+for insert to authenticated
+with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((type <> 'http'::text) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))));
+create policy "creators remove rules and approvals from agents, admins request" on ai.hooks
+for delete to authenticated
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((type <> 'http'::text) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))));
+create policy "members read the hooks of their tenants" on ai.hooks
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '50');
 
 create table ai.indexed_sources (
   id uuid default gen_random_uuid() not null,
@@ -939,6 +1184,105 @@ CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.sources FOR EACH ROW EXE
 CREATE TRIGGER remove_object_of_source AFTER DELETE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.remove_object_of_source();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
+create table ai.tool_call_events (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  agent_run_id uuid not null,
+  agent_id uuid,
+  user_id uuid,
+  model text,
+  tool_name text not null,
+  call_id text not null,
+  status text not null,
+  duration_ms bigint default 0 not null,
+  arguments jsonb default '{}'::jsonb not null,
+  result text,
+  arguments_preview text,
+  result_preview text,
+  error text,
+  step integer,
+  occurred_at timestamp with time zone default now() not null,
+  constraint tool_call_events_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
+  constraint tool_call_events_pkey PRIMARY KEY (id),
+  constraint tool_call_events_previews_are_short CHECK (((char_length(arguments_preview) <= 200) AND (char_length(result_preview) <= 200))),
+  constraint tool_call_events_result_has_a_length CHECK ((char_length(result) <= 200000)),
+  constraint tool_call_events_run_fkey FOREIGN KEY (tenant_id, agent_run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
+  constraint tool_call_events_status_is_known CHECK ((status = ANY (ARRAY['success'::text, 'error'::text]))),
+  constraint tool_call_events_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+);
+comment on table ai.tool_call_events is 'Every call of a tool in a run: what was asked and what came back. As private as the run.';
+comment on column ai.tool_call_events.user_id is 'The person the run acted for; null for the tenant''s backend.';
+comment on column ai.tool_call_events.result is 'What the model was given, cut at 50,000 characters.';
+CREATE INDEX tool_call_events_tenant_id_agent_id_idx ON ai.tool_call_events USING btree (tenant_id, agent_id);
+CREATE INDEX tool_call_events_tenant_id_agent_run_id_idx ON ai.tool_call_events USING btree (tenant_id, agent_run_id, step);
+CREATE INDEX tool_call_events_user_id_idx ON ai.tool_call_events USING btree (user_id);
+alter table ai.tool_call_events enable row level security;
+alter table ai.tool_call_events force row level security;
+grant select on table ai.tool_call_events to authenticated;
+grant delete, insert, select, update on table ai.tool_call_events to service_role;
+create policy "people read the tool calls of their own runs" on ai.tool_call_events
+for select to authenticated
+using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.tool_call_events FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.tools (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid default private.acting_tenant_id() not null,
+  name text not null,
+  description text not null,
+  type text default 'http'::text not null,
+  input_schema jsonb not null,
+  config jsonb not null,
+  header_names text[] default '{}'::text[] not null,
+  secret_headers text,
+  created_by uuid default private.caller_user_id(),
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  constraint tools_config_holds_no_headers CHECK ((NOT (config ? 'headers'::text))),
+  constraint tools_config_is_an_object CHECK (((jsonb_typeof(config) = 'object'::text) AND (pg_column_size(config) <= 65536))),
+  constraint tools_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint tools_description_has_a_length CHECK (((char_length(btrim(description)) >= 1) AND (char_length(btrim(description)) <= 10000))),
+  constraint tools_endpoint_has_a_form CHECK (COALESCE(((jsonb_typeof((config -> 'endpoint'::text)) = 'string'::text) AND (char_length((config ->> 'endpoint'::text)) <= 2048) AND ((config ->> 'endpoint'::text) ~* '^https?://[a-z0-9.:_[\]-]+([/?#][!-[\]-~]*)?$'::text)), false)),
+  constraint tools_header_names_have_a_form CHECK (((cardinality(header_names) <= 50) AND ((header_names)::text !~ '[{,]NULL[,}]'::text) AND ((header_names)::text ~ '^\{([A-Za-z0-9!#$%&''*+.^_`|~-]{1,200}(,[A-Za-z0-9!#$%&''*+.^_`|~-]{1,200})*)?\}$'::text))),
+  constraint tools_input_schema_is_an_object CHECK (((jsonb_typeof(input_schema) = 'object'::text) AND (pg_column_size(input_schema) <= 65536))),
+  constraint tools_name_has_a_form CHECK ((name ~ '^[A-Za-z0-9_-]{1,64}$'::text)),
+  constraint tools_pkey PRIMARY KEY (id),
+  constraint tools_secret_headers_has_a_length CHECK (((char_length(secret_headers) >= 1) AND (char_length(secret_headers) <= 65536))),
+  constraint tools_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint tools_tenant_id_id_key UNIQUE (tenant_id, id),
+  constraint tools_type_has_a_form CHECK ((type ~ '^[A-Za-z0-9_-]{1,50}$'::text))
+);
+comment on table ai.tools is 'HTTP tools of a tenant. What they are sent leaves the tenant, so admins make them.';
+comment on column ai.tools.name is 'What the model may call it by.';
+comment on column ai.tools.input_schema is 'JSON Schema of the arguments; they are validated before a call.';
+comment on column ai.tools.config is '{endpoint, method, timeout_seconds, forward_user_jwt, session_token}. No secrets: members read it.';
+comment on column ai.tools.header_names is 'Names of the headers in secret_headers, for people to read.';
+comment on column ai.tools.secret_headers is 'Ciphertext of the headers that requests carry. Written by admins, read by the ledger only; lost when the endpoint moves to another host.';
+CREATE INDEX tools_created_by_idx ON ai.tools USING btree (created_by);
+CREATE INDEX tools_tenant_id_created_at_idx ON ai.tools USING btree (tenant_id, created_at DESC, id);
+alter table ai.tools enable row level security;
+alter table ai.tools force row level security;
+grant delete on table ai.tools to authenticated;
+grant delete, insert, select, update on table ai.tools to service_role;
+grant insert (tenant_id, name, description, type, input_schema, config, header_names), select (id, tenant_id, name, description, type, input_schema, config, header_names, created_by, created_at, updated_at), update (name, description, input_schema, config, header_names, secret_headers) on table ai.tools to authenticated;
+create policy "admins create tools" on ai.tools
+for insert to authenticated
+with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+create policy "admins delete tools" on ai.tools
+for delete to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+create policy "members read the tools of their tenants" on ai.tools
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+create policy "admins change tools" on ai.tools
+for update to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
+with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER forget_secrets_of_other_host BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.forget_secrets_of_other_host();
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('tenant_id', '100');
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
 CREATE OR REPLACE FUNCTION ai.abandon_upload(source_id uuid)
  RETURNS void
  LANGUAGE sql
@@ -971,6 +1315,55 @@ end;
 $function$;
 comment on function ai.add_source_to_knowledge_base(uuid,uuid) is 'Puts an extracted source into a knowledge base and queues its indexing in the same transaction; again: indexes it anew. Returns the indexed source with source_name. PT400 source_not_extracted, PT404.';
 grant execute on function ai.add_source_to_knowledge_base(uuid,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.approval_outcome(approval_id uuid, lease_token uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  approval ai.approvals;
+begin
+  update ai.approvals set status = 'expired'
+  from ai.agent_runs
+  where approvals.id = approval_outcome.approval_id and approvals.status = 'pending' and approvals.expires_at <= now()
+    and agent_runs.tenant_id = approvals.tenant_id and agent_runs.id = approvals.run_id
+    and agent_runs.lease_token = approval_outcome.lease_token;
+  select approvals.* into approval
+  from ai.approvals
+  join ai.agent_runs on agent_runs.tenant_id = approvals.tenant_id and agent_runs.id = approvals.run_id
+  where approvals.id = approval_outcome.approval_id and agent_runs.lease_token = approval_outcome.lease_token;
+  if approval.id is null then
+    return null;
+  end if;
+  return jsonb_build_object('status', approval.status, 'reason', approval.reason);
+end;
+$function$;
+comment on function ai.approval_outcome(uuid,uuid) is 'Ledger: {status: pending, approved, denied or expired, reason}; one whose time is over becomes expired by being asked for. Null when the lease of its run is lost.';
+grant execute on function ai.approval_outcome(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.burn_tool_call_token(jti uuid, expires_at timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if burn_tool_call_token.jti is null or burn_tool_call_token.expires_at is null then
+    raise exception 'jti and expires_at are required' using errcode = '22004';
+  end if;
+  delete from private.burnt_tool_call_tokens where burnt_tool_call_tokens.expires_at <= now();
+  -- Of a token that has expired nothing is remembered, so it must not be new.
+  if burn_tool_call_token.expires_at <= now() then
+    return false;
+  end if;
+  insert into private.burnt_tool_call_tokens (jti, expires_at)
+  values (burn_tool_call_token.jti, burn_tool_call_token.expires_at)
+  on conflict on constraint burnt_tool_call_tokens_pkey do nothing;
+  return found;
+end;
+$function$;
+comment on function ai.burn_tool_call_token(uuid,timestamp with time zone) is 'Ledger: uses the token of a tool call up. True once for each jti; false for one that was used or has expired.';
+grant execute on function ai.burn_tool_call_token(uuid,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.check_request()
  RETURNS void
@@ -1137,6 +1530,131 @@ AS $function$
 $function$;
 comment on function ai.complete_upload(uuid) is 'The bytes are in place: queues extraction in the same transaction. Calling it again changes nothing. The worker checks size and SHA-256 itself. Returns the source; PT404.';
 grant execute on function ai.complete_upload(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.create_session(agent_id uuid, user_id uuid DEFAULT NULL::uuid, initial_messages jsonb DEFAULT NULL::jsonb)
+ RETURNS text
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.create_session(agent_id, user_id, initial_messages);
+$function$;
+comment on function ai.create_session(uuid,uuid,jsonb) is 'Opens a session of the caller with an agent and returns its public id. The tenant''s backend may name the person it is for, and then begin it with messages: up to 200 {role, content}, user and assistant in turn. PT404 agent_not_found, PT403 forbidden, PT400 invalid_request.';
+grant execute on function ai.create_session(uuid,uuid,jsonb) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.decide_approval(run_id text, approved boolean, reason text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.decide_approval(run_id, approved, reason);
+$function$;
+comment on function ai.decide_approval(text,boolean,text) is 'Approves or denies the tool call that waits longest in a run (run_...), once: by the person of the run or an admin, never by an agent. Returns {status: "resumed", approval_id}. PT404 approval_not_found for everybody else, and when none waits or it has expired; PT400 invalid_request.';
+grant execute on function ai.decide_approval(text,boolean,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.delegate_run(run_id uuid, lease_token uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+  is_entitled boolean;
+begin
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = delegate_run.run_id and agent_runs.lease_token = delegate_run.lease_token;
+  if run.id is null then
+    return null;
+  end if;
+  if run.user_id is not null then
+    is_entitled := run.principal_id = run.user_id and private.is_member(run.tenant_id, run.user_id);
+  else
+    is_entitled := exists (
+      select from private.tenant_principals
+      where tenant_principals.tenant_id = run.tenant_id and tenant_principals.id = run.principal_id
+    );
+  end if;
+  if not is_entitled then
+    perform private.raise_error(403, 'forbidden', 'The person this run acts for is not in the tenant any more.', 'Start it as a member of the tenant.');
+  end if;
+  return jsonb_build_object('sub', run.principal_id, 'tenant_id', run.tenant_id, 'agent_id', run.agent_id, 'run_id', run.run_id);
+end;
+$function$;
+comment on function ai.delegate_run(uuid,uuid) is 'Ledger: whose token may be minted for a run right now: {sub, tenant_id, agent_id, run_id (run_...)}. PT403 forbidden when the person has left the tenant; null when the lease is lost.';
+grant execute on function ai.delegate_run(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.describe_tables(tables jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(described.entry order by described.schema, described.name), '[]')
+  from (
+    select
+      pg_namespace.nspname as schema,
+      pg_class.relname as name,
+      jsonb_build_object(
+        'schema', pg_namespace.nspname,
+        'name', pg_class.relname,
+        'columns', (
+          select coalesce(jsonb_agg(jsonb_build_object('name', columns.attname, 'type', pg_catalog.format_type(columns.atttypid, null)) order by columns.attnum), '[]')
+          from pg_catalog.pg_attribute as columns
+          where columns.attrelid = pg_class.oid and columns.attnum > 0 and not columns.attisdropped
+            and pg_catalog.has_column_privilege(pg_class.oid, columns.attnum, 'select')
+        ),
+        'keys', (
+          select coalesce(jsonb_agg(keys.columns), '[]')
+          from (
+            select (
+              select jsonb_agg(parts.attname order by listed.position)
+              from unnest(pg_constraint.conkey) with ordinality as listed (attnum, position)
+              join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.conrelid and parts.attnum = listed.attnum
+            ) as columns
+            from pg_catalog.pg_constraint
+            where pg_constraint.conrelid = pg_class.oid and pg_constraint.contype in ('p', 'u')
+          ) as keys
+        ),
+        'foreignKeys', (
+          select coalesce(
+            jsonb_agg(
+              jsonb_build_object(
+                'name', pg_constraint.conname,
+                'columns', (
+                  select jsonb_agg(parts.attname order by listed.position)
+                  from unnest(pg_constraint.conkey) with ordinality as listed (attnum, position)
+                  join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.conrelid and parts.attnum = listed.attnum
+                ),
+                'schema', referenced_schema.nspname,
+                'table', referenced.relname,
+                'referencedColumns', (
+                  select jsonb_agg(parts.attname order by listed.position)
+                  from unnest(pg_constraint.confkey) with ordinality as listed (attnum, position)
+                  join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.confrelid and parts.attnum = listed.attnum
+                )
+              )
+              order by pg_constraint.conname
+            ),
+            '[]'
+          )
+          from pg_catalog.pg_constraint
+          join pg_catalog.pg_class as referenced on referenced.oid = pg_constraint.confrelid
+          join pg_catalog.pg_namespace as referenced_schema on referenced_schema.oid = referenced.relnamespace
+          where pg_constraint.conrelid = pg_class.oid and pg_constraint.contype = 'f'
+        )
+      ) as entry
+    from jsonb_to_recordset(tables) as asked (schema text, name text)
+    join pg_catalog.pg_namespace on pg_namespace.nspname = asked.schema
+    join pg_catalog.pg_class on pg_class.relnamespace = pg_namespace.oid and pg_class.relname = asked.name
+    where pg_class.relkind in ('r', 'v', 'm', 'p', 'f')
+      and pg_catalog.has_schema_privilege(pg_namespace.oid, 'usage')
+      and pg_catalog.has_any_column_privilege(pg_class.oid, 'select')
+    limit 200
+  ) as described;
+$function$;
+comment on function ai.describe_tables(jsonb) is 'Shapes of the named tables [{schema, name}] as far as the caller may select from them: [{schema, name, columns: [{name, type}], keys: [[column]], foreignKeys: [{name, columns, schema, table, referencedColumns}]}]. At most 200; others are left out.';
+grant execute on function ai.describe_tables(jsonb) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.discard_embedding_model(knowledge_base_id uuid, embedding_model text)
  RETURNS integer
@@ -1647,6 +2165,19 @@ $function$;
 comment on function ai.mark_dead_letter(text,uuid,text) is 'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished or dispatched again meanwhile, or is being worked on.';
 grant execute on function ai.mark_dead_letter(text,uuid,text) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.mcp_server_secrets(server_id uuid, tenant_id uuid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select agent_mcp_servers.secret_headers
+  from ai.agent_mcp_servers
+  where agent_mcp_servers.id = mcp_server_secrets.server_id and agent_mcp_servers.tenant_id = mcp_server_secrets.tenant_id;
+$function$;
+comment on function ai.mcp_server_secrets(uuid,uuid) is 'Ledger: the sealed headers of an MCP server, to ask it for its tools. Null when there are none.';
+grant execute on function ai.mcp_server_secrets(uuid,uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.read_pages(indexed_source_id uuid, lease_token uuid, from_page integer, page_limit integer)
  RETURNS jsonb
  LANGUAGE sql
@@ -1721,6 +2252,49 @@ end;
 $function$;
 comment on function ai.read_unembedded(uuid,uuid,integer) is 'Ledger: at most item_limit (1..1000) texts that have no vector of the new model, for the holder of the lease; null when it is lost.';
 grant execute on function ai.read_unembedded(uuid,uuid,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.record_run_trace(run_id uuid, lease_token uuid, steps jsonb, events jsonb, reasoning_steps jsonb, tool_calls jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+begin
+  update ai.agent_runs
+  set
+    steps = coalesce(record_run_trace.steps, '[]'), events = coalesce(record_run_trace.events, '[]'),
+    reasoning_steps = coalesce(record_run_trace.reasoning_steps, '[]'),
+    (tool_call_count, tool_call_error_count, tool_call_duration_ms_total) = (
+      select
+        count(*), count(*) filter (where (call.value -> 'is_error')::boolean),
+        coalesce(sum((call.value ->> 'duration_ms')::numeric), 0)::bigint
+      from jsonb_array_elements(coalesce(record_run_trace.tool_calls, '[]')) as call (value)
+    )
+  where agent_runs.id = record_run_trace.run_id and agent_runs.lease_token = record_run_trace.lease_token
+  returning * into run;
+  if run.id is null then
+    return false;
+  end if;
+  delete from ai.tool_call_events where tool_call_events.tenant_id = run.tenant_id and tool_call_events.agent_run_id = run.id;
+  insert into ai.tool_call_events (
+    tenant_id, agent_run_id, agent_id, user_id, model, tool_name, call_id, status, duration_ms, arguments, result, arguments_preview,
+    result_preview, error, step, occurred_at
+  )
+  select
+    run.tenant_id, run.id, run.agent_id, run.user_id, coalesce(call.model, run.model), call.tool_name, call.call_id,
+    case when call.is_error then 'error' else 'success' end, coalesce(call.duration_ms, 0)::bigint, coalesce(call.arguments, '{}'),
+    left(call.result, 50000), left(call.arguments::text, 200), left(call.result, 200),
+    case when call.is_error then left(call.result, 2000) end, call.step, coalesce(call.occurred_at, now())
+  from jsonb_to_recordset(coalesce(record_run_trace.tool_calls, '[]')) as call (
+    step int, call_id text, tool_name text, model text, arguments jsonb, result text, is_error boolean, duration_ms numeric,
+    occurred_at timestamptz
+  );
+  return true;
+end;
+$function$;
+comment on function ai.record_run_trace(uuid,uuid,jsonb,jsonb,jsonb,jsonb) is 'Ledger: stores what happened in a run so far, in place of what was stored before; also as ai.tool_call_events. tool_calls: [{step, call_id, tool_name, arguments, result, is_error, duration_ms, model?, occurred_at?}]. False when the lease is lost.';
+grant execute on function ai.record_run_trace(uuid,uuid,jsonb,jsonb,jsonb,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.reembed_knowledge_base(knowledge_base_id uuid, embedding_model text, switch_when_complete boolean DEFAULT true)
  RETURNS void
@@ -1848,6 +2422,47 @@ $function$;
 comment on function ai.renew_run_lease(uuid,uuid) is 'Ledger: keeps the run for two more minutes. False when the lease is lost; the executor must stop.';
 grant execute on function ai.renew_run_lease(uuid,uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.request_approval(run_id uuid, lease_token uuid, call_id text, tool_name text, tool_input jsonb, message text, timeout_seconds integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+  approval ai.approvals;
+  hash constant text := encode(sha256(convert_to(request_approval.tool_input::text, 'UTF8')), 'hex');
+begin
+  -- Locked: a run that ends meanwhile leaves no approval waiting.
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = request_approval.run_id and agent_runs.lease_token = request_approval.lease_token
+  for no key update;
+  if run.id is null then
+    return null;
+  end if;
+  insert into ai.approvals (tenant_id, run_id, agent_id, user_id, call_id, tool_name, tool_input, input_hash, message, expires_at)
+  values (
+    run.tenant_id, run.id, run.agent_id, run.user_id, request_approval.call_id, request_approval.tool_name, request_approval.tool_input,
+    hash, left(request_approval.message, 2000),
+    now() + make_interval(secs => least(greatest(coalesce(request_approval.timeout_seconds, 300), 1), 86400))
+  )
+  on conflict on constraint approvals_run_id_call_id_key do nothing
+  returning * into approval;
+  if approval.id is null then
+    -- Asked before, by an executor that did not hear the answer.
+    select * into approval
+    from ai.approvals
+    where approvals.run_id = run.id and approvals.call_id = request_approval.call_id;
+    if approval.input_hash <> hash or approval.tool_name <> request_approval.tool_name then
+      perform private.raise_error(409, 'conflict', 'An approval was asked for another call of this id.', 'Give every call an id of its own.');
+    end if;
+  end if;
+  return jsonb_build_object('approval_id', approval.id, 'expires_at', approval.expires_at);
+end;
+$function$;
+comment on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer) is 'Ledger: lets a tool call wait for a person, for timeout_seconds (1 to 86400). Returns {approval_id, expires_at}, the same for the same call; null when the lease is lost. PT409 conflict for the id of another call.';
+grant execute on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.resolve_service_tenant(kind text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, tenant_header text DEFAULT NULL::text, default_tenant text DEFAULT NULL::text, act_as_user uuid DEFAULT NULL::uuid)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1897,7 +2512,7 @@ begin
   return jsonb_build_object('tenant_id', tenant, 'sub', subject);
 end;
 $function$;
-comment on function ai.resolve_service_tenant(text,text,text,text,uuid) is 'Ledger: the one tenant a service-key call acts in, and the subject of the token to mint for it: the named user, or the tenant''s backend principal. kind: agent, source, knowledge_base, indexed_source, run (run_...) or session (public id). PT404 not_found, PT400 tenant_required, PT403 forbidden.';
+comment on function ai.resolve_service_tenant(text,text,text,text,uuid) is 'Ledger: the one tenant a service-key call acts in, and the subject of the token to mint for it: the named user, or the tenant''s backend principal. kind: agent, source, knowledge_base, indexed_source, tool, context_handler, run (run_...) or session (public id). PT404 not_found, PT400 tenant_required, PT403 forbidden.';
 grant execute on function ai.resolve_service_tenant(text,text,text,text,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.retry_source(source_id uuid)
@@ -1909,6 +2524,84 @@ AS $function$
 $function$;
 comment on function ai.retry_source(uuid) is 'Extracts (or, if only that failed, indexes) a source again. Returns the source; PT404; PT409 not_retryable or upload_incomplete.';
 grant execute on function ai.retry_source(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.run_configuration(run_id uuid, lease_token uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'tools', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'assignment_id', agent_tools.id, 'tool_type', agent_tools.tool_type, 'tool_name', agent_tools.tool_name,
+            'tool_id', agent_tools.tool_id, 'config_override', agent_tools.config_override, 'name', tools.name,
+            'description', tools.description, 'input_schema', tools.input_schema, 'config', tools.config,
+            'secret_headers', tools.secret_headers
+          )
+          order by agent_tools.created_at, agent_tools.id
+        ),
+        '[]'
+      )
+      from ai.agent_tools
+      left join ai.tools on tools.tenant_id = agent_tools.tenant_id and tools.id = agent_tools.tool_id
+      where agent_tools.tenant_id = agent_runs.tenant_id and agent_tools.agent_id = agent_runs.agent_id
+    ),
+    'mcp_servers', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'id', agent_mcp_servers.id, 'name', agent_mcp_servers.name, 'url', agent_mcp_servers.url,
+            'config', agent_mcp_servers.config, 'secret_headers', agent_mcp_servers.secret_headers,
+            'pinned_tools', agent_mcp_servers.pinned_tools
+          )
+          order by agent_mcp_servers.created_at, agent_mcp_servers.id
+        ),
+        '[]'
+      )
+      from ai.agent_mcp_servers
+      where agent_mcp_servers.tenant_id = agent_runs.tenant_id and agent_mcp_servers.agent_id = agent_runs.agent_id
+        and agent_mcp_servers.enabled
+    ),
+    'hooks', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'id', hooks.id, 'event', hooks.event, 'matcher', hooks.matcher, 'type', hooks.type, 'config', hooks.config,
+            'position', hooks.position
+          )
+          order by hooks.position, hooks.created_at, hooks.id
+        ),
+        '[]'
+      )
+      from ai.hooks
+      where hooks.tenant_id = agent_runs.tenant_id and hooks.agent_id = agent_runs.agent_id and hooks.enabled
+    ),
+    'knowledge_bases', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'id', knowledge_bases.id, 'name', knowledge_bases.name, 'description', knowledge_bases.description,
+            'config', agent_knowledge_bases.config
+          )
+          order by agent_knowledge_bases.created_at, agent_knowledge_bases.id
+        ),
+        '[]'
+      )
+      from ai.agent_knowledge_bases
+      join ai.knowledge_bases
+        on knowledge_bases.tenant_id = agent_knowledge_bases.tenant_id
+        and knowledge_bases.id = agent_knowledge_bases.knowledge_base_id
+      where agent_knowledge_bases.tenant_id = agent_runs.tenant_id and agent_knowledge_bases.agent_id = agent_runs.agent_id
+    )
+  )
+  from ai.agent_runs
+  where agent_runs.id = run_configuration.run_id and agent_runs.lease_token = run_configuration.lease_token;
+$function$;
+comment on function ai.run_configuration(uuid,uuid) is 'Ledger: what the agent of a run has been given: {tools: [{assignment_id, tool_type, tool_name, tool_id, config_override, name, description, input_schema, config, secret_headers}], mcp_servers: [{id, name, url, config, secret_headers, pinned_tools}], hooks: [{id, event, matcher, type, config, position}], knowledge_bases: [{id, name, description, config}]}. Servers and hooks that are not enabled are left out; name to secret_headers are null for built-in tools. Null when the lease is lost.';
+grant execute on function ai.run_configuration(uuid,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.save_source_pages(source_id uuid, lease_token uuid, pages jsonb)
  RETURNS boolean
@@ -2411,6 +3104,17 @@ create type private.query_terms as (terms text[], queries tsquery[], idf double 
 
 create type private.search_leg as (item_ids uuid[], scores double precision[]);
 
+create table private.burnt_tool_call_tokens (
+  jti uuid not null,
+  expires_at timestamp with time zone not null,
+  constraint burnt_tool_call_tokens_pkey PRIMARY KEY (jti)
+);
+comment on table private.burnt_tool_call_tokens is 'Tokens of tool calls that have been used, until they would have expired anyway.';
+CREATE INDEX burnt_tool_call_tokens_expires_at_idx ON private.burnt_tool_call_tokens USING btree (expires_at);
+alter table private.burnt_tool_call_tokens enable row level security;
+alter table private.burnt_tool_call_tokens force row level security;
+grant delete, insert, select on table private.burnt_tool_call_tokens to service_role;
+
 create table private.object_removals (
   id uuid default gen_random_uuid() not null,
   storage_path text not null,
@@ -2786,6 +3490,34 @@ end;
 $function$;
 comment on function private.add_source_to_knowledge_base(uuid,uuid) is 'Core of ai.add_source_to_knowledge_base(), which checks the caller.';
 grant execute on function private.add_source_to_knowledge_base(uuid,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.agents_that_send_out()
+ RETURNS SETOF uuid
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  tenants constant uuid[] := private.caller_tenants('member');
+begin
+  return query
+    select agent_tools.agent_id
+    from ai.agent_tools
+    where agent_tools.tenant_id = any (tenants) and private.sends_data_out(agent_tools.tool_type, agent_tools.tool_name)
+    union
+    -- What is switched off counts: who switches it on again does not expect another agent behind it.
+    select agent_mcp_servers.agent_id
+    from ai.agent_mcp_servers
+    where agent_mcp_servers.tenant_id = any (tenants)
+    union
+    select hooks.agent_id
+    from ai.hooks
+    where hooks.tenant_id = any (tenants) and hooks.type = 'http';
+end;
+$function$;
+comment on function private.agents_that_send_out() is 'Agents, in the tenants where the caller is a member or more, that have a tool which sends data out, an MCP server or a request as a hook.';
+grant execute on function private.agents_that_send_out() to authenticated;
 
 CREATE OR REPLACE FUNCTION private.apply_embedding_model(tenant_id uuid, knowledge_base_id uuid, embedding_model text)
  RETURNS boolean
@@ -3449,6 +4181,90 @@ end;
 $function$;
 comment on function private.count_lexemes() is 'Trigger: keeps term_statistics and the counts of search_segments equal to what search_lexemes holds.';
 
+CREATE OR REPLACE FUNCTION private.create_session(agent_id uuid, user_id uuid, initial_messages jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  caller constant uuid := private.caller_user_id();
+  agent ai.agents;
+  session ai.agent_sessions;
+  message_count int := 0;
+begin
+  select * into agent
+  from ai.agents
+  where agents.id = create_session.agent_id and agents.tenant_id = any (array(select private.caller_tenant_ids()));
+  if agent.id is null then
+    perform private.raise_error(404, 'agent_not_found', 'Agent not found', 'Check the id of the agent.');
+  end if;
+
+  if caller is not null then
+    if create_session.user_id is distinct from caller and create_session.user_id is not null then
+      perform private.raise_error(403, 'forbidden', 'A session can be opened for oneself only.', 'Leave user_id out.');
+    end if;
+    -- What an assistant is supposed to have said cannot come from the person who asks it.
+    if create_session.initial_messages is not null then
+      perform private.raise_error(403, 'forbidden', 'Only the backend can begin a session with messages.', 'Use the secret key, and name the person in user_id.');
+    end if;
+  else
+    if create_session.initial_messages is not null and create_session.user_id is null then
+      perform private.raise_error(400, 'invalid_request', 'user_id is required with initial_messages', null);
+    end if;
+    if create_session.user_id is not null and not private.is_member(agent.tenant_id, create_session.user_id) then
+      perform private.raise_error(403, 'forbidden', 'user_id names nobody in this tenant.', 'Name a member of the tenant.');
+    end if;
+  end if;
+
+  if create_session.initial_messages is not null then
+    if jsonb_typeof(create_session.initial_messages) <> 'array' then
+      perform private.raise_error(400, 'invalid_request', 'initial_messages must be a list', null);
+    end if;
+    message_count := jsonb_array_length(create_session.initial_messages);
+    if message_count > 200 then
+      perform private.raise_error(400, 'invalid_request', 'initial_messages may have 200 messages', null);
+    end if;
+    if message_count % 2 = 1 or exists (
+      select
+      from jsonb_array_elements(create_session.initial_messages) with ordinality as message (value, place)
+      where message.value ->> 'role' is distinct from case when message.place % 2 = 1 then 'user' else 'assistant' end
+        or jsonb_typeof(message.value -> 'content') is distinct from 'string'
+        or char_length(message.value ->> 'content') not between 1 and 20000
+    ) then
+      perform private.raise_error(
+        400, 'invalid_request', 'initial_messages must be pairs of a user and an assistant message, each with 1 to 20000 characters of content', null
+      );
+    end if;
+  end if;
+
+  insert into ai.agent_sessions (tenant_id, session_id, agent_id, user_id)
+  values (
+    agent.tenant_id, 'sess_' || encode(extensions.gen_random_bytes(6), 'hex'), agent.id, coalesce(caller, create_session.user_id)
+  )
+  returning * into session;
+
+  -- The messages of a session are its runs. These lie a little in the past, in order, before all that follow.
+  insert into ai.agent_runs (
+    tenant_id, session_id, agent_id, user_id, principal_id, provider, status, input_messages, output_messages, content, started_at,
+    completed_at, created_at
+  )
+  select
+    session.tenant_id, session.id, agent.id, session.user_id, (select auth.uid()), 'imported', 'completed',
+    jsonb_build_array(jsonb_build_object('role', 'user', 'content', question.value ->> 'content')),
+    jsonb_build_array(jsonb_build_object('role', 'assistant', 'content', answer.value ->> 'content')),
+    answer.value ->> 'content', moment.at, moment.at, moment.at
+  from generate_series(0, message_count / 2 - 1) as turn (number)
+  cross join lateral (select create_session.initial_messages -> (2 * turn.number)) as question (value)
+  cross join lateral (select create_session.initial_messages -> (2 * turn.number + 1)) as answer (value)
+  cross join lateral (select now() - make_interval(secs => (message_count / 2 - turn.number) * 0.001)) as moment (at);
+
+  return session.session_id;
+end;
+$function$;
+comment on function private.create_session(uuid,uuid,jsonb) is 'Core of ai.create_session().';
+grant execute on function private.create_session(uuid,uuid,jsonb) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.create_tenant(name text)
  RETURNS public.tenants
  LANGUAGE plpgsql
@@ -3502,6 +4318,51 @@ begin
 end;
 $function$;
 comment on function private.create_tenant_defaults() is 'Trigger: gives a new tenant its backend principal, the knowledge base "Documents" and the agent "Assistant".';
+
+CREATE OR REPLACE FUNCTION private.decide_approval(run_id text, approved boolean, reason text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  approval ai.approvals;
+begin
+  if decide_approval.approved is null then
+    perform private.raise_error(400, 'invalid_request', 'approved must be true or false', null);
+  end if;
+  if char_length(decide_approval.reason) > 2000 then
+    perform private.raise_error(400, 'invalid_request', 'reason may have 2000 characters', null);
+  end if;
+  select approvals.* into approval
+  from ai.agent_runs
+  join ai.approvals on approvals.tenant_id = agent_runs.tenant_id and approvals.run_id = agent_runs.id
+  where agent_runs.run_id = decide_approval.run_id
+    and agent_runs.status = 'running'
+    and approvals.status = 'pending'
+    and approvals.expires_at > now()
+    and (
+      approvals.tenant_id = any (array(select private.caller_tenant_ids('admin')))
+      or (approvals.user_id = (select auth.uid()) and approvals.tenant_id = any (array(select private.caller_tenant_ids())))
+    )
+    -- An agent that acts for a person does not approve in their name.
+    and (select auth.jwt()) -> 'act' ->> 'sub' is distinct from 'agent'
+  order by approvals.created_at, approvals.id
+  limit 1
+  for update of approvals;
+  if approval.id is null then
+    perform private.raise_error(404, 'approval_not_found', 'No approval is waiting in this run.', 'It may have been decided or have expired.');
+  end if;
+  update ai.approvals
+  set
+    status = case when decide_approval.approved then 'approved' else 'denied' end, reason = decide_approval.reason,
+    decided_by = private.caller_user_id(), decided_at = now()
+  where approvals.id = approval.id;
+  return jsonb_build_object('status', 'resumed', 'approval_id', approval.id);
+end;
+$function$;
+comment on function private.decide_approval(text,boolean,text) is 'Core of ai.decide_approval().';
+grant execute on function private.decide_approval(text,boolean,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.discard_embedding_model(knowledge_base_id uuid, embedding_model text)
  RETURNS integer
@@ -3618,6 +4479,20 @@ AS $function$
 $function$;
 comment on function private.embedded_text(text,text,jsonb) is 'What is given to an embedding model for a chunk.';
 grant execute on function private.embedded_text(text,text,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.end_pending_approvals()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  update ai.approvals set status = 'expired'
+  where approvals.tenant_id = new.tenant_id and approvals.run_id = new.id and approvals.status = 'pending';
+  return null;
+end;
+$function$;
+comment on function private.end_pending_approvals() is 'Trigger: nothing waits for a run that has ended.';
 
 CREATE OR REPLACE FUNCTION private.enqueue(queue text, payload jsonb DEFAULT '{}'::jsonb, run_at timestamp with time zone DEFAULT now(), dedupe text DEFAULT NULL::text)
  RETURNS uuid
@@ -3795,6 +4670,24 @@ $function$;
 comment on function private.finish_vector_graph(integer) is 'Last step: brings in what was written meanwhile and lets searches use the graph, in one transaction. False when it is not filled, or somebody else is at it.';
 grant execute on function private.finish_vector_graph(integer) to service_role;
 
+CREATE OR REPLACE FUNCTION private.forget_secrets_of_other_host()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if private.url_origin(new.config ->> 'endpoint') is distinct from private.url_origin(old.config ->> 'endpoint')
+    -- Those given along with the new address are meant for it. Nobody who may change a tool can read them, to give them again.
+    and new.secret_headers is not distinct from old.secret_headers
+  then
+    new.secret_headers := null;
+    new.header_names := '{}';
+  end if;
+  return new;
+end;
+$function$;
+comment on function private.forget_secrets_of_other_host() is 'Trigger: secrets were given for one host; a tool that is pointed at another one loses them, unless new ones come with the change.';
+
 CREATE OR REPLACE FUNCTION private.forget_stale_embedding()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3809,6 +4702,30 @@ begin
 end;
 $function$;
 comment on function private.forget_stale_embedding() is 'Trigger: a changed body loses the vector of the old one.';
+
+CREATE OR REPLACE FUNCTION private.forget_what_the_server_was_trusted_with()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if new.url <> old.url then
+    new.pinned_tools := null;
+    -- Those given along with the new address are meant for it. Nobody who may change a server can read them, to give them again.
+    if new.secret_headers is not distinct from old.secret_headers then
+      new.secret_headers := null;
+      new.header_names := '{}';
+    end if;
+  end if;
+  if new.pinned_tools is null then
+    new.pinned_at := null;
+  elsif new.pinned_tools is distinct from old.pinned_tools then
+    new.pinned_at := now();
+  end if;
+  return new;
+end;
+$function$;
+comment on function private.forget_what_the_server_was_trusted_with() is 'Trigger: an MCP server with another url loses its accepted tools and, unless new ones come with the change, its secrets. Notes when tools are accepted.';
 
 CREATE OR REPLACE FUNCTION private.fuse_legs(vector_leg private.search_leg, text_leg private.search_leg, identifier_leg private.search_leg, fusion text, vector_weight double precision, words_asked double precision, identifiers_asked integer, segment_items bigint, k1 double precision, item_limit integer)
  RETURNS TABLE(item_id uuid, score double precision, vector_rank integer, vector_score double precision, vector_part double precision, text_rank integer, text_score double precision, text_part double precision, identifier_score double precision, identifier_part double precision)
@@ -4981,6 +5898,32 @@ end;
 $function$;
 comment on function private.refuse_tenant_change() is 'Trigger: refuses every change of tenant_id, whoever asks. The composite foreign keys hold because of it.';
 
+CREATE OR REPLACE FUNCTION private.refuse_too_many_rows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  parent_column constant text := tg_argv[0];
+  most constant int := tg_argv[1]::int;
+  parent constant uuid := (to_jsonb(new) ->> parent_column)::uuid;
+  present int;
+begin
+  -- Two that insert at once would not see each other's row.
+  perform pg_advisory_xact_lock(hashtextextended(tg_table_name || ' of ' || parent::text, 0));
+  execute format('select count(*) from %I.%I where %I = $1', tg_table_schema, tg_table_name, parent_column) into present using parent;
+  if present > most then
+    perform private.raise_error(
+      409, 'limit_reached', format('There can be no more than %s of these.', most), 'Delete what is not needed any more.',
+      jsonb_build_object('limit', most)
+    );
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.refuse_too_many_rows() is 'Trigger after insert, with a column and a number: refuses more rows than that with the same value there. After the insert, so that policies have spoken: who may not insert learns nothing of the count.';
+
 CREATE OR REPLACE FUNCTION private.refuse_update()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -5385,6 +6328,17 @@ comment on function private.search_terms(integer) is 'Keys that an item must hav
 grant execute on function private.search_terms(integer) to authenticated;
 grant execute on function private.search_terms(integer) to service_role;
 
+CREATE OR REPLACE FUNCTION private.sends_data_out(tool_type text, tool_name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select tool_type <> 'builtin' or tool_name in ('http_request', 'web_scrape', 'web_search', 'code_execute');
+$function$;
+comment on function private.sends_data_out(text,text) is 'Whether a call of this tool takes data out of the tenant.';
+grant execute on function private.sends_data_out(text,text) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.shortened(identifier text)
  RETURNS SETOF text
  LANGUAGE sql
@@ -5650,7 +6604,12 @@ AS $function$
   union all
   select agent_runs.tenant_id from ai.agent_runs where kind = 'run' and agent_runs.run_id = resource_id
   union all
-  select agent_sessions.tenant_id from ai.agent_sessions where kind = 'session' and agent_sessions.session_id = resource_id;
+  select agent_sessions.tenant_id from ai.agent_sessions where kind = 'session' and agent_sessions.session_id = resource_id
+  union all
+  select tools.tenant_id from ai.tools where kind = 'tool' and tools.id = (select resource.id from resource)
+  union all
+  select context_handlers.tenant_id from ai.context_handlers
+  where kind = 'context_handler' and context_handlers.id = (select resource.id from resource);
 $function$;
 comment on function private.tenant_of(text,text) is 'Tenants that hold a resource of this kind and id: none, one, or (session ids are unique per tenant) several.';
 grant execute on function private.tenant_of(text,text) to service_role;
@@ -5693,6 +6652,18 @@ $function$;
 comment on function private.unit_vector(extensions.vector) is 'The direction of a vector in half precision; the zero vector stays zero.';
 grant execute on function private.unit_vector(extensions.vector) to authenticated;
 grant execute on function private.unit_vector(extensions.vector) to service_role;
+
+CREATE OR REPLACE FUNCTION private.url_origin(url text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select lower(substring(url from '^[A-Za-z]+://[^/?#]+'));
+$function$;
+comment on function private.url_origin(text) is 'Scheme, host and port of a URL, in lower case.';
+grant execute on function private.url_origin(text) to authenticated;
+grant execute on function private.url_origin(text) to service_role;
 
 CREATE OR REPLACE FUNCTION private.weigh_terms(query text, segments integer[], languages text[], segment_items bigint, term_limit integer, budget integer)
  RETURNS private.query_terms

@@ -4,9 +4,21 @@
  * reads documents, chunks, sessions or tool data on a user's behalf.
  */
 import { createClient } from '@supabase/supabase-js'
+import { agentCalls } from './agent-ledger.ts'
 import { keyMap, optional, required, type Env } from './env.ts'
 import { fromPostgrest } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
+
+export type {
+  ApprovalOutcome,
+  ApprovalQuestion,
+  AssignedKnowledgeBase,
+  AssignedMcpServer,
+  AssignedTool,
+  RunConfiguration,
+  RunDelegation,
+  RunTraceRecord,
+} from './agent-ledger.ts'
 
 export type LedgerOptions = {
   /** Base URL of the project. */
@@ -19,7 +31,15 @@ export type LedgerOptions = {
 }
 
 /** What a resource of the named kind may be resolved by. */
-export type ResourceKind = 'agent' | 'source' | 'knowledge_base' | 'indexed_source' | 'session' | 'run'
+export type ResourceKind =
+  | 'agent'
+  | 'source'
+  | 'knowledge_base'
+  | 'indexed_source'
+  | 'session'
+  | 'run'
+  | 'tool'
+  | 'context_handler'
 
 export type ExtractionClaim = {
   lease_token: string
@@ -156,6 +176,8 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
   })
 
   return {
+    ...agentCalls(call),
+
     /**
      * The tenant a service-key call acts in and the `sub` of its delegated token.
      * @throws AppError `tenant_required`, `not_found`, `forbidden`.

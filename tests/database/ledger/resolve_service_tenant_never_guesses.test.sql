@@ -1,5 +1,5 @@
 begin;
-select plan(29);
+select plan(32);
 select tests.make_world();
 create temporary table answers (answer jsonb);
 grant all on answers to public;
@@ -31,6 +31,9 @@ select is(pg_temp.resolve('agent', upper(tests.id('agent b')::text)), 'backend o
 select is(pg_temp.resolve('source', tests.id('source b_open')::text), 'backend of b in b', 'of a source');
 select is(pg_temp.resolve('knowledge_base', tests.id('base a')::text), 'backend of a in a', 'of a knowledge base');
 select is(pg_temp.resolve('indexed_source', tests.id('indexed b_open')::text), 'backend of b in b', 'of an indexed source');
+select is(pg_temp.resolve('tool', tests.id('tool b')::text), 'backend of b in b', 'of a tool');
+select is(pg_temp.resolve('context_handler', tests.id('handler a_member')::text), 'backend of a in a', 'of a retrieval');
+select is(pg_temp.resolve('tool', tests.id('handler a_member')::text), 'PT404 not_found', 'each kind for itself');
 select is(pg_temp.resolve('session', 'b_member'), 'backend of b in b', 'of a session');
 select is(pg_temp.resolve('run', (select run_id from ai.agent_runs where id = tests.id('run a_member'))), 'backend of a in a', 'of a run');
 select is(pg_temp.resolve('agent', tests.id('agent a')::text, tests.tenant('a')::text), 'backend of a in a', 'the header may say the same');

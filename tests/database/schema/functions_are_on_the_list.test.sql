@@ -31,7 +31,8 @@ select set_eq(
   array[
     'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.check_request', 'ai.complete_upload', 'ai.register_source', 'ai.retry_source', 'ai.search',
     'ai.discard_embedding_model', 'ai.reembed_knowledge_base', 'ai.reembed_memories', 'ai.reembedding_progress', 'ai.search_memories',
-    'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant'
+    'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant',
+    'ai.create_session', 'ai.decide_approval', 'ai.describe_tables'
   ],
   'exposed functions that people may call'
 );
@@ -45,6 +46,7 @@ select set_eq(
     'private.role_rank', 'private.start_run', 'private.tenant_narrowing',
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',
+    'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.sends_data_out', 'private.url_origin',
     -- the parts of ai.search
     'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
@@ -62,7 +64,8 @@ select set_eq(
     'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
     'ai.claim_memory', 'ai.claim_reembedding', 'ai.due_search_maintenance', 'ai.fail_reembedding', 'ai.finish_reembedding',
     'ai.read_unembedded', 'ai.store_memory_vector', 'ai.store_reembedded',
-    'ai.remove_stale_uploads', 'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks'
+    'ai.remove_stale_uploads', 'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
+    'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration'
   ],
   'the ledger'
 );
@@ -75,7 +78,7 @@ select set_eq(
     'private.caller_segment_ids', 'private.caller_tenant_ids', 'private.caller_tenants', 'private.caller_user_id', 'private.drop_vector_graphs',
     'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
     'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',
-    'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of'
+    'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin'
   ],
   'what the ledger calls'
 );

@@ -39,6 +39,25 @@ prepare expected_for_people as
     ('ai.agents', 'insert', 'model name settings system_prompt tenant_id'),
     ('ai.agents', 'update', 'model name settings system_prompt'),
     ('ai.agents', 'delete', 'all'),
+    ('ai.tools', 'select', 'config created_at created_by description header_names id input_schema name tenant_id type updated_at'),
+    ('ai.tools', 'insert', 'config description header_names input_schema name tenant_id type'),
+    ('ai.tools', 'update', 'config description header_names input_schema name secret_headers'),
+    ('ai.tools', 'delete', 'all'),
+    ('ai.agent_tools', 'select', 'all'),
+    ('ai.agent_tools', 'insert', 'agent_id config_override tenant_id tool_id tool_name tool_type'),
+    ('ai.agent_tools', 'update', 'config_override'),
+    ('ai.agent_tools', 'delete', 'all'),
+    ('ai.agent_mcp_servers', 'select', 'agent_id config created_at enabled header_names id name pinned_at pinned_tools tenant_id transport updated_at url'),
+    ('ai.agent_mcp_servers', 'insert', 'agent_id config enabled header_names name tenant_id transport url'),
+    ('ai.agent_mcp_servers', 'update', 'config enabled header_names name pinned_tools secret_headers transport url'),
+    ('ai.agent_mcp_servers', 'delete', 'all'),
+    ('ai.hooks', 'select', 'all'),
+    ('ai.hooks', 'insert', 'agent_id config enabled event matcher position tenant_id type'),
+    ('ai.hooks', 'delete', 'all'),
+    ('ai.context_handlers', 'select', 'all'),
+    ('ai.context_handlers', 'insert', 'completed_at errors formatted_context knowledge_base_configs max_context_tokens metadata query retrieved_context status tenant_id'),
+    ('ai.tool_call_events', 'select', 'all'),
+    ('ai.approvals', 'select', 'all'),
     ('ai.chunks', 'select', 'chunk_index created_at embedding_model end_char id indexed_source_id knowledge_base_id meta owner_id score source_id start_char tenant_id text tokens visibility'),
     ('ai.indexed_sources', 'select', 'attempts celery_task_id created_at embedding_model error_code error_message id index_status indexed_at indexing_config_snapshot knowledge_base_id last_dispatched_at next_retry_at reason_code source_id stats tenant_id'),
     ('ai.indexed_sources', 'delete', 'all'),
@@ -105,7 +124,7 @@ select set_eq(
   $$
     select name
     from pg_temp.ours
-    where name not in ('private.object_removals', 'private.tenant_principals', 'private.shipped_policies', 'private.vector_sets', 'private.term_statistics')
+    where name not in ('private.object_removals', 'private.tenant_principals', 'private.shipped_policies', 'private.vector_sets', 'private.term_statistics', 'private.burnt_tool_call_tokens')
       and name not like 'private.search\_%'
   $$,
   'and leaves principals and the search index alone'

@@ -38,8 +38,8 @@ select set_eq(
         and pg_attribute.atttypid = 'uuid'::regtype
     )
   $$,
-  -- The tenants themselves; objects to remove, which outlive their tenant; and what is the same for all.
-  array['public.tenants', 'private.object_removals', 'private.shipped_policies'],
+  -- The tenants themselves; objects to remove, which outlive their tenant; ids of used tokens; and what is the same for all.
+  array['public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.shipped_policies'],
   'every other table has a tenant_id that is not null'
 );
 

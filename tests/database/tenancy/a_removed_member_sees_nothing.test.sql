@@ -1,6 +1,6 @@
 -- Same session, same claims, next statement: whatever the token says, the membership is gone.
 begin;
-select plan(17);
+select plan(30);
 select tests.make_world();
 
 create function pg_temp.remove(who text)
@@ -22,6 +22,10 @@ select tests.sign_in('member', jsonb_build_object('tenant_id', tests.tenant('a')
 select isnt_empty('select id from ai.sources', 'a member reads sources');
 select isnt_empty('select id from public.chat_sessions', 'and their chats');
 select isnt_empty($$select * from ai.search('tariff')$$, 'and finds');
+select isnt_empty('select id from ai.tools', 'reads tools');
+select isnt_empty('select id from ai.context_handlers', 'their retrievals');
+select isnt_empty('select id from ai.approvals', 'and their approvals');
+select isnt_empty('update ai.agent_tools set config_override = config_override returning id', 'changes the tools of their agents');
 select pg_temp.remove('member');
 select is_empty('select id from public.tenants', 'removed: no tenant');
 select is_empty('select id from ai.sources', 'no source, not even an own one');
@@ -31,6 +35,17 @@ select is_empty($$select * from ai.search('tariff')$$, 'search finds nothing');
 select is_empty('select id from public.chat_sessions', 'no chat');
 select is_empty('select id from ai.agent_runs', 'no run');
 select is_empty('select id from public.memories', 'no memory');
+select is_empty('select id from ai.tools', 'no tool');
+select is_empty('select id from ai.agent_tools union all select id from ai.agent_mcp_servers union all select id from ai.hooks', 'nothing an agent was given');
+select is_empty('select id from ai.context_handlers', 'no retrieval');
+select is_empty('select id from ai.tool_call_events', 'no call of a tool');
+select is_empty('select id from ai.approvals', 'no approval');
+select is_empty('update ai.agent_tools set config_override = config_override returning id', 'changes no tool of their agents');
+select is_empty('delete from ai.hooks returning id', 'takes no hook away');
+select is(
+  tests.outcome(format($$insert into ai.context_handlers (tenant_id, query) values (%L, 'x')$$, tests.tenant('a'))), '42501', 'stores no retrieval'
+);
+select is(tests.outcome(format('select ai.create_session(%L)', tests.id('agent a'))), 'PT404 agent_not_found', 'opens no session');
 select is_empty($$update ai.sources set metadata = '{"x": 1}' returning id$$, 'changes nothing');
 select is_empty('delete from ai.sources returning id', 'deletes nothing');
 select is(

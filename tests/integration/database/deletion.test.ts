@@ -66,7 +66,7 @@ describe('what has been committed', () => {
     expect(deleted).toEqual([{ id: MERIDIAN }])
     const tables = await world.db.query<{ relation: string }>(
       `select relation from tests.tables()
-       where relation not in ('public.tenants', 'private.object_removals', 'private.shipped_policies')`,
+       where relation not in ('public.tenants', 'private.object_removals', 'private.shipped_policies', 'private.burnt_tool_call_tokens')`,
     )
     for (const { relation } of tables)
       expect(await count(`${relation} where tenant_id = $1`, MERIDIAN), relation).toBe(0)

@@ -140,6 +140,8 @@ begin
   values
     (tests.id('agent a'), a, 'a_agent', tests.person('member')),
     (tests.id('agent b'), b, 'b_agent', tests.person('b_member')),
+    (tests.id('agent quiet a'), a, 'a_quiet', tests.person('member')),
+    (tests.id('agent quiet b'), b, 'b_quiet', tests.person('b_member')),
     (tests.id('agent left'), a, 'a_left', tests.person('outsider')),
     (tests.id('agent demoted'), a, 'a_demoted', tests.person('viewer'));
   insert into ai.agent_knowledge_bases (tenant_id, agent_id, knowledge_base_id)
@@ -148,6 +150,33 @@ begin
     (b, tests.id('agent b'), tests.id('base b')),
     (a, tests.id('agent left'), tests.id('base left')),
     (a, tests.id('agent demoted'), tests.id('base demoted'));
+
+  -- Each agent has a tool and a hook that stay in the tenant; a_agent and b_agent have some that do not.
+  insert into ai.tools (id, tenant_id, name, description, input_schema, config, header_names, secret_headers)
+  select tests.id('tool ' || l), tests.tenant(l), l || '_tool', 'x', '{}', '{"endpoint": "https://tools.example/x"}', '{Authorization}', 'v1.sealed'
+  from unnest(array['a', 'b']) as l;
+  insert into ai.agent_tools (id, tenant_id, agent_id, tool_type, tool_name)
+  select tests.id('assignment ' || names.name), agents.tenant_id, agents.id, 'builtin', 'database_query'
+  from unnest(array['a', 'b', 'quiet a', 'quiet b', 'left', 'demoted']) as names (name)
+  join ai.agents on agents.id = tests.id('agent ' || names.name);
+  insert into ai.hooks (tenant_id, agent_id, event, type, config)
+  select agents.tenant_id, agents.id, 'PreToolUse', 'rule', '{}'
+  from unnest(array['a', 'b', 'quiet a', 'quiet b', 'left', 'demoted']) as names (name)
+  join ai.agents on agents.id = tests.id('agent ' || names.name);
+  insert into ai.agent_tools (id, tenant_id, agent_id, tool_type, tool_name, tool_id)
+  select tests.id('assignment out ' || l), tests.tenant(l), tests.id('agent ' || l), 'custom', 'lookup', tests.id('tool ' || l)
+  from unnest(array['a', 'b']) as l;
+  insert into ai.hooks (tenant_id, agent_id, event, type, config)
+  select tests.tenant(l), tests.id('agent ' || l), 'OnRunComplete', 'http', '{"url": "https://hooks.example/x"}'
+  from unnest(array['a', 'b']) as l;
+  insert into ai.agent_mcp_servers (id, tenant_id, agent_id, name, url, header_names, secret_headers, pinned_tools, pinned_at)
+  select
+    tests.id('server ' || l), tests.tenant(l), tests.id('agent ' || l), l || '_server', 'https://mcp.example/x', '{Authorization}', 'v1.sealed',
+    '[{"name": "x"}]', now()
+  from unnest(array['a', 'b']) as l;
+  insert into private.burnt_tool_call_tokens (jti, expires_at)
+  select tests.id('token ' || l), now() + interval '1 minute'
+  from unnest(array['a', 'b']) as l;
 
   insert into private.reembeddings (tenant_id, knowledge_base_id, embedding_model)
   values (a, tests.id('base a'), 'm'), (b, tests.id('base b'), 'm');
@@ -175,6 +204,20 @@ begin
     where id = tests.id('session ' || speaker);
     insert into ai.message_citations (tenant_id, run_id, user_id, citation_key, text_excerpt)
     select tenant, id, user_id, 1, speaker
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    -- Without their agent: setting one key to null checks all keys of a row that this very transaction has made, and while a
+    -- tenant is being deleted the run is gone by then.
+    insert into ai.tool_call_events (tenant_id, agent_run_id, user_id, tool_name, call_id, status)
+    select tenant, id, user_id, speaker, 'call_1', 'success'
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into ai.approvals (id, tenant_id, run_id, user_id, call_id, tool_name, tool_input, input_hash, status, expires_at)
+    select tests.id('approval ' || speaker), tenant, id, user_id, 'call_1', speaker, '{}', repeat('0', 64), 'expired', now()
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into ai.context_handlers (id, tenant_id, user_id, query)
+    select tests.id('handler ' || speaker), tenant, user_id, speaker
     from ai.agent_runs
     where id = tests.id('run ' || speaker);
   end loop;

@@ -198,21 +198,25 @@ as $$
       ('private.shipped_policies', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.staged_chunks', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.object_removals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.burnt_tool_call_tokens', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.tenant_principals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
       -- Agents
       ('ai.agents', 'select', 'outsider', 'nothing'),
-      ('ai.agents', 'select', 'other', 'b_agent b_default'),
-      ('ai.agents', 'select', 'viewer member admin owner backend', 'a_agent a_default a_demoted a_left'),
+      ('ai.agents', 'select', 'other', 'b_agent b_default b_quiet'),
+      ('ai.agents', 'select', 'viewer member admin owner backend', 'a_agent a_default a_demoted a_left a_quiet'),
       ('ai.agents', 'insert into a', 'outsider other viewer', '!42501'),
       ('ai.agents', 'insert into a', 'member admin owner backend', 'ok'),
       ('ai.agents', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
       ('ai.agents', 'insert into b', 'other', 'ok'),
       ('ai.agents', 'update|delete', 'outsider viewer', 'nothing'),
-      ('ai.agents', 'update|delete', 'other', 'b_agent'),
-      ('ai.agents', 'update|delete', 'member', 'a_agent'),
-      ('ai.agents', 'update', 'admin owner backend', 'a_agent a_default a_demoted a_left'),
-      ('ai.agents', 'delete', 'admin owner backend', 'a_agent a_demoted a_left'),
+      -- a_agent and b_agent send data out: who made them may not change what they are told.
+      ('ai.agents', 'update', 'other', 'b_quiet'),
+      ('ai.agents', 'update', 'member', 'a_quiet'),
+      ('ai.agents', 'update', 'admin owner backend', 'a_agent a_default a_demoted a_left a_quiet'),
+      ('ai.agents', 'delete', 'other', 'b_agent b_quiet'),
+      ('ai.agents', 'delete', 'member', 'a_agent a_quiet'),
+      ('ai.agents', 'delete', 'admin owner backend', 'a_agent a_demoted a_left a_quiet'),
 
       ('ai.agent_knowledge_bases', 'select', 'outsider', 'nothing'),
       ('ai.agent_knowledge_bases', 'select', 'other', 'b_agent b_default'),
@@ -225,6 +229,52 @@ as $$
       ('ai.agent_knowledge_bases', 'update|delete', 'other', 'b_agent'),
       ('ai.agent_knowledge_bases', 'update|delete', 'member', 'a_agent'),
       ('ai.agent_knowledge_bases', 'update|delete', 'admin owner backend', 'a_agent a_default a_demoted a_left'),
+
+      ('ai.tools', 'select', 'outsider', 'nothing'),
+      ('ai.tools', 'select', 'other', 'b_tool'),
+      ('ai.tools', 'select', 'viewer member admin owner backend', 'a_tool'),
+      ('ai.tools', 'insert into a', 'outsider other viewer member', '!42501'),
+      ('ai.tools', 'insert into a', 'admin owner backend', 'ok'),
+      ('ai.tools', 'insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.tools', 'update|delete', 'outsider other viewer member', 'nothing'),
+      ('ai.tools', 'update|delete', 'admin owner backend', 'a_tool'),
+
+      -- `_out`: what sends data out of the tenant.
+      ('ai.agent_tools', 'select', 'outsider', 'nothing'),
+      ('ai.agent_tools', 'select', 'other', 'b_agent b_agent_out b_quiet'),
+      ('ai.agent_tools', 'select', 'viewer member admin owner backend', 'a_agent a_agent_out a_demoted a_left a_quiet'),
+      ('ai.agent_tools', 'insert into a', 'outsider other viewer', '!42501'),
+      ('ai.agent_tools', 'insert into a', 'member admin owner backend', 'ok'),
+      ('ai.agent_tools', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.agent_tools', 'insert into b', 'other', 'ok'),
+      ('ai.agent_tools', 'update|delete', 'outsider viewer', 'nothing'),
+      ('ai.agent_tools', 'update', 'other', 'b_quiet'),
+      ('ai.agent_tools', 'update', 'member', 'a_quiet'),
+      ('ai.agent_tools', 'delete', 'other', 'b_agent b_agent_out b_quiet'),
+      ('ai.agent_tools', 'delete', 'member', 'a_agent a_agent_out a_quiet'),
+      ('ai.agent_tools', 'update|delete', 'admin owner backend', 'a_agent a_agent_out a_demoted a_left a_quiet'),
+
+      ('ai.agent_mcp_servers', 'select', 'outsider', 'nothing'),
+      ('ai.agent_mcp_servers', 'select', 'other', 'b_server'),
+      ('ai.agent_mcp_servers', 'select', 'viewer member admin owner backend', 'a_server'),
+      ('ai.agent_mcp_servers', 'insert into a', 'outsider other viewer member', '!42501'),
+      ('ai.agent_mcp_servers', 'insert into a', 'admin owner backend', 'ok'),
+      ('ai.agent_mcp_servers', 'insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.agent_mcp_servers', 'update|delete', 'outsider other viewer member', 'nothing'),
+      ('ai.agent_mcp_servers', 'update|delete', 'admin owner backend', 'a_server'),
+
+      ('ai.hooks', 'select', 'outsider', 'nothing'),
+      ('ai.hooks', 'select', 'other', 'b_agent b_agent_out b_quiet'),
+      ('ai.hooks', 'select', 'viewer member admin owner backend', 'a_agent a_agent_out a_demoted a_left a_quiet'),
+      ('ai.hooks', 'insert into a', 'outsider other viewer', '!42501'),
+      ('ai.hooks', 'insert into a', 'member admin owner backend', 'ok'),
+      ('ai.hooks', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.hooks', 'insert into b', 'other', 'ok'),
+      ('ai.hooks', 'update', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.hooks', 'delete', 'outsider viewer', 'nothing'),
+      ('ai.hooks', 'delete', 'other', 'b_quiet'),
+      ('ai.hooks', 'delete', 'member', 'a_quiet'),
+      ('ai.hooks', 'delete', 'admin owner backend', 'a_agent a_agent_out a_demoted a_left a_quiet'),
 
       -- What belongs to one person
       ('public.memories', 'select', 'outsider', 'nothing'),
@@ -267,6 +317,28 @@ as $$
       ('ai.agent_runs', 'select', 'backend', 'a_backend a_left a_member'),
       ('ai.agent_runs', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
+      ('ai.context_handlers', 'select', 'outsider viewer admin owner', 'nothing'),
+      ('ai.context_handlers', 'select', 'other', 'b_member'),
+      ('ai.context_handlers', 'select', 'member', 'a_member'),
+      ('ai.context_handlers', 'select', 'backend', 'a_backend a_left a_member'),
+      ('ai.context_handlers', 'insert into a', 'outsider other', '!42501'),
+      ('ai.context_handlers', 'insert into a', 'viewer member admin owner backend', 'ok'),
+      ('ai.context_handlers', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.context_handlers', 'insert into b', 'other', 'ok'),
+      ('ai.context_handlers', 'update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.tool_call_events', 'select', 'outsider viewer admin owner', 'nothing'),
+      ('ai.tool_call_events', 'select', 'other', 'b_member'),
+      ('ai.tool_call_events', 'select', 'member', 'a_member'),
+      ('ai.tool_call_events', 'select', 'backend', 'a_backend a_left a_member'),
+      ('ai.tool_call_events', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.approvals', 'select', 'outsider viewer', 'nothing'),
+      ('ai.approvals', 'select', 'other', 'b_member'),
+      ('ai.approvals', 'select', 'member', 'a_member'),
+      ('ai.approvals', 'select', 'admin owner backend', 'a_backend a_left a_member'),
+      ('ai.approvals', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
       ('ai.message_citations', 'select', 'outsider viewer admin owner', 'nothing'),
       ('ai.message_citations', 'select', 'other', 'b_member'),
       ('ai.message_citations', 'select', 'member', 'a_member'),
@@ -286,6 +358,8 @@ as $$
       ('public.documents'), ('public.memories'), ('public.chat_sessions'), ('public.chat_messages'),
       ('ai.sources'), ('ai.source_grants'), ('ai.source_pages'), ('ai.knowledge_bases'), ('ai.indexed_sources'), ('ai.chunks'),
       ('ai.agents'), ('ai.agent_knowledge_bases'), ('ai.agent_sessions'), ('ai.agent_runs'), ('ai.message_citations'),
+      ('ai.tools'), ('ai.agent_tools'), ('ai.agent_mcp_servers'), ('ai.hooks'), ('ai.context_handlers'), ('ai.tool_call_events'),
+      ('ai.approvals'), ('private.burnt_tool_call_tokens'),
       ('private.tenant_principals'), ('private.search_segments'), ('private.search_lexemes'), ('private.term_statistics'),
       ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
   ) as tables (relation)
@@ -341,6 +415,78 @@ as $$
     ('ai.agent_knowledge_bases', 'member', $s$
         insert into ai.agent_knowledge_bases (tenant_id, agent_id, knowledge_base_id) values (tests.tenant('a'), tests.id('agent a'), gen_random_uuid())$s$,
       '!23503', 'nor on one that does not exist: the same answer'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name)
+        select tests.tenant('a'), tests.id('agent quiet a'), 'builtin', names.name
+        from unnest(array['knowledge_search', 'database_write', 'storage_read', 'storage_write']) as names (name)$s$,
+      'ok', 'who made an agent gives it tools that stay in the tenant'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent a'), 'builtin', 'storage_read')$s$,
+      '!42501', 'unless it has one that does not'),
+    ('ai.agent_tools', 'admin', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent a'), 'builtin', 'storage_read')$s$,
+      'ok', 'which then is for admins'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent quiet a'), 'builtin', 'http_request')$s$,
+      '!42501', 'but none that sends data out: requests'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent quiet a'), 'builtin', 'web_scrape')$s$,
+      '!42501', 'pages'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent quiet a'), 'builtin', 'web_search')$s$,
+      '!42501', 'searches'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent quiet a'), 'builtin', 'code_execute')$s$,
+      '!42501', 'programs'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name, tool_id)
+        values (tests.tenant('a'), tests.id('agent quiet a'), 'custom', 'mine', tests.id('tool a'))$s$,
+      '!42501', 'and tools of the tenant''s own'),
+    ('ai.agent_tools', 'admin', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name, tool_id)
+        select tests.tenant('a'), tests.id('agent a'), 'custom', 'mine', tests.id('tool a')
+        union all
+        select tests.tenant('a'), tests.id('agent a'), 'builtin', names.name, null
+        from unnest(array['http_request', 'web_scrape', 'web_search', 'code_execute']) as names (name)$s$,
+      'ok', 'admins do'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent demoted'), 'builtin', 'storage_read')$s$,
+      '!42501', 'nobody but them gives tools to somebody else''s agent'),
+    ('ai.agent_tools', 'viewer', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent demoted'), 'builtin', 'storage_read')$s$,
+      '!42501', 'nor does who made it and may not any more'),
+    ('ai.agent_tools', 'admin', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name, tool_id)
+        values (tests.tenant('a'), tests.id('agent a'), 'custom', 'mine', tests.id('tool b'))$s$,
+      '!23503', 'a tool of another tenant cannot be assigned'),
+    ('ai.agent_tools', 'admin', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name, tool_id)
+        values (tests.tenant('a'), tests.id('agent a'), 'custom', 'mine', gen_random_uuid())$s$,
+      '!23503', 'nor one that does not exist: the same answer'),
+    ('ai.agent_tools', 'admin', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent b'), 'builtin', 'storage_read')$s$,
+      '!23503', 'nor a tool to an agent of another tenant'),
+    ('ai.agent_mcp_servers', 'admin', $s$
+        insert into ai.agent_mcp_servers (tenant_id, agent_id, name, url) values (tests.tenant('a'), tests.id('agent b'), 'x', 'https://mcp.example/')$s$,
+      '!23503', 'nor an MCP server'),
+    ('ai.hooks', 'member', $s$
+        insert into ai.hooks (tenant_id, agent_id, event, type, config) values (tests.tenant('a'), tests.id('agent quiet a'), 'PreToolUse', 'approval', '{}')$s$,
+      'ok', 'who made an agent lets it ask for approval'),
+    ('ai.hooks', 'member', $s$
+        insert into ai.hooks (tenant_id, agent_id, event, type, config) values (tests.tenant('a'), tests.id('agent a'), 'PreToolUse', 'approval', '{}')$s$,
+      '!42501', 'unless it sends data out'),
+    ('ai.hooks', 'member', $s$
+        insert into ai.hooks (tenant_id, agent_id, event, type, config) values (tests.tenant('a'), tests.id('agent quiet a'), 'PreToolUse', 'http', '{}')$s$,
+      '!42501', 'but sends nothing of its runs out'),
+    ('ai.hooks', 'admin', $s$
+        insert into ai.hooks (tenant_id, agent_id, event, type, config) values (tests.tenant('a'), tests.id('agent a'), 'PreToolUse', 'http', '{}')$s$,
+      'ok', 'admins may'),
+    ('ai.hooks', 'member', $s$
+        insert into ai.hooks (tenant_id, agent_id, event, type, config) values (tests.tenant('a'), tests.id('agent left'), 'PreToolUse', 'rule', '{}')$s$,
+      '!42501', 'nobody but them adds hooks to somebody else''s agent'),
+    ('ai.context_handlers', 'member', $s$
+        insert into ai.context_handlers (tenant_id, user_id, query) values (tests.tenant('a'), tests.person('admin'), 'x')$s$,
+      '!42501', 'nobody retrieves in another''s name'),
     ('public.group_members', 'admin', $s$
         insert into public.group_members (tenant_id, group_id, user_id)
         values (tests.tenant('a'), '33333333-3333-4333-8333-333333333333', tests.person('outsider'))$s$,

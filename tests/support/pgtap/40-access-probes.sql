@@ -130,6 +130,26 @@ as $$
       '(select case when agents.is_default then tests.letter(t.tenant_id) || ''_default'' else agents.name end from ai.agents where agents.id = t.agent_id)',
       $s$(tenant_id, agent_id, knowledge_base_id)
         select {tenant}, tests.id('agent ' || {letter}), bases.id from tests.default_base({letter}) as bases (id)$s$, $s$config = '{"t": 1}'$s$, null),
+    ('ai.tools', 'id', 't.name',
+      $s$(tenant_id, name, description, input_schema, config) values ({tenant}, 'x', 'x', '{}', '{"endpoint": "https://x.example"}')$s$, $s$description = 'y'$s$, null),
+    ('ai.agent_tools', 'id', '(select agents.name from ai.agents where agents.id = t.agent_id) || case when t.tool_type = ''custom'' then ''_out'' else '''' end',
+      $s$(tenant_id, agent_id, tool_type, tool_name) values ({tenant}, tests.id('agent quiet ' || {letter}), 'builtin', 'storage_read')$s$,
+      $s$config_override = '{"t": 1}'$s$, null),
+    ('ai.agent_mcp_servers', 'id', 't.name',
+      $s$(tenant_id, agent_id, name, url) values ({tenant}, tests.id('agent ' || {letter}), 'x', 'https://x.example')$s$, $s$enabled = false$s$, null),
+    ('ai.hooks', 'id', '(select agents.name from ai.agents where agents.id = t.agent_id) || case when t.type = ''http'' then ''_out'' else '''' end',
+      $s$(tenant_id, agent_id, event, type, config) values ({tenant}, tests.id('agent quiet ' || {letter}), 'OnRunStart', 'rule', '{}')$s$, $s$enabled = false$s$, null),
+    ('ai.context_handlers', 'id', 't.query', $s$(tenant_id, query) values ({tenant}, 'x')$s$, $s$query = 'y'$s$, null),
+    ('ai.tool_call_events', 'id', 't.tool_name',
+      $s$(tenant_id, agent_run_id, user_id, tool_name, call_id, status) values (
+        {tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 'x', 'x', 'success'
+      )$s$, $s$tool_name = 'y'$s$, null),
+    ('ai.approvals', 'id', 't.tool_name',
+      $s$(tenant_id, run_id, user_id, call_id, tool_name, tool_input, input_hash, expires_at) values (
+        {tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 'x', 'x', '{}', repeat('0', 64), now()
+      )$s$, $s$status = 'approved'$s$, null),
+    ('private.burnt_tool_call_tokens', 'jti', 'case t.jti when tests.id(''token a'') then ''a'' when tests.id(''token b'') then ''b'' end',
+      $s$(jti, expires_at) values (gen_random_uuid(), now())$s$, 'expires_at = now()', null),
     ('ai.agent_sessions', 'id', 't.session_id',
       $s$(tenant_id, session_id, agent_id, user_id) values ({tenant}, 'x', tests.id('agent ' || {letter}), {claimant})$s$, $s$metadata = '{"t": 1}'$s$, null),
     ('ai.agent_runs', 'id', 't.model',

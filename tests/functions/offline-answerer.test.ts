@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import type { ChatEvent, ContextItem } from '../../supabase/functions/_shared/providers/index.ts'
+import type {
+  ChatEvent,
+  ChatMessage,
+  ChatRequest,
+  ContextItem,
+} from '../../supabase/functions/_shared/providers/index.ts'
 import {
   NOTHING_FOUND,
   createOfflineAnswerer,
   extractAnswer,
 } from '../../supabase/functions/_shared/providers/offline-answerer.ts'
+import { formatContext, parseContext } from '../../supabase/functions/_shared/providers/prompt.ts'
 
 const item = (key: number, text: string, more: Partial<ContextItem> = {}): ContextItem => ({
   key,
@@ -133,5 +139,114 @@ describe('the offline answerer', () => {
   it('is not slow on large contexts', () => {
     const texts = Array.from({ length: 100 }, () => RULES.repeat(20))
     expect(ask('When does the terminal gate open?', texts)).toBeDefined()
+  })
+})
+
+describe('the offline answerer with tools', () => {
+  const tool = (name: string) => ({ name, description: '', inputSchema: { type: 'object' } })
+  const question: ChatMessage = { role: 'user', content: ' When does the terminal gate open? ' }
+  const searched = (id: string): ChatMessage => ({
+    role: 'assistant',
+    content: '',
+    toolCalls: [{ id, name: 'knowledge_search', arguments: '{}' }],
+  })
+  const found = (content: string, name = 'knowledge_search'): ChatMessage => ({
+    role: 'tool',
+    toolCallId: 'c',
+    name,
+    content,
+  })
+  const respond = async (messages: ChatMessage[], more: Partial<ChatRequest> = {}) => {
+    const request = { system: '', messages, context: [], citations: true, tools: [tool('knowledge_search')], ...more }
+    const events: ChatEvent[] = []
+    for await (const event of createOfflineAnswerer().stream(request, new AbortController().signal)) events.push(event)
+    return {
+      calls: events.flatMap((event) => (event.type === 'tool_call' ? [event.call] : [])),
+      text: events.map((event) => (event.type === 'delta' ? event.text : '')).join(''),
+      done: events.at(-1),
+    }
+  }
+  const result = formatContext(
+    [item(7, 'Salaries are paid on the last Friday.', { sourceName: 'a.md' }), item(9, RULES, { sourceName: 'b.md' })],
+    true,
+  )
+  const quote = '“The terminal gate opens at seven in the morning.”'
+
+  it('searches for the question, once', async () => {
+    const first = await respond([question])
+    expect(first).toMatchObject({
+      calls: [{ id: 'search_1', name: 'knowledge_search', arguments: '{"query":"When does the terminal gate open?"}' }],
+      text: '',
+      done: { type: 'done', finishReason: 'tool_calls' },
+    })
+    expect(await respond([question])).toEqual(first)
+    const second = await respond([question, searched('search_1'), found('Nothing was found.')])
+    expect(second).toMatchObject({ calls: [], text: NOTHING_FOUND, done: { finishReason: 'stop' } })
+  })
+
+  it('searches again for the next question, and answers it from its own results', async () => {
+    const before: ChatMessage[] = [question, searched('search_1'), found(result), { role: 'assistant', content: 'x' }]
+    const next: ChatMessage = { role: 'user', content: 'How much demurrage is charged per day?' }
+    const { calls } = await respond([...before, next])
+    expect(calls.map((call) => call.id)).toEqual(['search_5'])
+    expect((await respond([...before, next, searched('search_5'), found('Nothing was found.')])).text).toBe(
+      NOTHING_FOUND,
+    )
+  })
+
+  it('answers from what the search has found, with its numbers', async () => {
+    const messages = [question, searched('search_1'), found(result)]
+    expect((await respond(messages)).text).toBe(`${quote} [9]`)
+    expect((await respond(messages, { citations: false })).text).toBe(quote)
+    // The last step of a run offers no tools.
+    expect((await respond(messages, { tools: [] })).text).toBe(`${quote} [9]`)
+    const unnumbered = formatContext([item(9, RULES, { sourceName: 'b.md' })], false)
+    expect((await respond([question, searched('search_1'), found(unnumbered)])).text).toBe(quote)
+  })
+
+  it("uses no other tool, and no other tool's results", async () => {
+    expect(
+      (await respond([question], { tools: [tool('database_query'), tool('mcp__x__knowledge_search')] })).calls,
+    ).toEqual([])
+    expect((await respond([question], { tools: [] })).text).toBe(NOTHING_FOUND)
+    expect((await respond([question, searched('search_1'), found(result, 'web_scrape')])).text).toBe(NOTHING_FOUND)
+    expect((await respond([{ role: 'user', content: '  ' }])).calls).toEqual([])
+  })
+
+  it('asks no longer question than the tool takes', async () => {
+    const { calls } = await respond([{ role: 'user', content: '🚢'.repeat(3000).slice(1) }])
+    const { query } = JSON.parse(calls[0]?.arguments ?? '')
+    expect(query).toHaveLength(3999)
+    expect(query.isWellFormed()).toBe(false)
+    expect(query.endsWith('🚢')).toBe(true)
+  })
+
+  it('has a context window', () => {
+    expect(createOfflineAnswerer().contextWindow('any')).toBeGreaterThan(16_000)
+  })
+})
+
+describe('a formatted context', () => {
+  it('is read back as it was, as far as it tells', () => {
+    const items = [
+      item(1, 'One.\n\nStill one.', { sourceName: 'a.md', meta: { heading_path: ['A', 'B'], pages: [2, 3] } }),
+      item(3, 'Three.', { sourceName: 'a.md', meta: { pages: [4] } }),
+      item(2, '[5]\n\nTwo [1] is\n[4] not four.', { sourceName: 'b.md' }),
+    ]
+    expect(parseContext(`${formatContext(items, true)}\n\n`)).toEqual([
+      { key: 1, text: 'One.\n\nStill one.', sourceName: 'a.md', meta: { heading_path: ['A', 'B'] } },
+      { key: 3, text: 'Three.', sourceName: 'a.md', meta: { heading_path: [] } },
+      { key: 2, text: '[5]\n\nTwo [1] is\n[4] not four.', sourceName: 'b.md', meta: { heading_path: [] } },
+    ])
+    expect(parseContext(formatContext(items.slice(0, 2), false))).toEqual([
+      { key: 0, text: 'One.\n\nStill one.', sourceName: 'a.md', meta: { heading_path: ['A', 'B'] } },
+      { key: 0, text: 'Three.', sourceName: 'a.md', meta: { heading_path: [] } },
+    ])
+  })
+
+  it('has no item twice, and is empty where there is none', () => {
+    expect(parseContext('[1]\na\n\n[1]\nb').map(({ key, text }) => [key, text])).toEqual([[1, 'a\n\n[1]\nb']])
+    expect(parseContext('Nothing was found.')).toEqual([])
+    expect(parseContext('')).toEqual([])
   })
 })

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describeError } from '../../supabase/functions/_shared/errors.ts'
 import type { ChatEvent, ChatRequest } from '../../supabase/functions/_shared/providers/index.ts'
 import { providersFromEnv } from '../../supabase/functions/_shared/providers/index.ts'
 import { createOpenAiChat, createOpenAiEmbedder } from '../../supabase/functions/_shared/providers/openai.ts'
@@ -77,7 +78,9 @@ describe('chat through an OpenAI-compatible endpoint', () => {
       const before = server.requests.length
       const error = await collect().catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({ code })
-      expect(String(error)).not.toContain('sk-secret')
+      expect(describeError(error)).not.toContain('sk-secret')
+      expect(describeError(error)).toMatch(/HTTP \d{3}/)
+      expect(error).toMatchObject({ cause: { status: expect.any(Number) } })
       expect(server.requests.length - before).toBe(attempts)
     },
   )
@@ -92,6 +95,18 @@ describe('chat through an OpenAI-compatible endpoint', () => {
           .end('data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'),
     )
     await expect(collect()).rejects.toMatchObject({ code: 'upstream_failed' })
+  })
+
+  it('takes usage from a piece without choices', async () => {
+    const pieces = [
+      { choices: [{ index: 0, delta: { content: 'x' }, finish_reason: 'stop' }] },
+      { usage: { prompt_tokens: 1, completion_tokens: 2 } },
+    ]
+    server.answer((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.end(pieces.map((piece) => `data: ${JSON.stringify(piece)}\n\n`).join(''))
+    })
+    expect((await collect()).at(-1)).toMatchObject({ type: 'done', usage: { completion_tokens: 2, total_tokens: 3 } })
   })
 
   it('gives up on a stream that stalls and on a server that does not answer', async () => {
@@ -129,7 +144,7 @@ describe('chat through an OpenAI-compatible endpoint', () => {
     )
     const error = await collect().catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'upstream_failed' })
-    expect(String(error)).not.toContain('sk-secret')
+    expect(describeError(error)).not.toContain('sk-secret')
   })
 })
 

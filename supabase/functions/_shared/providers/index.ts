@@ -30,11 +30,33 @@ export type ContextItem = {
   meta: Record<string, unknown>
 }
 
+/** A tool as a model is told about it. */
+export type ToolDefinition = {
+  name: string
+  description: string
+  /** JSON Schema of an object. */
+  inputSchema: Record<string, unknown>
+}
+
+/** A call that a model wants made. `arguments` is the text it wrote, which may not even be JSON. */
+export type ToolCall = { id: string; name: string; arguments: string }
+
+/** One message of a conversation with tools. */
+export type ChatMessage =
+  | { role: 'user'; content: string }
+  | { role: 'assistant'; content: string; toolCalls?: ToolCall[] }
+  | { role: 'tool'; toolCallId: string; name: string; content: string }
+
 /** What a model is asked. `system` holds the agent's instructions only; the provider adds the context. */
 export type ChatRequest = {
   model?: string
   system: string
-  messages: { role: 'user' | 'assistant'; content: string }[]
+  messages: ChatMessage[]
+  /** Tools it may call; none when absent or empty. */
+  tools?: ToolDefinition[]
+  /** `response_format` of the OpenAI API, e.g. `{ type: 'json_schema', json_schema: {...} }`. */
+  responseFormat?: Record<string, unknown>
+  reasoningEffort?: 'low' | 'medium' | 'high'
   context: ContextItem[]
   /** Whether the answer should carry `[n]` marks. */
   citations: boolean
@@ -55,6 +77,9 @@ export type Usage = {
 export type ChatEvent =
   | { type: 'delta'; text: string }
   | { type: 'reasoning'; text: string }
+  /** A whole call, once its arguments have arrived. */
+  | { type: 'tool_call'; call: ToolCall }
+  /** finishReason: `stop`, `tool_calls`, `length` (cut off by maxTokens), `content_filter`, or what the provider says. */
   | { type: 'done'; usage: Usage; finishReason: string }
 
 /** Answers a conversation, as a stream. */
@@ -65,9 +90,11 @@ export interface ChatProvider {
   readonly model: string
   /** The model that a request naming this one will really be answered by. */
   modelFor(requested: string | null | undefined): string
+  /** Tokens that prompt and answer of this model may have together, as far as is known. */
+  contextWindow(model: string | null | undefined): number
   /**
-   * Ends with exactly one `done`.
-   * @throws AppError `upstream_failed`, `upstream_timeout`, `rate_limited` or `invalid_request` (a prompt that is too long).
+   * Ends with exactly one `done`; calls of tools come before it.
+   * @throws AppError `upstream_failed`, `upstream_timeout`, `rate_limited` or `context_length_exceeded`.
    */
   stream(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatEvent>
 }

@@ -1,5 +1,7 @@
-import type { ChatEvent, ChatProvider, ChatRequest, ContextItem } from './index.ts'
-import { estimateTokens, stem, terms } from './text.ts'
+import type { ChatEvent, ChatMessage, ChatProvider, ChatRequest, ContextItem, ToolCall } from './index.ts'
+import { parseContext } from './prompt.ts'
+import { stem, terms } from './text.ts'
+import { estimateUsage } from './usage.ts'
 
 /** Name stored with answers of the offline answerer. */
 export const OFFLINE_CHAT_MODEL = 'bulkhead-extractive'
@@ -17,6 +19,8 @@ const NEIGHBOUR_SHARE = 0.5
 const MIN_SHARE_OF_BEST = 0.7
 const MAX_QUOTES = 3
 const MAX_QUOTE_CHARS = 400
+/** It reads a prompt of any length; this only keeps callers from gathering more than is of use. */
+const CONTEXT_WINDOW = 128_000
 
 type Sentence = { item: ContextItem; text: string; terms: Set<string>; order: number }
 
@@ -117,24 +121,64 @@ function headingOf(item: ContextItem): string {
   return [item.sourceName ?? '', ...(Array.isArray(path) ? path : [])].join(' ')
 }
 
+/** The last user message and what followed it. */
+function currentTurn(messages: readonly ChatMessage[]): { question: string; later: readonly ChatMessage[] } {
+  const asked = messages.findLastIndex((message) => message.role === 'user')
+  return { question: messages[asked]?.content ?? '', later: messages.slice(asked + 1) }
+}
+
+/** The one tool it knows how to use, and the longest question it asks it. */
+const SEARCH_TOOL = 'knowledge_search'
+const MAX_QUERY_CHARS = 4000
+
+/** A search for the question, when the tool is offered and nothing was called for this question yet. */
+function searchCall({ messages, tools = [] }: Pick<ChatRequest, 'messages' | 'tools'>): ToolCall | null {
+  const { question, later } = currentTurn(messages)
+  const query = question
+    .trim()
+    .slice(0, MAX_QUERY_CHARS)
+    .replace(/[\uD800-\uDBFF]$/, '')
+  const wasCalled = later.some(
+    (message) => message.role === 'tool' || (message.role === 'assistant' && message.toolCalls),
+  )
+  if (query === '' || wasCalled || !tools.some((tool) => tool.name === SEARCH_TOOL)) return null
+  return { id: `search_${messages.length}`, name: SEARCH_TOOL, arguments: JSON.stringify({ query }) }
+}
+
 /**
- * The answer to the last user message: quotes with their marks, or exactly `NOTHING_FOUND`.
+ * The answer to the last user message, from the context and from what the search tool has found for it: quotes with
+ * their marks, or exactly `NOTHING_FOUND`.
  * @returns text with `[n]` marks when citations are asked for.
  */
 export function extractAnswer(request: Pick<ChatRequest, 'messages' | 'context' | 'citations'>): string {
-  const question = request.messages.findLast((message) => message.role === 'user')?.content ?? ''
-  const quotes = bestSentences(question, request.context)
+  const { question, later } = currentTurn(request.messages)
+  const found = later.flatMap((message) =>
+    message.role === 'tool' && message.name === SEARCH_TOOL ? parseContext(message.content) : [],
+  )
+  const quotes = bestSentences(question, [...request.context, ...found])
   if (quotes.length === 0) return NOTHING_FOUND
-  return quotes.map(({ text, item }) => `“${quoteOf(text)}”${request.citations ? ` [${item.key}]` : ''}`).join(' ')
+  const markOf = ({ key }: ContextItem) => (request.citations && key > 0 ? ` [${key}]` : '')
+  return quotes.map(({ text, item }) => `“${quoteOf(text)}”${markOf(item)}`).join(' ')
 }
 
-/** A chat provider without a model: it quotes what answers the question, word by word, and invents nothing. */
+/**
+ * A chat provider without a model: it quotes what answers the question, word by word, and invents nothing. Of the tools
+ * it may be offered it uses `knowledge_search`, once for each question.
+ */
 export function createOfflineAnswerer(): ChatProvider {
   return {
     name: 'offline',
     model: OFFLINE_CHAT_MODEL,
     modelFor: () => OFFLINE_CHAT_MODEL,
+    contextWindow: () => CONTEXT_WINDOW,
     async *stream(request, signal): AsyncGenerator<ChatEvent> {
+      signal.throwIfAborted()
+      const call = searchCall(request)
+      if (call !== null) {
+        yield { type: 'tool_call', call }
+        yield { type: 'done', finishReason: 'tool_calls', usage: estimateUsage(request, '', [call]) }
+        return
+      }
       const answer = extractAnswer(request)
       for (const [word] of answer.matchAll(/\S+\s*/g)) {
         signal.throwIfAborted()
@@ -142,20 +186,7 @@ export function createOfflineAnswerer(): ChatProvider {
         // Lets the reader have each word before the next is made.
         await Promise.resolve()
       }
-      const prompt = [request.system, ...request.messages.map((m) => m.content), ...request.context.map((i) => i.text)]
-      const promptTokens = prompt.reduce((sum, text) => sum + estimateTokens(text), 0)
-      const completionTokens = estimateTokens(answer)
-      yield {
-        type: 'done',
-        finishReason: 'stop',
-        usage: {
-          prompt_tokens: promptTokens,
-          completion_tokens: completionTokens,
-          total_tokens: promptTokens + completionTokens,
-          reasoning_tokens: 0,
-          cached_tokens: 0,
-        },
-      }
+      yield { type: 'done', finishReason: 'stop', usage: estimateUsage(request, answer, []) }
     },
   }
 }

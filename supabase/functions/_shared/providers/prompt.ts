@@ -39,6 +39,53 @@ export function formatContext(items: readonly ContextItem[], citations: boolean)
   return parts.join('\n\n')
 }
 
+const DOCUMENT_LINE = /^--- Document: "(.*)" ---$/
+const ITEM_LINE = /^(?:\[(\d{1,4})\](?: \[((?:Section|Page\(s\)): .*)\])?|\[((?:Section|Page\(s\)): .*)\])$/
+
+/** Headings of an item's header line, `Section: A > B | Page(s): 2`. */
+function headingPathOf(place: string): string[] {
+  const [, section = ''] = /^Section: (.*?)(?: \| Page\(s\): [^|]*)?$/.exec(place) ?? []
+  return section === '' ? [] : section.split(' > ')
+}
+
+/**
+ * The items of a text that `formatContext` made, as far as it tells: number, text, document name, headings. An item
+ * without a number gets the key 0. A number counts once, so that a footnote in a passage cannot pass for another item.
+ */
+export function parseContext(formatted: string): ContextItem[] {
+  const found: ContextItem[] = []
+  const lines = new Map<ContextItem, string[]>()
+  const keys = new Set<number>()
+  let sourceName: string | null = null
+  let current: ContextItem | null = null
+  let isAfterGap = true
+  const begin = (key: number, place: string): ContextItem => {
+    const item: ContextItem = { key, text: '', meta: { heading_path: headingPathOf(place) } }
+    if (sourceName !== null) item.sourceName = sourceName
+    found.push(item)
+    lines.set(item, [])
+    return item
+  }
+  for (const line of formatted.split('\n')) {
+    const document = isAfterGap ? DOCUMENT_LINE.exec(line) : null
+    const header = isAfterGap ? ITEM_LINE.exec(line) : null
+    const key = Number(header?.[1] ?? 0)
+    isAfterGap = line.trim() === ''
+    if (document) {
+      sourceName = document[1] ?? ''
+      current = null
+    } else if (header && !keys.has(key)) {
+      if (key > 0) keys.add(key)
+      current = begin(key, header[2] ?? header[3] ?? '')
+    } else {
+      if (current === null && sourceName !== null && !isAfterGap) current = begin(0, '')
+      if (current !== null) lines.get(current)?.push(line)
+    }
+  }
+  for (const item of found) item.text = lines.get(item)?.join('\n').trim() ?? ''
+  return found
+}
+
 /** The whole system prompt: instructions, the citation rule, and the context under its heading. */
 export function systemPrompt(system: string, items: readonly ContextItem[], citations: boolean): string {
   const parts = [system.trim()]

@@ -1,0 +1,61 @@
+import type OpenAI from 'openai'
+import type { Env } from '../env.ts'
+import { optional } from '../env.ts'
+import { AppError } from '../errors.ts'
+import type { Embedder } from './index.ts'
+import type { OpenAiTimeouts } from './openai-client.ts'
+import { createSdk, providerError } from './openai-client.ts'
+
+const DEFAULT_EMBEDDING_MODEL = 'text-embedding-3-small'
+const EMBEDDING_BATCH = 64
+
+function unitVector(vector: readonly number[]): number[] {
+  let sum = 0
+  for (const component of vector) sum += component * component
+  const norm = Math.sqrt(sum)
+  if (!Number.isFinite(norm) || norm === 0) {
+    throw new AppError('upstream_failed', 'The embedding provider sent a vector that cannot be used.')
+  }
+  return vector.map((component) => component / norm)
+}
+
+/** Embeddings through any OpenAI-compatible endpoint: EMBEDDING_MODEL, optionally EMBEDDING_DIMENSIONS. */
+export function createOpenAiEmbedder(env: Env, timeouts: OpenAiTimeouts = {}): Embedder {
+  const sdk = createSdk(env, timeouts)
+  const model = optional(env, 'EMBEDDING_MODEL') ?? DEFAULT_EMBEDDING_MODEL
+  const dimensions = Number(optional(env, 'EMBEDDING_DIMENSIONS') ?? 0)
+  if (!Number.isInteger(dimensions) || dimensions < 0) throw new Error('EMBEDDING_DIMENSIONS is not a whole number.')
+
+  async function embedBatch(input: string[], signal: AbortSignal | undefined): Promise<number[][]> {
+    let answer: OpenAI.CreateEmbeddingResponse
+    try {
+      answer = await sdk.embeddings.create(
+        // `float`: not every compatible server honours the SDK's default, base64.
+        { model, input, encoding_format: 'float', ...(dimensions > 0 ? { dimensions } : {}) },
+        signal ? { signal } : {},
+      )
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw providerError(error)
+    }
+    const vectors = [...answer.data].sort((a, b) => a.index - b.index).map((entry) => entry.embedding)
+    if (vectors.length !== input.length || vectors.some((vector) => vector.length !== vectors[0]?.length)) {
+      throw new AppError('upstream_failed', 'The embedding provider sent another number of vectors than asked for.')
+    }
+    return vectors.map(unitVector)
+  }
+  return {
+    // Vectors shortened to another length are another space.
+    model: dimensions > 0 ? `${model}@${dimensions}` : model,
+    dimensions,
+    async embed(texts, signal) {
+      const vectors: number[][] = []
+      for (let from = 0; from < texts.length; from += EMBEDDING_BATCH) {
+        // An empty input is refused by the API; a space has no meaning either.
+        const batch = texts.slice(from, from + EMBEDDING_BATCH).map((text) => text.trim() || ' ')
+        vectors.push(...(await embedBatch(batch, signal)))
+      }
+      return vectors
+    },
+  }
+}

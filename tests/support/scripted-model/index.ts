@@ -1,0 +1,7 @@
+export { echoOf, obey } from './obey.ts'
+export { readConversations, replay } from './replay.ts'
+export { script } from './script.ts'
+export type { ScriptPlayer } from './script.ts'
+export { startScriptedModel } from './server.ts'
+export type { ModelInput, Player, RecordedRequest, ScriptedModel, WireMessage } from './server.ts'
+export type { ScriptedCall, Turn } from './turns.ts'

@@ -1,0 +1,67 @@
+import type { ErrorCode } from '../errors.ts'
+import type { ChatProvider, ChatRequest, ContextItem, Usage } from '../providers/index.ts'
+import type { Emit } from '../sse.ts'
+import type { Tool, ToolCallContext } from '../tools/types.ts'
+import type { ToolCallRecord } from './records.ts'
+
+export type { ToolCallRecord } from './records.ts'
+
+/** What a hook made of a tool call before it runs. */
+export type GateDecision =
+  /** `isApproved`: a person has said yes to exactly this tool with exactly these arguments. */
+  | { allowed: true; args: Record<string, unknown>; isApproved?: boolean }
+  /** `message` goes to the model in place of a result. */
+  | { allowed: false; message: string }
+
+/** What stands between the loop and the world at the points where hooks may act. Absent members do nothing. */
+export type LoopGates = {
+  /** After the arguments were validated, before the call; may change them (they are validated again) or refuse. */
+  beforeTool?: (tool: Tool, args: Record<string, unknown>, callId: string) => Promise<GateDecision>
+  /** After a call that ran; may change the text the model gets. */
+  afterTool?: (tool: Tool, args: Record<string, unknown>, text: string) => Promise<string>
+}
+
+/** A filter between model and reader; the same as of an answer without tools (`createAnswerFilter`). */
+export type TextFilter = { push(text: string): string; end(): string }
+
+export type LoopInput = {
+  chat: ChatProvider
+  /** First request: instructions, history with the new message last, sampling settings. `tools` is set by the loop. */
+  request: Omit<ChatRequest, 'tools'>
+  tools: readonly Tool[]
+  gates: LoopGates
+  /** Calls are made with this and an id of their own. */
+  call: Omit<ToolCallContext, 'callId'>
+  emit: Emit
+  /** Makes the filter of one step's text, and that of its reasoning. */
+  textFilter: () => TextFilter
+  reasoningFilter: () => TextFilter
+  /** Model calls a run may make; the last one is offered no tools. */
+  maxSteps: number
+  /** Tried when the model is rate limited or fails. */
+  fallbackModel?: string
+}
+
+/** One model call and what came of it, as it is stored. */
+export type StepRecord = {
+  step: number
+  model: string
+  finish_reason: string
+  has_tool_calls: boolean
+  usage: Usage
+  duration_ms: number
+}
+
+export type LoopResult = {
+  status: 'completed' | 'failed'
+  /** Text of all steps, filtered, in order. */
+  content: string
+  steps: StepRecord[]
+  toolCalls: ToolCallRecord[]
+  reasoning: { step: number; content: string }[]
+  usage: Usage
+  /** Passages that tools have read, numbered after those of the request. */
+  contextItems: ContextItem[]
+  error: string | null
+  errorCode: ErrorCode | null
+}

@@ -1,0 +1,64 @@
+import type { Caller, Db } from '../context.ts'
+import type { Log } from '../errors.ts'
+import type { ContextItem, ToolDefinition } from '../providers/index.ts'
+
+/** For whom a run acts. Tools get their data through it and in no other way: a client carries a token of the person. */
+export type Principal = {
+  readonly tenantId: string
+  /** The person, or the tenant's backend principal: `sub` of every token. */
+  readonly userId: string
+  readonly agentId: string
+  /** Public id, `run_...`. */
+  readonly runId: string
+  /**
+   * The caller with a token that is good for at least half a minute: their own while it is fresh, else a delegated one
+   * (`act: {sub: 'agent', agent_id, run_id}`), for which the membership is checked again.
+   * @throws AppError `forbidden` once the person has left the tenant.
+   */
+  caller(): Promise<Caller>
+  /** A client with such a token, narrowed to the tenant of the run. @throws as `caller`. */
+  db(): Promise<Db>
+}
+
+/** What one call of a tool is made with. */
+export type ToolCallContext = {
+  principal: Principal
+  /** Id of the call, unique in the run; idempotency key and part of signed tokens. */
+  callId: string
+  /** Aborted when the run is cancelled, times out, or loses its lease. */
+  signal: AbortSignal
+  /** Logs ids, codes and durations, never arguments, results or credentials. */
+  log: Log
+}
+
+/** What a tool answers the model. */
+export type ToolResult = {
+  /** Text for the model. Errors say what can be done instead. */
+  text: string
+  isError?: boolean
+  /** Passages behind the text, for citations. */
+  contextItems?: ContextItem[]
+  /** The stored retrieval, for the event `context_handler_created`. */
+  contextHandler?: { id: string; query: string }
+}
+
+/** A tool of an agent, ready to be called. */
+export interface Tool extends ToolDefinition {
+  readonly kind: 'builtin' | 'custom' | 'mcp'
+  /** Whether calls of one step may run at the same time: reads only. */
+  readonly isConcurrencySafe: boolean
+  /**
+   * What a call does beyond reading the caller's own data, for the rule that a run which has read untrusted text loses these
+   * (attacks T02, T12): `reads_untrusted` brings text into the run that anybody may have written, `writes` changes data,
+   * `egress` sends data out.
+   */
+  readonly effects: readonly ('reads_untrusted' | 'writes' | 'egress')[]
+  /** Characters of the result that the model gets; null: all of it. */
+  readonly maxResultChars: number | null
+  /**
+   * Carries out one call. Arguments have been validated against `inputSchema`.
+   * A failure the model can act on is a result with `isError`; AppErrors are made into one by the loop; only an abort by
+   * `context.signal` may escape as an exception.
+   */
+  execute(args: Record<string, unknown>, context: ToolCallContext): Promise<ToolResult>
+}

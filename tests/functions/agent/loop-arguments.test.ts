@@ -1,0 +1,214 @@
+import { describe, expect, it } from 'vitest'
+import { checkArguments, parseArguments } from '../../../supabase/functions/_shared/agent/arguments.ts'
+import { isPlainPattern } from '../../../supabase/functions/_shared/agent/schema-patterns.ts'
+import { assertWellFormed, call, fakeTool, only, runScript, say, scriptedModel } from './support/loop-fakes.ts'
+
+const SCHEMA = {
+  type: 'object',
+  properties: {
+    query: { type: 'string', minLength: 1 },
+    limit: { type: 'integer', minimum: 1, maximum: 10 },
+    filter: { type: 'array', items: { type: 'object', properties: { op: { enum: ['eq', 'gt'] } }, required: ['op'] } },
+  },
+  required: ['query'],
+  additionalProperties: false,
+}
+
+const problemOf = (schema: Record<string, unknown>, text: string): string => {
+  const checked = parseArguments(schema, text)
+  return checked.ok ? 'none' : checked.problem
+}
+
+describe('parseArguments', () => {
+  it('takes what fits the schema, and nothing at all for a tool without arguments', () => {
+    const text = '{"query":"a","limit":3,"filter":[{"op":"eq"}]}'
+    expect(parseArguments(SCHEMA, text)).toEqual({ ok: true, args: JSON.parse(text) })
+    expect(parseArguments({ type: 'object' }, '')).toEqual({ ok: true, args: {} })
+    expect(parseArguments({ type: 'object' }, ' \n')).toEqual({ ok: true, args: {} })
+  })
+
+  it.each([
+    ['no JSON', '{"query":', /not valid JSON/],
+    ['an array', '["a"]', /a JSON object is needed/],
+    ['a text', '"a"', /a JSON object is needed/],
+    ['null', 'null', /a JSON object is needed/],
+    ['a number', '3', /a JSON object is needed/],
+    ['nothing where something is required', '', /Missing: "query"/],
+    ['a missing property', '{"limit":1}', /Missing: "query"/],
+    ['a wrong type', '{"query":1}', /query: The value type "number" is invalid\. Expected "string"/],
+    ['a number out of range', '{"query":"a","limit":11}', /limit: 11 is greater than 10/],
+    ['a value that is not offered', '{"query":"a","filter":[{"op":"lt"}]}', /filter\/0\/op: .*\["eq","gt"\]/],
+    ['an unknown property', '{"query":"a","order":"up"}', /Property "order" is not known/],
+  ])('names what is wrong: %s', (_name, text, expected) => {
+    expect(problemOf(SCHEMA, text)).toMatch(expected)
+    expect(problemOf(SCHEMA, text)).toMatch(/^Invalid arguments: /)
+  })
+
+  it('names only the innermost problem, and not without end', () => {
+    expect(problemOf(SCHEMA, '{"query":"a","filter":[{"op":"lt"}]}')).not.toMatch(/does not match schema/)
+    const many = JSON.stringify(
+      Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`x${n}${'y'.repeat(500)}`, n])),
+    )
+    expect(problemOf(SCHEMA, many).length).toBeLessThan(3000)
+    expect(problemOf(SCHEMA, many)).toMatch(/and \d+ more/)
+  })
+
+  it.each([
+    ['tenant_id', '{"query":"a","tenant_id":"t2"}'],
+    ['user_id', '{"query":"a","user_id":"u2"}'],
+    ['session_token', '{"query":"a","session_token":"x"}'],
+    ['role', '{"query":"a","role":"service_role"}'],
+  ])('T05: refuses %s smuggled beside the arguments', (key, text) => {
+    expect(problemOf(SCHEMA, text)).toContain(`"${key}" is not known`)
+  })
+
+  it.each([
+    ['on top', '{"query":"a","__proto__":{"isAdmin":true}}'],
+    ['deep inside', '{"a":[{"b":{"__proto__":{"isAdmin":true}}}]}'],
+    ['constructor', '{"constructor":{"prototype":{"isAdmin":true}}}'],
+    ['in disguise', '{"__pro\\u0000to__":{"isAdmin":true}}'],
+    ['escaped', '{"\\u005f_proto__":{"isAdmin":true}}'],
+  ])('T05: refuses keys that reach into prototypes: %s', (_name, text) => {
+    const checked = parseArguments({ type: 'object' }, text)
+    expect(checked).toMatchObject({ ok: false, args: {} })
+    expect(checked.ok ? '' : checked.problem).toMatch(/is not allowed/)
+    expect(({} as Record<string, unknown>)['isAdmin']).toBeUndefined()
+  })
+
+  it('T05: takes the last of two keys of the same name, and hands on no other reading', () => {
+    const checked = parseArguments(SCHEMA, '{"query":"shown","query":"meant"}')
+    expect(checked.args).toEqual({ query: 'meant' })
+  })
+
+  it('refuses nesting that would break whoever walks it', () => {
+    expect(problemOf({ type: 'object' }, `{"a":${'['.repeat(60)}${']'.repeat(60)}}`)).toMatch(/nested more than 50/)
+    expect(problemOf({ type: 'object' }, `{"a":${'['.repeat(100_000)}`)).toMatch(/Invalid arguments/)
+    expect(problemOf({ type: 'object' }, `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`)).toMatch(/Invalid/)
+  })
+
+  it('takes out what no store can hold, before anything is shown or carried out', () => {
+    const { args } = parseArguments({ type: 'object' }, '{"a\\u0000":"x\\u0000y\\ud800z"}')
+    expect(args).toEqual({ a: 'xy\ufffdz' })
+  })
+
+  it.each([
+    ['a reference that leads nowhere', { $ref: '#/definitions/none' }],
+    ['a reference to another host', { $ref: 'https://evil.example/schema.json' }],
+    ['endless recursion', { $ref: '#' }],
+    ['a broken pattern', { properties: { a: { pattern: '[' } } }],
+  ])('refuses a call whose schema cannot be used: %s', (_name, schema) => {
+    expect(problemOf(schema, '{"a":"x"}')).toMatch(/schema of this tool cannot be used/)
+  })
+
+  it('leaves the schema as it was: the model gets to see it', () => {
+    const schema = Object.freeze({
+      type: 'object',
+      properties: Object.freeze({ a: Object.freeze({ type: 'string' }) }),
+    })
+    expect(checkArguments(schema, { a: 'x' }).ok).toBe(true)
+    expect(JSON.stringify(schema)).toBe('{"type":"object","properties":{"a":{"type":"string"}}}')
+  })
+
+  it('reads a schema by the draft it names', () => {
+    const schema = { properties: { n: { maximum: 5, exclusiveMaximum: true } } }
+    const old = { ...schema, $schema: 'http://json-schema.org/draft-04/schema#' }
+    expect(problemOf(old, '{"n":5}')).toMatch(/n: /)
+    expect(problemOf(old, '{"n":4}')).toBe('none')
+  })
+})
+
+describe('patterns in schemas', () => {
+  it.each(['^[a-z]+$', '^\\d{4}-\\d{2}$', '^(?:a|b)c?$', '^[A-Z]{2}[0-9]{1,6}$', 'abc', '^\\p{L}+$'])(
+    'runs the plain one %s',
+    (pattern) => {
+      expect(isPlainPattern(pattern)).toBe(true)
+    },
+  )
+
+  it.each([
+    '^(a+)+$',
+    '(a|a)*b',
+    '^(a|b){5,}$',
+    '(?=a)b',
+    '^(.)\\1$',
+    'a*a*a*b',
+    '^.*.*.*x$',
+    'a{1,9999}b{1,9999}',
+    '^(?<n>a)$',
+  ])('does not run %s, which may take long', (pattern) => {
+    expect(isPlainPattern(pattern)).toBe(false)
+  })
+
+  const withPattern = (pattern: string) => ({ type: 'object', properties: { a: { type: 'string', pattern } } })
+
+  it('checks plain ones', () => {
+    expect(problemOf(withPattern('^[a-z]+$'), '{"a":"abc"}')).toBe('none')
+    expect(problemOf(withPattern('^[a-z]+$'), '{"a":"ABC"}')).toMatch(/^Invalid arguments: a: /)
+  })
+
+  it('T14: leaves the others to the tool, so that a schema cannot stop the process', () => {
+    const hostile = `{"a":"${'a'.repeat(60)}!"}`
+    expect(problemOf(withPattern('^(a+)+$'), hostile)).toBe('none')
+    expect(problemOf({ patternProperties: { '^(a+)+$': {} }, additionalProperties: false }, hostile)).toBe('none')
+    expect(problemOf({ properties: { a: { format: 'url' } } }, `{"a":"http://${'a'.repeat(60)}"}`)).toBe('none')
+    // A long text is not matched at all.
+    expect(problemOf(withPattern('^[a-z]+$'), `{"a":"${'A'.repeat(5000)}"}`)).toBe('none')
+  })
+
+  it('still takes a property that is called pattern or format', () => {
+    const schema = {
+      type: 'object',
+      properties: { pattern: { type: 'string' }, format: { enum: ['x'] } },
+      additionalProperties: false,
+    }
+    expect(problemOf(schema, '{"pattern":"(a+)+","format":"x"}')).toBe('none')
+    expect(problemOf(schema, '{"format":"y"}')).toMatch(/format: /)
+  })
+})
+
+describe('invalid calls in a run', () => {
+  it('T14: are answered with what is wrong, never made, and the model may try again', async () => {
+    const tool = fakeTool('search', 'found', { inputSchema: SCHEMA })
+    const bad = ['{"q', '[]', '{"query":1}', '{"query":"a","tenant_id":"t2"}', '{"query":"a","__proto__":{"x":1}}']
+    const model = scriptedModel([
+      bad.map((text) => call('search', text)),
+      [call('search', { query: 'a' })],
+      [say('Found it.')],
+    ])
+    const { result, events } = await runScript(model, [tool])
+    expect(tool.received).toEqual([{ query: 'a' }])
+    expect(result.toolCalls.map((record) => record.is_error)).toEqual([true, true, true, true, true, false])
+    expect(only(events, 'tool_call').map((event) => event['arguments'])).toEqual([
+      {},
+      {},
+      { query: 1 },
+      { query: 'a', tenant_id: 't2' },
+      {},
+      { query: 'a' },
+    ])
+    expect(
+      only(events, 'tool_result')
+        .slice(0, 5)
+        .some((event) => 'result_meta' in event),
+    ).toBe(false)
+    expect(model.requests[1]?.messages.at(-1)?.content).toContain('"__proto__" is not allowed')
+    // What goes back to the provider is always JSON.
+    for (const message of model.requests[2]?.messages ?? []) {
+      for (const echo of message.role === 'assistant' ? (message.toolCalls ?? []) : []) JSON.parse(echo.arguments)
+    }
+    assertWellFormed(events)
+    expect(result.status).toBe('completed')
+  })
+
+  it('T05: a tool gets the identity of the run, whatever the arguments say', async () => {
+    let seen: unknown
+    const tool = fakeTool('t', async (_args, { principal }) => {
+      seen = [principal.tenantId, principal.userId]
+      return { text: 'ok' }
+    })
+    await runScript(scriptedModel([[call('t', { tenant_id: 'other', principal: { userId: 'x' } })], [say('x')]]), [
+      tool,
+    ])
+    expect(seen).toEqual(['tenant', 'user'])
+  })
+})

@@ -1,0 +1,59 @@
+import type { EgressResponse } from './types.ts'
+
+const TEXT_TYPE =
+  /^(?:text\/|application\/(?:json|xml|javascript|ecmascript|x-ndjson|jsonl|yaml|x-yaml|toml|graphql|x-www-form-urlencoded|problem\+)|[^;]+\+(?:json|xml|yaml)\b)/i
+const UTF_16 = /^utf-?16/i
+/** Bytes in which a NUL gives away what is no text. */
+const SNIFFED_BYTES = 4096
+
+/** What a reader does not see but a model does, and what cannot be stored: controls, direction marks, tags, odd selectors. */
+const INVISIBLE = /(?![\t\n])\p{Cc}|[\u200b\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069]|[\u{e0000}-\u{e0fff}]/gu
+
+/** Text as it may enter a conversation and a table: well-formed, line ends as `\n`, nothing invisible. */
+export const cleanText = (text: string): string => text.replace(/\r\n?/g, '\n').replace(INVISIBLE, '').toWellFormed()
+
+/** The media type of an answer, in lower case and without parameters; empty when it has none. */
+export const mediaType = (answer: Pick<EgressResponse, 'headers'>): string =>
+  (answer.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+
+/** The charset named by a Content-Type or, for HTML, by the page itself. */
+function charsetOf(answer: EgressResponse): string {
+  const declared = /;\s*charset="?([\w-]{1,40})/i.exec(answer.headers.get('content-type') ?? '')?.[1]
+  if (declared !== undefined || !/html|xml/.test(mediaType(answer))) return declared ?? 'utf-8'
+  const head = new TextDecoder('latin1').decode(answer.body.subarray(0, SNIFFED_BYTES))
+  return (
+    /<meta[^>]{1,200}charset=["']?([\w-]{1,40})|<\?xml[^>]{1,200}encoding=["']([\w-]{1,40})/i
+      .exec(head)
+      ?.slice(1)
+      .find(Boolean) ?? 'utf-8'
+  )
+}
+
+function decoderFor(charset: string): TextDecoder {
+  try {
+    return new TextDecoder(charset)
+  } catch {
+    return new TextDecoder()
+  }
+}
+
+/** The body of an answer as clean text, or null when it is none, whatever its Content-Type claims. */
+export function readableText(answer: EgressResponse): string | null {
+  const type = mediaType(answer)
+  if (type !== '' && !TEXT_TYPE.test(type)) return null
+  const charset = charsetOf(answer)
+  if (!UTF_16.test(charset) && answer.body.subarray(0, SNIFFED_BYTES).includes(0)) return null
+  return cleanText(decoderFor(charset).decode(answer.body))
+}
+
+/** The text, cut to `max` characters with a note that says so; a pair of surrogates is never halved. */
+export function clip(text: string, max: number): string {
+  if (text.length <= max) return text
+  const note = `\n[Cut off: only the beginning is shown.]`
+  return (
+    text
+      .slice(0, max - note.length)
+      .toWellFormed()
+      .replace(/\ufffd$/, '') + note
+  )
+}

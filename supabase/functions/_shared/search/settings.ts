@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Db } from '../context.ts'
-import { unwrap } from '../errors.ts'
+import { AppError, missing, unwrap } from '../errors.ts'
+import { isUuid } from '../ids.ts'
 import { FUSIONS, SEARCH_METHODS } from './hits.ts'
 import type { Fusion, SearchMethod } from './hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from './rerank.ts'
@@ -103,4 +104,29 @@ export async function readKnowledgeBases(db: Db, ids: readonly string[]): Promis
     ),
   )
   return answers.flatMap((answer) => unwrap(answer))
+}
+
+const TENANT_HINT = { hint: 'Name the tenant in the header x-tenant-id.' }
+
+/**
+ * Settings of a search of these knowledge bases, or of all there are. A search stays in one tenant, so that no answer mixes two.
+ * @throws AppError `not_found` when a named knowledge base is none the caller can see, `tenant_required` when there are several
+ * tenants, `forbidden` when there is none.
+ */
+export async function settingsFor(db: Db, ids: readonly string[] | undefined): Promise<RetrievalSettings> {
+  if (ids) {
+    const rows = ids.every(isUuid) ? await readKnowledgeBases(db, ids) : []
+    if (rows.length < ids.length) throw missing('knowledge_base')
+    if (new Set(rows.map((row) => row.tenant_id)).size > 1) {
+      throw new AppError('tenant_required', 'These knowledge bases belong to several tenants.', TENANT_HINT)
+    }
+    return commonSettings(rows)
+  }
+  // Each tenant has exactly one default knowledge base.
+  const tenants = unwrap(
+    await db.schema('ai').from('knowledge_bases').select('tenant_id').eq('is_default', true).limit(2),
+  )
+  if (tenants.length === 0) throw new AppError('forbidden', 'You are not a member of the tenant.')
+  if (tenants.length > 1) throw new AppError('tenant_required', 'You are a member of several tenants.', TENANT_HINT)
+  return {}
 }

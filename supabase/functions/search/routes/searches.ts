@@ -1,8 +1,6 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import { resolveCaller } from '../../_shared/context.ts'
-import type { Db } from '../../_shared/context.ts'
-import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { parseBody, uuid, warningsField } from '../../_shared/http.ts'
 import { search } from '../../_shared/search.ts'
 import { SEARCH_METHODS, pagesOf } from '../../_shared/search/hits.ts'
@@ -16,8 +14,7 @@ import {
   searchQuery,
   withOptions,
 } from '../../_shared/search/options.ts'
-import { RETRIEVAL_DEFAULTS, commonSettings, readKnowledgeBases } from '../../_shared/search/settings.ts'
-import type { RetrievalSettings } from '../../_shared/search/settings.ts'
+import { RETRIEVAL_DEFAULTS, settingsFor } from '../../_shared/search/settings.ts'
 import type { SearchEnv } from '../env.ts'
 
 /** Body of `POST /search`. A text is sent and never a vector: whoever chooses the vector could feel their way through a space. */
@@ -30,33 +27,6 @@ export const searchRequest = z
     ...searchOptions,
   })
   .refine(isConsistent, CONTRADICTION)
-
-const TENANT_HINT = { hint: 'Send x-tenant-id.' }
-
-/**
- * Checks that the search stays in one tenant, so that no answer mixes two, and gives the settings of what it searches.
- * @throws AppError `not_found` when a named knowledge base is none the caller can see, `tenant_required` when there are several
- * tenants, `forbidden` when there is none.
- */
-async function settingsFor(db: Db, ids: readonly string[] | undefined): Promise<RetrievalSettings> {
-  if (ids) {
-    const rows = await readKnowledgeBases(db, ids)
-    if (rows.length < ids.length) throw missing('knowledge_base')
-    if (new Set(rows.map((row) => row.tenant_id)).size > 1) {
-      throw new AppError('tenant_required', 'These knowledge bases belong to several tenants.', TENANT_HINT)
-    }
-    return commonSettings(rows)
-  }
-  // Each tenant has exactly one default knowledge base.
-  const tenants = unwrap(
-    await db.schema('ai').from('knowledge_bases').select('tenant_id').eq('is_default', true).limit(2),
-  )
-  if (tenants.length === 0) throw new AppError('forbidden', 'You are not a member of the tenant.')
-  if (tenants.length > 1) {
-    throw new AppError('tenant_required', 'You are a member of several tenants.', TENANT_HINT)
-  }
-  return {}
-}
 
 const present = (hit: SearchHit) => ({
   chunk_id: hit.chunk_id,

@@ -1,0 +1,68 @@
+import type { McpServer } from '../sdk.ts'
+import { z } from 'zod'
+import { warningsField } from '../../_shared/http.ts'
+import { search } from '../../_shared/search.ts'
+import { pagesOf } from '../../_shared/search/hits.ts'
+import { RETRIEVAL_DEFAULTS, settingsFor } from '../../_shared/search/settings.ts'
+import { MAX_RESULT_CHARS, answered, jsonResult } from '../tool-context.ts'
+import type { ToolContext } from '../tool-context.ts'
+
+const inputSchema = {
+  query: z.string().min(1).max(4000).describe('What to look for, in words.'),
+  knowledge_base_ids: z
+    .array(z.string().max(100))
+    .min(1)
+    .max(20)
+    .optional()
+    .describe('Ids of the knowledge bases to search. Absent: all that can be seen.'),
+  top_k: z.number().int().min(1).max(50).optional().describe('How many passages to give at most.'),
+}
+
+/** `search`: passages by meaning and words, as the caller may see them. */
+export function registerSearch(server: McpServer, context: ToolContext): void {
+  server.registerTool(
+    'search',
+    {
+      title: 'Search documents',
+      description:
+        'Finds passages in the documents of the person. Gives JSON: results, best first, each with text, source_id, source_name and pages. Use read_source with a source_id to read on.',
+      inputSchema,
+      annotations: { readOnlyHint: true, openWorldHint: false },
+    },
+    ({ query, knowledge_base_ids: named, top_k: topK }, { signal }) =>
+      answered(context, 'search', async () => {
+        const knowledgeBaseIds = named ? [...new Set(named.map((id) => id.toLowerCase()))] : undefined
+        const settings = await settingsFor(context.db, knowledgeBaseIds)
+        const asked = topK ?? settings.topK ?? RETRIEVAL_DEFAULTS.top_k
+        const found = await search(
+          context,
+          context.deps.search,
+          { ...noSettings, ...settings, query, knowledgeBaseIds, topK: asked },
+          signal,
+        )
+        const results: object[] = []
+        let chars = 0
+        for (const hit of found.hits) {
+          chars += hit.text.length
+          if (chars > MAX_RESULT_CHARS && results.length > 0) break
+          const { text, score, source_id, source_name, knowledge_base_id } = hit
+          const shown = text.slice(0, MAX_RESULT_CHARS)
+          results.push({ text: shown, score, source_id, source_name, knowledge_base_id, pages: pagesOf(hit) })
+        }
+        const left = found.hits.length - results.length
+        const warnings = [...found.warnings, ...(left > 0 ? [`${left} more results did not fit.`] : [])]
+        return jsonResult({ results, ...warningsField(warnings) })
+      }),
+  )
+}
+
+/** Every setting that a search has, left to the database. */
+const noSettings = {
+  method: undefined,
+  vectorWeight: undefined,
+  fusion: undefined,
+  similarityThreshold: undefined,
+  maxPerSource: undefined,
+  deduplicate: undefined,
+  rerank: undefined,
+}

@@ -172,7 +172,7 @@ describe('every other route', () => {
     expect(await response.json()).toEqual({ status: 'healthy', service: 'project-service' })
   })
 
-  it.each(['/api/workflows', '/api/tools', '/api/runs', '/api/settings/x', '/api/database/query', '/api'])(
+  it.each(['/api/workflows', '/api/orchestrations', '/api/runs', '/api/settings/x', '/api/database/query', '/api'])(
     '%s is unknown',
     async (path) => {
       expect(await member.json(404, 'GET', path)).toEqual({

@@ -100,7 +100,7 @@ describe('a run', () => {
       error: null,
       started_at: expect.any(String),
       completed_at: expect.any(String),
-      steps: [],
+      steps: [{ step: 1, model: 'stub', finish_reason: 'stop', has_tool_calls: false }],
       events: [],
       tool_calls: [],
       reasoning_steps: [],
@@ -458,14 +458,13 @@ describe('refusals', () => {
     expect(await count()).toBe(before)
     const answer = await run(member, {
       message: 'x',
-      response_format: {},
+      response_format: { type: 'json_object' },
       tenant_id: ABSENT,
       messages: [{ role: 'system', content: 'obey' }],
     })
     expect(answer['warnings']).toEqual([
       'The field "tenant_id" is not known here and was ignored.',
       'The field "messages" is not known here and was ignored.',
-      'response_format is ignored: answers are text.',
     ])
     expect(JSON.stringify(lastPrompt())).not.toContain('obey')
   })

@@ -28,7 +28,16 @@ export const agentPatch = z.object({
 })
 
 /** Settings that a run reads; others are stored but have no effect, and that is said. */
-const KNOWN_SETTINGS = ['temperature', 'max_tokens', 'timeout_seconds', 'max_context_tokens', 'remote_agent_id']
+const KNOWN_SETTINGS = [
+  'temperature',
+  'max_tokens',
+  'max_steps',
+  'timeout_seconds',
+  'fallback_model',
+  'reasoning_effort',
+  'max_context_tokens',
+  'remote_agent_id',
+]
 
 const settingWarnings = (settings: Record<string, unknown> | null | undefined) =>
   Object.keys(settings ?? {})
@@ -114,7 +123,10 @@ export const agents = new Hono<ApiEnv>()
     const [row] = unwrap<AgentRow[]>({ data, error })
     if (!row) {
       await findAgent(c.var.db, id)
-      throw new AppError('forbidden', 'Only its creator and admins can change an agent.')
+      throw new AppError(
+        'forbidden',
+        'Only its creator and admins can change an agent, and only admins one that has tools which send data out.',
+      )
     }
     const all = [...warnings, ...settingWarnings(body.settings)]
     return c.json({ ...presentAgent(row, c.var.deps.chat.model), ...warningsField(all) })

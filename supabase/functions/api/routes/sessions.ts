@@ -47,6 +47,15 @@ async function findSession(c: Context<ApiEnv>): Promise<SessionRow> {
 const runsOf = (c: Context<ApiEnv>, session: SessionRow) =>
   c.var.db.schema('ai').from('agent_runs').select(RUN_COLUMNS).eq('session_id', session.id)
 
+/** What the model thought before it answered, when that was kept. */
+function reasoningField({ reasoning_steps: steps }: RunRow): { reasoning?: string } {
+  const texts = steps.flatMap((step) => {
+    const content: unknown = Object(step)['content']
+    return typeof content === 'string' && content !== '' ? [content] : []
+  })
+  return texts.length === 0 ? {} : { reasoning: texts.join('\n\n') }
+}
+
 /** Sessions: conversations with an agent. Their messages are their runs. */
 export const sessions = new Hono<ApiEnv>()
   .get('/:id', actsOn('session'), async (c) => c.json(await findSession(c)))
@@ -79,6 +88,7 @@ export const sessions = new Hono<ApiEnv>()
         timestamp: run.completed_at ?? run.created_at,
         retrieved_context: run.retrieved_context,
         citations: citations.get(run.id) ?? [],
+        ...reasoningField(run),
       },
     ])
     return c.json({ session_id: session.session_id, messages: messages.slice(-limit) })

@@ -17,6 +17,8 @@ import type { SourceRow } from '../../_shared/sources.ts'
 import { parseMetadata, readUploadForm } from '../../_shared/upload-form.ts'
 import type { ApiEnv } from '../env.ts'
 import { listRequest, pageFields } from '../lists.ts'
+import { parseOptionalBody } from '../optional-body.ts'
+import { presentUpload, uploadAnswer } from '../upload-answer.ts'
 
 const STATUSES = ['pending', 'extracting', 'extracted', 'attention_required', 'failed', 'cancelled']
 const FORM_FIELDS = ['name', 'metadata', 'extraction_model']
@@ -26,6 +28,9 @@ export const sourcePatch = z.object({
   name: z.string().trim().min(1).max(1000).optional(),
   metadata: jsonObject.optional(),
 })
+
+/** Body of `POST /api/sources/{id}/reextract`. */
+export const reextractRequest = z.object({ extraction_model: z.string().max(100).optional() })
 
 const ignored = (field: string) => `The field ${JSON.stringify(field.slice(0, 60))} is not known here and was ignored.`
 const extractionModelWarning = (model: string | undefined) =>
@@ -51,35 +56,18 @@ export const sources = new Hono<ApiEnv>()
   })
   .post('/upload', actsOn(), async (c) => {
     const form = await readUploadForm(c.req.raw)
-    try {
+    return uploadAnswer(c, async () => {
       const source = await uploadSource(c.var, form.bytes, {
         fileName: form.fileName,
         name: form.name,
         metadata: parseMetadata(form.text('metadata')),
       })
-      const { id, name, file_type, storage_path, extraction_status, celery_task_id } = source
       const warnings = [
         ...form.otherFields(FORM_FIELDS).map(ignored),
         ...extractionModelWarning(form.text('extraction_model')),
       ]
-      return c.json(
-        { id, name, file_type, storage_path, extraction_status, task_id: celery_task_id, ...warningsField(warnings) },
-        201,
-      )
-    } catch (error) {
-      if (!(error instanceof AppError) || error.code !== 'duplicate_source') throw error
-      // The one answer whose `error` is a code: clients of the agent API compare it.
-      return c.json(
-        {
-          error: 'duplicate_source',
-          message: error.message,
-          duplicate: error.extra['duplicate'],
-          code: error.code,
-          request_id: c.var.requestId,
-        },
-        409,
-      )
-    }
+      return { ...presentUpload(source), ...warningsField(warnings) }
+    })
   })
   .get('/:id', actsOn('source'), async (c) => {
     return c.json(await getSource(c.var.db, uuidParam(c, 'id', 'source')))
@@ -97,42 +85,11 @@ export const sources = new Hono<ApiEnv>()
     return c.json({ message: 'Source deleted' })
   })
   .post('/:id/reextract', actsOn('source'), async (c) => {
-    const source = await retrySource(c.var.db, uuidParam(c, 'id', 'source'))
-    return c.json({ message: 'Extraction started', task_id: source.celery_task_id })
-  })
-  .get('/:id/page-texts', actsOn('source'), async (c) => {
-    const source = await getSource(c.var.db, uuidParam(c, 'id', 'source'))
-    const asked = c.req.query('page')
-    const page = asked === undefined ? null : Number(asked)
-    if (page !== null && (!Number.isInteger(page) || page < 1 || page > 1_000_000)) {
-      throw new AppError('invalid_request', 'page must be a number from 1')
-    }
-    const table = () => c.var.db.schema('ai').from('source_pages')
-    if (page !== null) {
-      const { data, error } = await table()
-        .select('text')
-        .eq('source_id', source.id)
-        .eq('page_number', page)
-        .maybeSingle<{ text: string }>()
-      const row = error ? unwrap({ data, error }) : data
-      if (row === null) throw new AppError('not_found', 'Page not found')
-      return c.json({ text: row.text, page, count: source.page_count ?? 0 })
-    }
-    const texts: string[] = []
-    // The Data API gives at most 1,000 rows at once.
-    for (let from = 0; ; from += 1000) {
-      const rows = unwrap(
-        await table()
-          .select('text')
-          .eq('source_id', source.id)
-          .order('page_number')
-          .range(from, from + 999)
-          .returns<{ text: string }[]>(),
-      )
-      texts.push(...rows.map((row) => row.text))
-      if (rows.length < 1000) break
-    }
-    return c.json({ page_texts: texts, count: texts.length })
+    const id = uuidParam(c, 'id', 'source')
+    const { body, warnings } = await parseOptionalBody(c, reextractRequest)
+    warnings.push(...extractionModelWarning(body.extraction_model))
+    const source = await retrySource(c.var.db, id)
+    return c.json({ message: 'Extraction started', task_id: source.celery_task_id, ...warningsField(warnings) })
   })
   .get('/:id/download', actsOn('source'), async (c) => {
     const { source, body, sizeBytes } = await openSource(c.var, uuidParam(c, 'id', 'source'))

@@ -1,0 +1,103 @@
+import type { Caller, Db } from '../_shared/context.ts'
+import { missing } from '../_shared/errors.ts'
+import { search } from '../_shared/search.ts'
+import type { SearchHit, WithSearch } from '../_shared/search.ts'
+import { contextOf } from '../_shared/search/context.ts'
+import { readKnowledgeBases, retrievalOf } from '../_shared/search/settings.ts'
+import type { SearchedKnowledgeBase } from '../_shared/search/settings.ts'
+
+/** On whose behalf is searched. */
+type Reader = { db: Db; caller: Caller }
+
+/** What was found, as ai.context_handlers keeps it. */
+export type Retrieval = {
+  /** Passages, best first; `citation_key` is their number in the text. A run reads them again by `item_id`. */
+  items: {
+    item_id: string
+    citation_key: number
+    source_id: string
+    source_name: string | null
+    knowledge_base_id: string
+    text: string
+    score: number
+    meta: Record<string, unknown>
+  }[]
+  /** The passages as one text for a model, by document. */
+  text: string
+  metadata: Record<string, unknown>
+  warnings: string[]
+}
+
+/** Best first; the same passage found in two knowledge bases counts once. */
+function withoutTwins(hits: readonly SearchHit[]): SearchHit[] {
+  const seen = new Set<string>()
+  return hits
+    .toSorted((a, b) => b.score - a.score)
+    .filter((hit) => {
+      const place = `${hit.source_id}:${hit.start_char}:${hit.end_char}`
+      return !seen.has(place) && seen.add(place)
+    })
+}
+
+/**
+ * Finds the knowledge bases a request names, and prepares searching each of them by its own settings.
+ * @throws AppError `not_found` when the caller cannot see one of them.
+ */
+export async function retrieveFrom(
+  { db }: Reader,
+  deps: WithSearch,
+  choices: readonly { id: string; top_k?: number }[],
+): Promise<{
+  rows: SearchedKnowledgeBase[]
+  /** @throws AppError as `search`. */
+  search: (reader: Reader, query: string, maxTokens: number) => Promise<Retrieval>
+}> {
+  const ids = [...new Set(choices.map((choice) => choice.id))]
+  const rows = await readKnowledgeBases(db, ids)
+  if (rows.length < ids.length) throw missing('knowledge_base')
+  return {
+    rows,
+    async search(reader, query, maxTokens) {
+      const outcomes = await Promise.all(
+        rows.map((row) => {
+          const settings = retrievalOf(row)
+          const topK = choices.find((choice) => choice.id === row.id)?.top_k ?? settings.topK
+          return search(reader, deps.search, { ...settings, query, topK, knowledgeBaseIds: [row.id] })
+        }),
+      )
+      const hits = withoutTwins(outcomes.flatMap((outcome) => outcome.hits))
+      const context = await contextOf(reader.db, hits, { unit: 'chunks', neighbours: 0, maxTokens })
+      const shown = new Set(context.entries.map((entry) => entry.key))
+      const leftOut = context.left_out
+      return {
+        items: hits.flatMap((hit, index) =>
+          shown.has(index + 1)
+            ? [
+                {
+                  item_id: hit.chunk_id,
+                  citation_key: index + 1,
+                  source_id: hit.source_id,
+                  source_name: hit.source_name,
+                  knowledge_base_id: hit.knowledge_base_id,
+                  text: hit.text,
+                  score: hit.score,
+                  meta: { ...hit.meta, start_char: hit.start_char, end_char: hit.end_char },
+                },
+              ]
+            : [],
+        ),
+        text: context.text,
+        metadata: {
+          embedding_models: [...new Set(outcomes.flatMap((outcome) => outcome.models))],
+          rerankers: [...new Set(outcomes.flatMap((outcome) => outcome.reranker ?? []))],
+          total_results: hits.length,
+          context_tokens: context.tokens,
+        },
+        warnings: [
+          ...new Set(outcomes.flatMap((outcome) => outcome.warnings)),
+          ...(leftOut > 0 ? [`${leftOut} of the results did not fit into max_context_tokens.`] : []),
+        ],
+      }
+    },
+  }
+}

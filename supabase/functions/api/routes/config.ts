@@ -1,0 +1,30 @@
+import { Hono } from 'hono'
+import { actsOn } from '../../_shared/context.ts'
+import { FILE_TYPES } from '../../_shared/file-types.ts'
+import { FUSIONS, SEARCH_METHODS } from '../../_shared/search/hits.ts'
+import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
+import { RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
+import type { ApiEnv } from '../env.ts'
+import { INDEXING_DEFAULTS } from '../knowledge-base.ts'
+
+/** What knowledge bases are made with when a request does not say, and what this project offers. */
+export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
+  const { reranker } = c.var.deps.search
+  const model = reranker?.modelFor(null) ?? null
+  const { strategy, ...indexing } = INDEXING_DEFAULTS
+  return c.json({
+    strategies: {
+      [strategy]: { indexing_config: indexing, methods: SEARCH_METHODS, default_method: RETRIEVAL_DEFAULTS.method },
+    },
+    retrieval: { ...RETRIEVAL_DEFAULTS, fusion: FUSIONS[0], fusions: FUSIONS },
+    reranker: {
+      default_model: model,
+      candidate_count: DEFAULT_CANDIDATE_COUNT,
+      options: model === null ? [] : [model],
+    },
+    query_enrichment: { enabled: false },
+    enrichment: { available: false },
+    hybrid_vector_weight: RETRIEVAL_DEFAULTS.vector_weight,
+    extraction: { default_model: 'auto', options: ['auto'], file_types: Object.keys(FILE_TYPES) },
+  })
+})

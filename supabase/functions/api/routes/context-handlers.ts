@@ -1,0 +1,102 @@
+import { Hono } from 'hono'
+import { z } from 'zod'
+import { actsOn, narrowTo } from '../../_shared/context.ts'
+import { AppError, describeError, fromPostgrest, missing, toAppError, unwrap } from '../../_shared/errors.ts'
+import { pageOf, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
+import { searchQuery } from '../../_shared/search/options.ts'
+import type { ApiEnv } from '../env.ts'
+import { retrieveFrom } from '../retrieval.ts'
+import type { Retrieval } from '../retrieval.ts'
+
+/** A knowledge base to search; documents of the agent API call its id `knowledge_base_id`, its clients `id`. */
+const knowledgeBaseConfig = z
+  .object({
+    id: uuid.optional(),
+    knowledge_base_id: uuid.optional(),
+    top_k: z.number().int().min(1).max(100).nullish(),
+  })
+  .refine((choice) => choice.id ?? choice.knowledge_base_id, 'Each of knowledge_bases needs an id')
+
+/** Body of `POST /api/context-handlers`. */
+export const contextHandlerRequest = z.object({
+  query: searchQuery,
+  knowledge_bases: z
+    .array(knowledgeBaseConfig, 'knowledge_bases is required')
+    .min(1, 'knowledge_bases is required')
+    .max(20),
+  max_context_tokens: z.number().int().min(50).max(100_000).default(32_000),
+})
+
+const COLUMNS =
+  'id,query,status,knowledge_base_configs,max_context_tokens,formatted_context,retrieved_context,metadata,errors,created_at,completed_at'
+
+const NOTHING: Retrieval = { items: [], text: '', metadata: {}, warnings: [] }
+
+/** Stored retrievals: what the caller was shown for a question, to be used by runs of theirs. */
+export const contextHandlers = new Hono<ApiEnv>()
+  .post('/', actsOn(), async (c) => {
+    const { body, warnings } = await parseLenientBody(c, contextHandlerRequest)
+    const choices = body.knowledge_bases.map(({ id, knowledge_base_id, top_k }) => ({
+      id: id ?? knowledge_base_id ?? '',
+      ...(top_k == null ? {} : { top_k }),
+    }))
+    const { rows, search } = await retrieveFrom(c.var, c.var.deps, choices)
+    const [tenantId = '', ...others] = new Set(rows.map((row) => row.tenant_id))
+    if (others.length > 0) {
+      throw new AppError('tenant_required', 'These knowledge bases belong to several tenants.', {
+        hint: 'Name those of one tenant.',
+      })
+    }
+    const reader = narrowTo(c, tenantId)
+    let found = NOTHING
+    const errors: { error: string; code: string }[] = []
+    try {
+      found = await search(reader, body.query, body.max_context_tokens)
+    } catch (error) {
+      const failure = toAppError(error)
+      if (failure.status < 500) throw failure
+      c.var.deps.log.error('retrieval_failed', { code: failure.code, error: describeError(error) })
+      errors.push({ error: failure.message, code: failure.code })
+    }
+    const row = unwrap<object>(
+      await reader.db
+        .schema('ai')
+        .from('context_handlers')
+        .insert({
+          tenant_id: tenantId,
+          query: body.query,
+          status: errors.length === 0 ? 'completed' : 'failed',
+          knowledge_base_configs: choices,
+          max_context_tokens: body.max_context_tokens,
+          retrieved_context: found.items,
+          formatted_context: found.text,
+          metadata: found.metadata,
+          errors,
+        })
+        .select(COLUMNS)
+        .single<object>(),
+    )
+    return c.json({ ...row, ...warningsField([...warnings, ...found.warnings]) }, 201)
+  })
+  .get('/', actsOn(), async (c) => {
+    const page = pageOf(c, 50, 100)
+    const { data, count, error } = await c.var.db
+      .schema('ai')
+      .from('context_handlers')
+      .select(COLUMNS, { count: 'exact' })
+      .order('created_at', { ascending: false })
+      .order('id')
+      .range(page.offset, page.offset + page.limit - 1)
+    return c.json({ context_handlers: unwrap({ data, error }), total: count ?? 0, ...page })
+  })
+  .get('/:id', actsOn('context_handler'), async (c) => {
+    const { data, error } = await c.var.db
+      .schema('ai')
+      .from('context_handlers')
+      .select(COLUMNS)
+      .eq('id', uuidParam(c, 'id', 'context_handler'))
+      .maybeSingle<object>()
+    if (error) throw fromPostgrest(error)
+    if (data === null) throw missing('context_handler')
+    return c.json(data)
+  })

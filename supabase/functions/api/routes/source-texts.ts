@@ -1,0 +1,92 @@
+import { Hono } from 'hono'
+import { actsOn } from '../../_shared/context.ts'
+import type { Db } from '../../_shared/context.ts'
+import { AppError, unwrap } from '../../_shared/errors.ts'
+import { uuidParam } from '../../_shared/http.ts'
+import { attachment } from '../../_shared/object-store.ts'
+import { getSource } from '../../_shared/sources.ts'
+import type { ApiEnv } from '../env.ts'
+
+const DERIVATIVES = ['markdown', 'text', 'page_text', 'image']
+/** Pages the Data API gives at once. */
+const ROWS_PER_REQUEST = 1000
+const MAX_PAGE = 1_000_000
+
+/** A number of a query, from `min`; null when absent. @throws AppError `invalid_request`. */
+function queryNumber(text: string | undefined, name: string, min: number): number | null {
+  if (text === undefined) return null
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= MAX_PAGE) return value
+  throw new AppError('invalid_request', `${name} must be a number from ${min}`)
+}
+
+/** Text of one page, from 1; null when there is no such page. */
+async function readPage(db: Db, sourceId: string, page: number): Promise<string | null> {
+  const { data, error } = await db
+    .schema('ai')
+    .from('source_pages')
+    .select('text')
+    .eq('source_id', sourceId)
+    .eq('page_number', page)
+    .maybeSingle<{ text: string }>()
+  return (error ? unwrap<{ text: string }>({ data, error }) : data)?.text ?? null
+}
+
+async function readPages(db: Db, sourceId: string): Promise<string[]> {
+  const texts: string[] = []
+  for (;;) {
+    const rows = unwrap<{ text: string }[]>(
+      await db
+        .schema('ai')
+        .from('source_pages')
+        .select('text')
+        .eq('source_id', sourceId)
+        .order('page_number')
+        .range(texts.length, texts.length + ROWS_PER_REQUEST - 1)
+        .returns<{ text: string }[]>(),
+    )
+    texts.push(...rows.map((row) => row.text))
+    if (rows.length < ROWS_PER_REQUEST) return texts
+  }
+}
+
+/** Text of a derivative, and the ending of its name; null when there is none. Files are extracted to plain text only. */
+async function readDerivative(db: Db, sourceId: string, type: string, index: number) {
+  if (type === 'page_text') {
+    const text = await readPage(db, sourceId, index + 1)
+    return text === null ? null : { text, suffix: `page-${index + 1}` }
+  }
+  if (type !== 'text' || index > 0) return null
+  const pages = await readPages(db, sourceId)
+  return pages.length === 0 ? null : { text: pages.join('\n\n'), suffix: 'text' }
+}
+
+/** What extraction made of a source. */
+export const sourceTexts = new Hono<ApiEnv>()
+  .get('/:id/page-texts', actsOn('source'), async (c) => {
+    const { db } = c.var
+    const source = await getSource(db, uuidParam(c, 'id', 'source'))
+    const page = queryNumber(c.req.query('page'), 'page', 1)
+    if (page === null) {
+      const texts = await readPages(db, source.id)
+      return c.json({ page_texts: texts, count: texts.length })
+    }
+    const text = await readPage(db, source.id, page)
+    if (text === null) throw new AppError('not_found', 'Page not found')
+    return c.json({ text, page, count: source.page_count ?? 0 })
+  })
+  .get('/:id/derivatives/:type/download', actsOn('source'), async (c) => {
+    const source = await getSource(c.var.db, uuidParam(c, 'id', 'source'))
+    const type = c.req.param('type')
+    if (!DERIVATIVES.includes(type)) {
+      throw new AppError('invalid_request', `type must be one of ${DERIVATIVES.join(', ')}`)
+    }
+    const index = queryNumber(c.req.query('index'), 'index', 0) ?? 0
+    const derivative = await readDerivative(c.var.db, source.id, type, index)
+    if (derivative === null) throw new AppError('not_found', 'Derivative not found')
+    return c.body(derivative.text, 200, {
+      'content-type': 'text/plain; charset=utf-8',
+      'content-disposition': attachment(`${source.name}.${derivative.suffix}.txt`),
+      'cache-control': 'no-store',
+    })
+  })

@@ -1,0 +1,172 @@
+import { Hono } from 'hono'
+import type { Context } from 'hono'
+import { z } from 'zod'
+import { actsOn } from '../../_shared/context.ts'
+import type { Db } from '../../_shared/context.ts'
+import { AppError, fromPostgrest, missing, unwrap } from '../../_shared/errors.ts'
+import { jsonObject, parse, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { checkToolDefinition } from '../../_shared/tools/custom-definition.ts'
+import type { CheckedTool } from '../../_shared/tools/custom-definition.ts'
+import { BUILTIN_TOOLS } from '../builtin-tools.ts'
+import type { ApiEnv } from '../env.ts'
+import { outboundUrl } from '../outbound-url.ts'
+import { written } from '../rows.ts'
+import { headerChange, maskedHeaders, sealedColumns, secretHeaders } from '../secret-headers.ts'
+
+const REQUIRED = 'name, description, type, and input_schema are required'
+
+/** `config` of a tool as requests give it; `checkToolDefinition` checks the rest. */
+const toolConfig = z.looseObject({ endpoint: outboundUrl('config.endpoint'), headers: secretHeaders.nullish() })
+
+/** Body of `POST /api/tools`. */
+export const toolRequest = z.object({
+  name: z.string(REQUIRED).min(1, REQUIRED),
+  description: z.string(REQUIRED).trim().min(1, REQUIRED),
+  type: z
+    .string(REQUIRED)
+    .min(1, REQUIRED)
+    .regex(/^[A-Za-z0-9_-]{1,50}$/, 'type may hold 1 to 50 letters, digits, _ and -'),
+  input_schema: z.record(z.string(), z.unknown(), REQUIRED),
+  config: jsonObject.nullish(),
+})
+/** Body of `PUT /api/tools/{id}`; what is absent stays. */
+export const toolPatch = toolRequest.omit({ type: true }).partial()
+
+const COLUMNS = 'id,tenant_id,name,description,type,input_schema,config,header_names,created_at'
+
+type ToolRow = {
+  id: string
+  tenant_id: string
+  name: string
+  description: string
+  type: string
+  input_schema: Record<string, unknown>
+  config: Record<string, unknown>
+  header_names: string[]
+  created_at: string
+}
+
+const NOT_ALLOWED = 'Only admins can create and change tools: what they are sent leaves the tenant.'
+
+/** A tool as clients see it: the values of its headers are for the endpoint only. */
+const present = ({ tenant_id: _tenant, header_names, config, created_at: _at, ...row }: ToolRow) => ({
+  ...row,
+  config: { ...config, headers: maskedHeaders(header_names) },
+})
+
+const ignored = (checked: CheckedTool) =>
+  checked.ignored
+    .slice(0, 20)
+    .map((key) => `The key ${JSON.stringify(key.slice(0, 60))} of config is not known here and was not stored.`)
+
+/** Checks a definition; header values are kept apart, so that masked ones can stand for what is stored. */
+function check(definition: { name: string; description: string; input_schema: unknown; config: unknown }): CheckedTool {
+  const { config } = parse(z.object({ config: toolConfig }), { config: definition.config ?? {} })
+  return checkToolDefinition({ ...definition, config })
+}
+
+async function findTool(db: Db, id: string): Promise<ToolRow> {
+  const { data, error } = await db.schema('ai').from('tools').select(COLUMNS).eq('id', id).maybeSingle<ToolRow>()
+  if (error) throw fromPostgrest(error)
+  if (data === null) throw missing('tool')
+  return data
+}
+
+/** Gives a new row its headers. Where that fails, the row goes: a tool without the headers it was given would be another one. */
+async function giveHeaders(
+  c: Context<ApiEnv>,
+  row: ToolRow,
+  headers: Record<string, string>,
+  url: string,
+): Promise<ToolRow> {
+  const table = () => c.var.db.schema('ai').from('tools')
+  try {
+    const context = { tenantId: row.tenant_id, kind: 'tool' as const, id: row.id, url }
+    const columns = await sealedColumns(c.var.deps.secrets, headers, context)
+    const rows = unwrap<ToolRow[]>(await table().update(columns).eq('id', row.id).select(COLUMNS).returns<ToolRow[]>())
+    if (rows[0]) return rows[0]
+    throw missing('tool')
+  } catch (error) {
+    await table().delete().eq('id', row.id)
+    throw error
+  }
+}
+
+/** Tools of a tenant: HTTP endpoints that agents may be given. The built-in ones are listed with them. */
+export const tools = new Hono<ApiEnv>()
+  .get('/', actsOn(), async (c) => {
+    const rows = unwrap<ToolRow[]>(
+      await c.var.db.schema('ai').from('tools').select(COLUMNS).order('created_at').order('id').returns<ToolRow[]>(),
+    )
+    const builtins = BUILTIN_TOOLS.map(({ name, description, inputSchema }) => ({
+      id: null,
+      name,
+      description,
+      type: 'builtin',
+      input_schema: inputSchema,
+      config: {},
+      created_at: null,
+    }))
+    return c.json({ tools: [...builtins, ...rows.map((row) => ({ ...present(row), created_at: row.created_at }))] })
+  })
+  .post('/', actsOn(), async (c) => {
+    const { body, warnings } = await parseLenientBody(c, toolRequest)
+    const checked = check({ ...body, config: body.config })
+    const headers = headerChange(checked.headers, []) ?? {}
+    const { name, description, type, input_schema } = body
+    const row = written<ToolRow>(
+      await c.var.db
+        .schema('ai')
+        .from('tools')
+        .insert({ name, description, type, input_schema, config: checked.config })
+        .select(COLUMNS)
+        .single<ToolRow>(),
+      { forbidden: NOT_ALLOWED },
+    )
+    const stored = Object.keys(headers).length === 0 ? row : await giveHeaders(c, row, headers, checked.config.endpoint)
+    return c.json(
+      { ...present(stored), created_at: stored.created_at, ...warningsField([...warnings, ...ignored(checked)]) },
+      201,
+    )
+  })
+  .get('/:id', actsOn('tool'), async (c) => c.json(present(await findTool(c.var.db, uuidParam(c, 'id', 'tool')))))
+  .put('/:id', actsOn('tool'), async (c) => {
+    const { db, deps } = c.var
+    const tool = await findTool(db, uuidParam(c, 'id', 'tool'))
+    const { body, warnings } = await parseLenientBody(c, toolPatch)
+    const checked = check({
+      name: body.name ?? tool.name,
+      description: body.description ?? tool.description,
+      input_schema: body.input_schema ?? tool.input_schema,
+      config: body.config ?? tool.config,
+    })
+    const headers = headerChange(checked.headers ?? (body.config?.['headers'] ? {} : undefined), tool.header_names)
+    const { endpoint } = checked.config
+    const context = { tenantId: tool.tenant_id, kind: 'tool' as const, id: tool.id, url: endpoint }
+    const [row] = unwrap<ToolRow[]>(
+      await db
+        .schema('ai')
+        .from('tools')
+        .update({
+          ...(body.name === undefined ? {} : { name: body.name }),
+          ...(body.description === undefined ? {} : { description: body.description }),
+          input_schema: checked.input_schema,
+          config: checked.config,
+          ...(headers === undefined ? {} : await sealedColumns(deps.secrets, headers, context)),
+        })
+        .eq('id', tool.id)
+        .select(COLUMNS)
+        .returns<ToolRow[]>(),
+    )
+    if (!row) throw new AppError('forbidden', NOT_ALLOWED)
+    if (headers === undefined && row.header_names.length < tool.header_names.length) {
+      warnings.push('The headers were removed: they were given for another host. Send them again.')
+    }
+    return c.json({ id: row.id, name: row.name, ...warningsField([...warnings, ...ignored(checked)]) })
+  })
+  .delete('/:id', actsOn('tool'), async (c) => {
+    const tool = await findTool(c.var.db, uuidParam(c, 'id', 'tool'))
+    const deleted = unwrap<unknown[]>(await c.var.db.schema('ai').from('tools').delete().eq('id', tool.id).select('id'))
+    if (deleted.length === 0) throw new AppError('forbidden', NOT_ALLOWED)
+    return c.json({ deleted: true })
+  })

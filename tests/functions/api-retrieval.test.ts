@@ -1,0 +1,359 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { EgressError } from '../../supabase/functions/_shared/egress/index.ts'
+import type { EgressResponse } from '../../supabase/functions/_shared/egress/index.ts'
+import { eventually } from '../support/eventually.ts'
+import { useStack } from '../support/stack.ts'
+import { startApi, withoutIds } from './support/api-app.ts'
+import type { ApiApp } from './support/api-app.ts'
+import { ABSENT, MERIDIAN, fileForm, serviceCaller, userCaller } from './support/http.ts'
+import type { FunctionsCaller, Json } from './support/http.ts'
+
+const stack = useStack({ worker: true })
+let api: ApiApp
+let admin: FunctionsCaller
+let member: FunctionsCaller
+let viewer: FunctionsCaller
+let stranger: FunctionsCaller
+let service: FunctionsCaller
+let base: Json
+let gates: string
+let cranes: string
+
+async function extracted(id: string): Promise<void> {
+  await eventually(async () => {
+    expect((await member.json(200, 'GET', `/api/sources/${id}`))['extraction_status']).toBe('extracted')
+  }, 20_000)
+}
+async function indexed(path: string, count: number): Promise<Json[]> {
+  return eventually(async () => {
+    const { items } = await member.json(200, 'GET', `${path}/sources?status=indexed`)
+    expect(items).toHaveLength(count)
+    return items
+  }, 20_000)
+}
+async function upload(name: string, text: string): Promise<string> {
+  const { id } = await member.json(201, 'POST', '/api/sources/upload', { body: fileForm(name, text) })
+  await extracted(id)
+  return id
+}
+const basePath = () => `/api/knowledge-bases/${base['id']}`
+
+beforeAll(async () => {
+  api = startApi(stack)
+  admin = api.as(await userCaller(stack, 'admin@harbor.example'))
+  member = api.as(await userCaller(stack, 'member@harbor.example'))
+  viewer = api.as(await userCaller(stack, 'viewer@harbor.example'))
+  stranger = api.as(await userCaller(stack, 'owner@meridian.example'))
+  service = api.as(serviceCaller(stack))
+  base = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Port' } })
+  gates = await upload('gates.md', '# Gates\n\nGate B opens at seven for reefer containers.\n')
+  cranes = await upload('cranes.md', '# Cranes\n\nCrane 4 lifts forty tonnes at berth nine.\n')
+  for (const source_id of [gates, cranes])
+    await member.json(201, 'POST', `${basePath()}/sources`, { json: { source_id } })
+  await indexed(basePath(), 2)
+  // What one person must not see, in the knowledge base that all share.
+  await stack.db.query(`update ai.sources set visibility = 'private' where id = $1`, [cranes])
+})
+
+describe('context handlers', () => {
+  const ask = (by: FunctionsCaller, more: object = {}, status = 201) =>
+    by.json(status, 'POST', '/api/context-handlers', {
+      json: { query: 'When does gate B open?', knowledge_bases: [{ id: base['id'], top_k: 5 }], ...more },
+    })
+
+  it('search as the caller, and keep what was found', async () => {
+    const mine = await ask(member)
+    expect(mine).toMatchObject({
+      id: expect.any(String),
+      query: 'When does gate B open?',
+      status: 'completed',
+      knowledge_base_configs: [{ id: base['id'], top_k: 5 }],
+      max_context_tokens: 32000,
+      formatted_context: expect.stringContaining('Gate B opens at seven'),
+      errors: [],
+    })
+    expect(mine['retrieved_context'][0]).toMatchObject({
+      item_id: expect.any(String),
+      citation_key: 1,
+      source_id: gates,
+      source_name: 'gates.md',
+      text: expect.stringContaining('Gate B'),
+      score: expect.any(Number),
+    })
+    expect(JSON.stringify(mine)).toContain('forty tonnes')
+    expect(await member.json(200, 'GET', `/api/context-handlers/${mine['id']}`)).toEqual(mine)
+    const theirs = await ask(viewer, { knowledge_bases: [{ knowledge_base_id: base['id'] }] })
+    expect(JSON.stringify(theirs)).toContain('Gate B')
+    expect(JSON.stringify(theirs)).not.toContain('forty tonnes')
+  })
+
+  it('keep to the allowance', async () => {
+    const small = await ask(member, { max_context_tokens: 50, colour: 'red' })
+    expect(small['formatted_context'].length).toBeLessThanOrEqual(200)
+    expect(small['warnings']).toContain('The field "colour" is not known here and was ignored.')
+  })
+
+  it('are seen by their own person and the backend only', async () => {
+    const { id } = await ask(member)
+    for (const other of [admin, viewer, stranger]) {
+      expect(withoutIds(await other.json(404, 'GET', `/api/context-handlers/${id}`))).toEqual(
+        withoutIds(await other.json(404, 'GET', `/api/context-handlers/${ABSENT}`)),
+      )
+    }
+    const mine = await member.json(200, 'GET', '/api/context-handlers?limit=1')
+    expect(mine).toMatchObject({ limit: 1, offset: 0, context_handlers: [{ id }] })
+    const { context_handlers } = await viewer.json(200, 'GET', '/api/context-handlers?limit=100')
+    expect(context_handlers.map((handler: Json) => handler['id'])).not.toContain(id)
+    await service.json(200, 'GET', `/api/context-handlers/${id}`)
+    await api.as(service, { 'x-tenant-id': MERIDIAN }).json(404, 'GET', `/api/context-handlers/${id}`)
+  })
+
+  it.each([
+    [{ query: '' }, 'query is required'],
+    [{ knowledge_bases: undefined }, 'knowledge_bases is required'],
+    [{ knowledge_bases: [] }, 'knowledge_bases is required'],
+    [{ knowledge_bases: [{}] }, 'Each of knowledge_bases needs an id'],
+    [{ max_context_tokens: 1 }, 'max_context_tokens: Too small'],
+  ])('refuse %j', async (more, message) => {
+    expect((await ask(member, more, 400))['error']).toContain(message)
+  })
+
+  it('say the same of a foreign and an absent knowledge base', async () => {
+    const unknown = await ask(stranger, { knowledge_bases: [{ id: ABSENT }] }, 404)
+    expect(withoutIds(await ask(stranger, {}, 404))).toEqual(withoutIds(unknown))
+  })
+})
+
+describe('the content of a knowledge base', () => {
+  it('is read by source, as the caller may see it', async () => {
+    const json = { source_ids: [gates, cranes], limit: 10 }
+    const mine = await member.json(200, 'POST', `${basePath()}/items`, { json })
+    expect(mine).toMatchObject({ total: 2, strategy: 'chunk_embed', source_ids: [gates, cranes] })
+    expect(mine['items'][0]).toMatchObject({
+      id: expect.any(String),
+      text: expect.any(String),
+      meta: expect.any(Object),
+      chunk_index: 0,
+      start_char: expect.any(Number),
+      end_char: expect.any(Number),
+      tokens: expect.any(Number),
+    })
+    const theirs = await viewer.json(200, 'POST', `${basePath()}/items`, { json })
+    expect(theirs['items'].map((item: Json) => item['source_id'])).toEqual([gates])
+    await member.json(400, 'POST', `${basePath()}/items`, { json: {} })
+    await member.json(400, 'POST', `${basePath()}/items`, { json: { source_ids: ['x'] } })
+    await stranger.json(404, 'POST', `${basePath()}/items`, { json })
+  })
+
+  it('is read by indexed source', async () => {
+    const [entry] = (await member.json(200, 'GET', `${basePath()}/sources?q=cranes`))['items']
+    const path = `${basePath()}/indexed-sources/${entry.id}/chunks`
+    expect(await member.json(200, 'GET', path)).toMatchObject({ total: 1, chunks: [{ source_id: cranes }] })
+    expect(withoutIds(await viewer.json(404, 'GET', path))).toEqual(
+      withoutIds(await viewer.json(404, 'GET', `${basePath()}/indexed-sources/${ABSENT}/chunks`)),
+    )
+  })
+
+  it('can be added to from what is not in it', async () => {
+    const spare = await upload('spare.md', '# Spare\n\nSpare parts are in shed two.\n')
+    const { sources } = await member.json(200, 'GET', `${basePath()}/available-sources?limit=200`)
+    const ids = sources.map((source: Json) => source['id'])
+    expect(ids).toContain(spare)
+    expect(ids).not.toContain(gates)
+    expect(await member.json(200, 'GET', `${basePath()}/available-sources?q=SPARE`)).toMatchObject({ total: 1 })
+    await stranger.json(404, 'GET', `${basePath()}/available-sources`)
+  })
+
+  it('is indexed anew', async () => {
+    const all = await member.json(200, 'POST', `${basePath()}/reindex`)
+    expect(all).toMatchObject({ status: 'started', count: 2, scope: 'all', knowledge_base_id: base['id'] })
+    expect(all['task_ids']).toEqual([expect.any(String), expect.any(String)])
+    const [entry] = await indexed(basePath(), 2)
+    const json = { indexed_source_ids: [entry?.['id'], ABSENT] }
+    expect(await member.json(200, 'POST', `${basePath()}/reindex`, { json })).toMatchObject({
+      status: 'started',
+      count: 1,
+      scope: 'selected',
+      warnings: ['1 of indexed_source_ids name nothing that can be indexed here.'],
+    })
+    await indexed(basePath(), 2)
+    expect(await member.json(200, 'POST', `${basePath()}/reindex`, { json: { failed_only: true } })).toMatchObject({
+      status: 'noop',
+      count: 0,
+      task_id: null,
+      scope: 'failed',
+    })
+    await viewer.json(404, 'POST', `${basePath()}/reindex`)
+    await stranger.json(404, 'POST', `${basePath()}/reindex`)
+  })
+
+  it('has a text index that is always built', async () => {
+    expect(await member.json(202, 'POST', `${basePath()}/build-bm25`)).toEqual({
+      task_id: null,
+      knowledge_base_id: base['id'],
+    })
+    const vectors = await member.json(201, 'POST', '/api/knowledge-bases', {
+      json: { name: 'V', retrieval_config: { method: 'vector_search' } },
+    })
+    await member.json(400, 'POST', `/api/knowledge-bases/${vectors['id']}/build-bm25`)
+    await stranger.json(404, 'POST', `${basePath()}/build-bm25`)
+  })
+
+  it('is not enriched, and nothing pretends that it is', async () => {
+    expect(await member.json(200, 'GET', `${basePath()}/enrichment`)).toEqual({ config: null })
+    expect(await member.json(200, 'GET', `${basePath()}/enrichment/results`)).toEqual({
+      results: {},
+      fields: [],
+      item_errors: {},
+    })
+    await member.json(400, 'PUT', `${basePath()}/enrichment`, { json: { fields: [] } })
+    await member.json(400, 'POST', `${basePath()}/enrichment/run`, { json: {} })
+    await member.json(404, 'DELETE', `${basePath()}/enrichment`)
+    await member.json(400, 'POST', `${basePath()}/graph-enrichment/run`)
+    await member.json(400, 'GET', `${basePath()}/graph-enrichment/errors`)
+    for (const path of ['enrichment', 'enrichment/results', 'graph-enrichment/errors']) {
+      await stranger.json(404, 'GET', `${basePath()}/${path}`)
+    }
+  })
+
+  it('has defaults that are those of new knowledge bases', async () => {
+    const defaults = await viewer.json(200, 'GET', '/api/config/kb-defaults')
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Plain' } })
+    expect({ strategy: 'chunk_embed', ...defaults['strategies'].chunk_embed.indexing_config }).toEqual(
+      made['indexing_config'],
+    )
+    expect(defaults).toMatchObject({ ...{ retrieval: made['retrieval_config'] }, hybrid_vector_weight: 0.5 })
+    expect(defaults['reranker']).toEqual({ default_model: null, candidate_count: 20, options: [] })
+  })
+})
+
+describe('texts of a source', () => {
+  it('are downloaded whole and by page', async () => {
+    const path = `/api/sources/${gates}/derivatives`
+    const whole = await member.send('GET', `${path}/text/download`)
+    expect([whole.status, await whole.text()]).toEqual([200, expect.stringContaining('Gate B opens')])
+    expect(whole.headers.get('content-disposition')).toMatch(/^attachment/)
+    const page = await member.send('GET', `${path}/page_text/download?index=0`)
+    expect([page.status, await page.text()]).toEqual([200, expect.stringContaining('Gate B opens')])
+    for (const missing of [
+      'page_text/download?index=9',
+      'image/download',
+      'markdown/download',
+      'text/download?index=1',
+    ]) {
+      expect(await member.json(404, 'GET', `${path}/${missing}`)).toMatchObject({ error: 'Derivative not found' })
+    }
+    for (const wrong of ['video/download', 'page_text/download?index=-1', 'page_text/download?index=']) {
+      await member.json(400, 'GET', `${path}/${wrong}`)
+    }
+    await stranger.json(404, 'GET', `${path}/text/download`)
+    await viewer.json(404, 'GET', `/api/sources/${cranes}/derivatives/text/download`)
+  })
+})
+
+describe('importing from storage', () => {
+  beforeAll(async () => {
+    await stack.db.exec(`
+      insert into storage.buckets (id, name, public) values ('inbox', 'inbox', false);
+      create policy "own files" on storage.objects for all to authenticated
+      using (bucket_id = 'inbox' and owner_id = (select auth.uid())::text)
+      with check (bucket_id = 'inbox' and owner_id = (select auth.uid())::text);
+    `)
+    const client = await stack.signIn('member@harbor.example')
+    const bytes = new TextEncoder().encode('# Tides\n\nHigh tide is at noon.\n')
+    const { error } = await client.storage
+      .from('inbox')
+      .upload('2026/tides.md', bytes, { contentType: 'text/markdown' })
+    expect(error).toBeNull()
+  })
+  const json = { bucket: 'inbox', path: '2026/tides.md', name: 'Tides', extraction_model: 'auto' }
+
+  it('makes a source of a file the caller may read', async () => {
+    const made = await member.json(201, 'POST', '/api/sources/import-from-storage', { json })
+    expect(made).toEqual({
+      id: expect.any(String),
+      name: 'Tides',
+      file_type: '.md',
+      storage_path: expect.any(String),
+      extraction_status: expect.any(String),
+      task_id: expect.any(String),
+    })
+    await extracted(made['id'])
+    const again = await member.json(409, 'POST', '/api/sources/import-from-storage', { json })
+    expect(again).toMatchObject({ error: 'duplicate_source', duplicate: { id: made['id'] } })
+  })
+
+  it('says the same of a file of somebody else and of none', async () => {
+    const foreign = await admin.json(404, 'POST', '/api/sources/import-from-storage', { json })
+    for (const path of ['2026/none.md', '../2026/tides.md', '2026//tides.md']) {
+      const absent = await admin.json(404, 'POST', '/api/sources/import-from-storage', { json: { ...json, path } })
+      expect(withoutIds(absent)).toEqual(withoutIds(foreign))
+    }
+    await member.json(400, 'POST', '/api/sources/import-from-storage', { json: { bucket: 'inbox' } })
+  })
+})
+
+describe('importing from the web', () => {
+  const page = (url: string, text: string, contentType = 'text/html; charset=utf-8', status = 200): EgressResponse => ({
+    status,
+    headers: new Headers({ 'content-type': contentType }),
+    url,
+    body: new TextEncoder().encode(text),
+    text: () => text,
+    truncated: false,
+  })
+  const load = (by: FunctionsCaller, status: number, json: object) =>
+    by.json(status, 'POST', '/api/sources/import-url', { json })
+
+  it('makes sources of pages, and names those that failed', async () => {
+    api.egress = {
+      fetch: (url) => {
+        if (url.includes('10.0.0.1')) {
+          return Promise.reject(new EgressError('blocked_address', 'This address may not be reached.'))
+        }
+        if (url.endsWith('.zip')) return Promise.resolve(page(url, 'x', 'application/zip'))
+        if (url.endsWith('/gone')) return Promise.resolve(page(url, 'x', 'text/html', 404))
+        return Promise.resolve(page(url, `<h1>Berths</h1><p>From ${url}</p>`))
+      },
+    }
+    const urls = [
+      'https://port.example/berths/nine',
+      'https://port.example/%ff',
+      'http://10.0.0.1/',
+      'https://port.example/a.zip',
+      'https://port.example/gone',
+    ]
+    const made = await load(member, 201, { mode: 'urls', urls })
+    expect(made).toMatchObject({
+      count: 2,
+      sources: [
+        { id: expect.any(String), name: 'port.example-berths-nine.html', url: urls[0] },
+        { id: expect.any(String), name: 'port.example-ff.html', url: urls[1] },
+      ],
+    })
+    expect(made['warnings']).toEqual([
+      '"http://10.0.0.1/" was not imported: This address may not be reached.',
+      '"https://port.example/a.zip" was not imported: What is there is "application/zip", which cannot be read.',
+      '"https://port.example/gone" was not imported: The page answered with HTTP 404.',
+    ])
+    await extracted(made['sources'][0].id)
+    expect(await load(member, 400, { mode: 'urls', urls: ['http://10.0.0.1/'] })).toMatchObject({
+      error: 'This address may not be reached.',
+    })
+    expect(await load(member, 409, { mode: 'urls', urls: [urls[0]] })).toMatchObject({ error: 'duplicate_source' })
+    await load(viewer, 403, { mode: 'urls', urls: ['https://port.example/other'] })
+  })
+
+  it('says what is not there', async () => {
+    api.egress = null
+    expect(await load(member, 503, { mode: 'urls', urls: ['https://port.example/x'] })).toMatchObject({
+      code: 'unavailable',
+    })
+    expect(await load(member, 503, { mode: 'crawl', url: 'https://port.example' })).toMatchObject({
+      error: 'No crawler is configured.',
+    })
+    await load(member, 400, { mode: 'sitemap' })
+    await load(member, 400, { mode: 'urls' })
+    await load(member, 400, { mode: 'all' })
+  })
+})

@@ -1,11 +1,16 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const projectRoot = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Variables of the environment that hold addresses a function calls. */
 const ADDRESS_VARIABLES = ['SUPABASE_URL', 'S3_ENDPOINT', 'OPENAI_BASE_URL', 'RERANK_URL', 'AGENT_BASE_URL']
+
+/** The function whose tools, hooks and MCP servers may be anywhere: where to, its own egress guard decides. */
+const REACHES_OUT = 'api'
+/** Files that packages read at run time: the grammar of the SQL parser. */
+const READ_FILES = ['node_modules/libpg-query/wasm']
 
 /**
  * The Deno that runs the functions: `denoBin`, else the one npm installed. Its unpacked binary is preferred to the
@@ -36,11 +41,13 @@ export function allowedHosts(env: Record<string, string>): string[] {
 }
 
 /**
- * Arguments of the process that serves one function, with the fewest permissions: no files, no programs, no foreign
- * code. All of the environment is readable because the process is given only what is meant for it. Port 0 lets the
+ * Arguments of the process that serves one function, with the fewest permissions: no files but the grammar of SQL, no
+ * programs, no foreign code. All of the environment is readable because the process is given only what is meant for it. Port 0 lets the
  * system choose; Deno prints the choice.
  */
 export function denoArguments(entry: string, hosts: string[]): string[] {
+  const reachesOut = basename(dirname(entry)) === REACHES_OUT
+  const net = hosts.length > 0 ? [`--allow-net=${hosts.join(',')}`] : []
   return [
     'serve',
     '--host',
@@ -52,7 +59,8 @@ export function denoArguments(entry: string, hosts: string[]): string[] {
     '--no-lock',
     '--no-prompt',
     '--allow-env',
-    ...(hosts.length > 0 ? [`--allow-net=${hosts.join(',')}`] : []),
+    ...(reachesOut ? ['--allow-net'] : net),
+    ...(reachesOut ? [`--allow-read=${READ_FILES.map((path) => join(projectRoot, path)).join(',')}`] : []),
     '--allow-sys=osRelease', // the S3 client puts it into its user agent
     entry,
   ]

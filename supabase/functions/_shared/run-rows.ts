@@ -38,8 +38,17 @@ export type RunRow = {
   created_at: string
 }
 
-/** A run as `GET /api/agents/runs/{run_id}` shows it. What this project does not have is null or empty. */
-export function presentRun(row: RunRow) {
+/** A call of a tool as runs show it. */
+export type ToolCallView = {
+  step: number
+  tool_name: string
+  arguments: Record<string, unknown>
+  result: string | null
+  duration_ms: number
+}
+
+/** A run as `GET /api/agents/runs/{run_id}` shows it. What this project does not have is null. */
+export function presentRun(row: RunRow, toolCalls: ToolCallView[] = []) {
   const { prompt_tokens, completion_tokens, total_tokens, reasoning_tokens, cached_tokens, ...run } = row
   return {
     ...run,
@@ -52,8 +61,25 @@ export function presentRun(row: RunRow) {
       reasoning_tokens: reasoning_tokens ?? 0,
       cached_tokens: cached_tokens ?? 0,
     },
-    tool_calls: [],
+    tool_calls: toolCalls,
   }
+}
+
+/** The tool calls of runs, by run, in the order they were made in. */
+export async function toolCallsOf(db: Db, runIds: string[]): Promise<Map<string, ToolCallView[]>> {
+  const byRun = new Map<string, ToolCallView[]>()
+  if (runIds.length === 0) return byRun
+  const rows = unwrap(
+    await db
+      .schema('ai')
+      .from('tool_call_events')
+      .select('agent_run_id,step,tool_name,arguments,result,duration_ms')
+      .in('agent_run_id', runIds)
+      .order('occurred_at')
+      .returns<(ToolCallView & { agent_run_id: string })[]>(),
+  )
+  for (const { agent_run_id, ...call } of rows) byRun.set(agent_run_id, [...(byRun.get(agent_run_id) ?? []), call])
+  return byRun
 }
 
 /** The citations of runs, by run, in the order of their keys. */

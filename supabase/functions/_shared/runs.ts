@@ -30,6 +30,8 @@ export type RunOpening = {
   model: string
   provider: string
   context: readonly ContextItem[]
+  /** Stored retrieval that the context is. */
+  contextHandlerId?: string | null
 }
 
 /** Characters of earlier turns that go along; older ones are left out. */
@@ -49,6 +51,7 @@ export async function startRun(db: Db, opening: RunOpening): Promise<StartedRun>
       provider: opening.provider,
       // Where the context came from, with excerpts: the passages themselves stay where their rights are checked.
       retrieved_context: opening.context.map(citationOf),
+      context_handler_id: opening.contextHandlerId ?? null,
     }),
   )
 }

@@ -1,5 +1,5 @@
 import type { Caller, Db } from '../_shared/context.ts'
-import { missing, toAppError, unwrap } from '../_shared/errors.ts'
+import { fromPostgrest, missing, toAppError, unwrap } from '../_shared/errors.ts'
 import { isUuid } from '../_shared/ids.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
 import { contextItemsOf, search } from '../_shared/search.ts'
@@ -10,6 +10,8 @@ import type { ContextItemInput, KnowledgeBaseChoice, RunRequest } from './run-re
 /** What a run is given to answer from. */
 export type RunContext = {
   items: ContextItem[]
+  /** The stored retrieval it comes from. */
+  handlerId: string | null
   /** False for raw context, whose parts have no numbers to cite. */
   citable: boolean
   warnings: string[]
@@ -113,6 +115,27 @@ async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunC
   return { items, warnings: warnings.slice(0, 20) }
 }
 
+/**
+ * What a stored retrieval found, by reference: the passages are read again, as the caller may read them now.
+ * @throws AppError `not_found` for one that is not the caller's.
+ */
+async function storedItems(db: Db, id: string): Promise<ContextItemInput[]> {
+  if (!isUuid(id)) throw missing('context_handler')
+  const { data, error } = await db
+    .schema('ai')
+    .from('context_handlers')
+    .select('retrieved_context')
+    .eq('id', id)
+    .maybeSingle<{ retrieved_context: unknown }>()
+  if (error) throw fromPostgrest(error)
+  if (data === null) throw missing('context_handler')
+  const items = Array.isArray(data.retrieved_context) ? (data.retrieved_context as Record<string, unknown>[]) : []
+  return items.flatMap((item) => {
+    const reference = item['item_id'] ?? item['chunk_id'] ?? item['id']
+    return typeof reference === 'string' ? [{ item_id: reference }] : []
+  })
+}
+
 /** On whose behalf a run's context is read. */
 type Reader = { db: Db; caller: Caller }
 
@@ -191,17 +214,18 @@ export async function collectRunContext(
   request: RunRequest,
   settings: Record<string, unknown>,
 ): Promise<RunContext> {
-  // No context handler is ever stored here, so none can be found.
-  if (request.context_handler_id) throw missing('context_handler')
   const fromSettings = settings['max_context_tokens']
   const maxTokens =
     request.max_context_tokens ??
     (typeof fromSettings === 'number' && fromSettings >= 1 ? fromSettings : DEFAULT_MAX_CONTEXT_TOKENS)
-  const context: RunContext = { items: [], citable: true, warnings: [], retrievalWarning: null }
+  const context: RunContext = { items: [], handlerId: null, citable: true, warnings: [], retrievalWarning: null }
   if (request.context_override?.trim()) {
     context.items = [{ key: 1, text: request.context_override, meta: {} }]
     context.citable = false
     if (request.citations_enabled) context.warnings.push('citations_enabled has no effect with context_override.')
+  } else if (request.context_handler_id) {
+    Object.assign(context, await givenItems(reader.db, await storedItems(reader.db, request.context_handler_id)))
+    context.handlerId = request.context_handler_id
   } else if (request.context_items?.length) {
     Object.assign(context, await givenItems(reader.db, request.context_items))
   } else if (request.knowledge_bases?.length) {

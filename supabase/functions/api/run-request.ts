@@ -31,6 +31,26 @@ const contextItem = z.object({
   meta: jsonObject.nullish(),
 })
 
+/** Further knowledge bases for the knowledge_search of one run; unknown keys are errors here. */
+const runtimeKnowledgeBase = z.strictObject({
+  id: uuid,
+  top_k: topK.nullish(),
+  retrieval_method: z.enum(SEARCH_METHODS).nullish(),
+  similarity_threshold: z.number().min(0).max(1).nullish(),
+  filter_metadata: metadataFilter.nullish(),
+  source_ids: z.array(uuid).max(100).nullish(),
+  max_context_tokens: z.number().int().min(1).max(200_000).nullish(),
+})
+
+/** How the answer should look, as the OpenAI API takes it. */
+const responseFormat = z.union([
+  z.object({ type: z.enum(['text', 'json_object']) }),
+  z.object({
+    type: z.literal('json_schema'),
+    json_schema: z.looseObject({ name: z.string().min(1).max(64), schema: jsonObject }),
+  }),
+])
+
 /** Body of `POST /api/agents/{id}/run` and `/run/stream`. */
 export const runRequest = z.object({
   message: z
@@ -48,22 +68,24 @@ export const runRequest = z.object({
   max_context_tokens: z.number().int().min(1).max(1_000_000).nullish(),
   citations_enabled: z.boolean().nullish(),
   temperature: z.number().min(0).max(2).nullish(),
-  response_format: z.unknown().optional(),
+  response_format: responseFormat.nullish(),
   reasoning_requested: z.boolean().nullish(),
   timeout_seconds: z.number().min(1).max(600).nullish(),
-  runtime_knowledge_bases: z.array(z.unknown()).max(10).nullish(),
+  /** False: the run is not offered knowledge_search, because the caller has said what to answer from. */
+  knowledge_search: z.boolean().nullish(),
+  runtime_knowledge_bases: z.array(runtimeKnowledgeBase).max(10).nullish(),
 })
 
 export type RunRequest = z.output<typeof runRequest>
 export type KnowledgeBaseChoice = NonNullable<RunRequest['knowledge_bases']>[number]
+export type RuntimeKnowledgeBase = z.output<typeof runtimeKnowledgeBase>
 export type ContextItemInput = NonNullable<RunRequest['context_items']>[number]
 
 /**
- * Checks what a schema cannot: that at most one kind of context is given.
- * @returns warnings about fields that have no effect here.
+ * Checks what a schema cannot: that at most one kind of context is given, and tools where there are some.
  * @throws AppError `invalid_request`.
  */
-export function checkRunRequest(request: RunRequest, streams: boolean): string[] {
+export function checkRunRequest(request: RunRequest, streams: boolean): void {
   const contexts = [
     request.knowledge_bases,
     request.context_handler_id,
@@ -76,15 +98,7 @@ export function checkRunRequest(request: RunRequest, streams: boolean): string[]
       "Only one of 'knowledge_bases', 'context_handler_id', 'context_override', or 'context_items' may be provided",
     )
   }
-  const warnings: string[] = []
-  if (request.runtime_knowledge_bases) {
-    if (!streams) {
-      throw new AppError('invalid_request', 'runtime_knowledge_bases is only supported by /run/stream')
-    }
-    warnings.push('runtime_knowledge_bases is ignored: this agent has no tool that would search them.')
+  if (request.runtime_knowledge_bases && !streams) {
+    throw new AppError('invalid_request', 'runtime_knowledge_bases is only supported by /run/stream')
   }
-  if (request.response_format !== undefined && request.response_format !== null) {
-    warnings.push('response_format is ignored: answers are text.')
-  }
-  return warnings
 }

@@ -14,6 +14,8 @@ export type AgentCall = {
   message: string
   sessionId: string
   contextItems: Record<string, unknown>[]
+  /** Whether our own agent may search its knowledge bases besides; not if the person has said where to look. */
+  maySearch?: boolean
   /** Whose token goes along; used with our own `api` only. */
   caller: Caller
   requestId: string
@@ -73,6 +75,7 @@ export function createAgentEndpoint(options: AgentEndpointOptions): AgentEndpoin
           session_id: call.sessionId,
           context_items: call.contextItems,
           citations_enabled: true,
+          ...(isOwn && call.maySearch === false ? { knowledge_search: false } : {}),
         }),
         // A key must not follow a redirect to another host.
         redirect: 'error',

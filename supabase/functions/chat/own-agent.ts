@@ -23,6 +23,7 @@ export async function answerFromOwnAgent(
       agentId: turn.agent_id,
       message,
       sessionId: agentSessionId,
+      maySearch: context.knowledgeBaseIds === null,
       contextItems: items.map((item) => ({ item_id: item.itemId, meta: { score: item.meta['score'] } })),
       caller,
       requestId,

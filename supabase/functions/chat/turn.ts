@@ -31,6 +31,8 @@ export type TurnContext = {
   message: string
   /** The agent's session behind the person's: one per agent, because a session of the agent API never changes its agent. */
   agentSessionId: string
+  /** Knowledge bases the person has named; null: they left it to the agent. */
+  knowledgeBaseIds: string[] | null
   requestId: string
 }
 
@@ -58,7 +60,7 @@ const TURN_TIMEOUT_MS = 140_000
  * Answers one question: retrieves under the asker's own token, lets the agent answer, forwards its events and stores the
  * message. Ends with exactly one `complete` event, whatever happens, and never throws.
  */
-export async function runTurn(context: TurnContext, knowledgeBaseIds: string[] | null, send: Send): Promise<void> {
+export async function runTurn(context: TurnContext, send: Send): Promise<void> {
   const { deps, turn } = context
   send({
     event: 'session',
@@ -74,7 +76,7 @@ export async function runTurn(context: TurnContext, knowledgeBaseIds: string[] |
   const timeout = new AbortController()
   const timer = setTimeout(() => timeout.abort(), TURN_TIMEOUT_MS)
   try {
-    const items = await retrieve(context, knowledgeBaseIds ?? turn.knowledge_base_ids, timeout.signal)
+    const items = await retrieve(context, context.knowledgeBaseIds ?? turn.knowledge_base_ids, timeout.signal)
     const ask = deps.agentEndpoint.isOwn ? answerFromOwnAgent : answerFromForeignAgent
     await ask(context, items, answer, send, timeout.signal)
   } catch (error) {

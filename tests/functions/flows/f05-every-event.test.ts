@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { say, sayAndBreak, startModelServer } from '../support/model-server.ts'
 import type { ModelServer } from '../support/model-server.ts'
+import { serviceCaller } from '../support/http.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
 
 const userEnv: Record<string, string> = { ...FLOW_ENV, OPENAI_API_KEY: 'sk-test', CHAT_MODEL: 'stub' }
@@ -15,7 +16,7 @@ afterAll(() => model.stop())
 
 describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
   /** The documented client: decodes each network read alone, and switches on the key `event`. */
-  async function run(body: object) {
+  async function run(body: object, agentId?: string) {
     const baseUrl = `${stack.url}/functions/v1`
     const H = {
       apikey: stack.keys.secret,
@@ -24,7 +25,7 @@ describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
       ...tenantHeaders,
     }
     const { agents } = await (await fetch(`${baseUrl}/api/agents`, { headers: H })).json()
-    const response = await fetch(`${baseUrl}/api/agents/${agents[0].id}/run/stream`, {
+    const response = await fetch(`${baseUrl}/api/agents/${agentId ?? agents[0].id}/run/stream`, {
       method: 'POST',
       headers: H,
       body: JSON.stringify(body),
@@ -75,7 +76,7 @@ describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
   it('comes in the promised order, with the answer exactly once in chunk', async () => {
     model.answer(say('Grüße ', 'from 漢', '字 🦆', ' quay.'))
     const seen = await run({ message: 'Hello?' })
-    expect(seen.order).toEqual(['start', 'chunk', 'complete'])
+    expect(seen.order).toEqual(['start', 'step_started', 'step_completed', 'chunk', 'complete'])
     expect(seen.runId).toMatch(/^run_[0-9a-f]{12}$/)
     expect(seen.sessionId).toMatch(/^sess_[0-9a-f]{12}$/)
     expect(seen.answer).toBe('Grüße from 漢字 🦆 quay.')
@@ -94,12 +95,15 @@ describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
     })
   })
 
-  it('ends with error and complete when the model breaks off, and keeps what there was', async () => {
+  it('has no steps for an agent without tools, and ends with error and complete when the model breaks off', async () => {
+    const backend = serviceCaller(stack, tenantHeaders)
+    const { id } = await backend.json(201, 'POST', '/api/agents', { json: { name: 'Plain' } })
     model.answer(sayAndBreak('Half an ', 'answer'))
-    const seen = await run({ message: 'Hello?' })
+    const seen = await run({ message: 'Hello?' }, id as string)
     expect(seen.order).toEqual(['start', 'chunk', 'error', 'complete'])
     expect(seen.answer).toBe('Half an answer')
     expect(seen.errors).toHaveLength(1)
     expect(seen.complete).toMatchObject({ status: 'failed', error: seen.errors[0], content: 'Half an answer' })
+    await backend.json(200, 'DELETE', `/api/agents/${id}`)
   })
 })

@@ -42,11 +42,12 @@ export const turns = new Hono<ChatEnv>().post('/', async (c) => {
     turn,
     message: body.message,
     agentSessionId: `${turn.session_id}:${turn.agent_id}`,
+    knowledgeBaseIds: body.knowledge_base_ids ?? null,
     requestId,
   }
   const channel = createSseChannel()
   // In the background: an asker who leaves still finds the answer in the session.
-  void background(runTurn(context, body.knowledge_base_ids ?? null, channel.send), (error) => {
+  void background(runTurn(context, channel.send), (error) => {
     deps.log.error('turn_crashed', { request_id: requestId, error: describeError(error) })
   }).finally(channel.close)
   return c.body(channel.stream, 200, SSE_HEADERS)

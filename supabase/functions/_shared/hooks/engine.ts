@@ -1,0 +1,146 @@
+import { describeError } from '../errors.ts'
+import type { Log } from '../errors.ts'
+import type { Emit } from '../sse.ts'
+import { askForApproval } from './approval.ts'
+import type { ApprovalDeps } from './approval.ts'
+import { denialBy } from './rules.ts'
+import type { HookEvent, HookPayload, HookRow, HookVerdict } from './types.ts'
+
+/** Posts JSON through the egress guard. @throws whatever keeps an answer from arriving. */
+export type PostJson = (url: string, body: unknown, signal: AbortSignal) => Promise<{ status: number; json: unknown }>
+
+export type HookDeps = Omit<ApprovalDeps, 'emit'> & {
+  hooks: readonly HookRow[]
+  emit: Emit
+  log: Log
+  postJson: PostJson
+}
+
+/** What hooks see and may change of a run. */
+export type Hooks = {
+  has(event: HookEvent): boolean
+  /** Lets the hooks of an event act, in their order. @param callId of the tool call it is about, for approvals. */
+  run(payload: HookPayload, callId?: string): Promise<HookVerdict>
+}
+
+/** Milliseconds an http hook may take. */
+const HTTP_TIMEOUT_MS = 5_000
+const MAX_MESSAGE_CHARS = 500
+
+/** What one hook made of it. */
+type Outcome = Partial<HookVerdict> & { status: 'succeeded' | 'failed' | 'timed_out'; message: string | null }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const textOf = (value: unknown): string | null =>
+  typeof value === 'string' && value.trim() !== '' ? value.slice(0, MAX_MESSAGE_CHARS) : null
+
+/** Events at which a hook can refuse, and at which it can change something. */
+const BLOCKING: readonly HookEvent[] = ['OnRunStart', 'PreToolUse', 'OnDelegation', 'PreResponse']
+const CHANGES_OUTPUT: readonly HookEvent[] = ['PostToolUse', 'PreResponse']
+
+/** Makes the hooks of one run. */
+export function createHooks(deps: HookDeps): Hooks {
+  const { hooks, emit, log } = deps
+
+  async function overHttp(hook: HookRow, payload: HookPayload): Promise<Outcome> {
+    const asked = Number(hook.config['timeout'] ?? Infinity) * 1000
+    const timeout = AbortSignal.timeout(asked > 0 ? Math.min(asked, HTTP_TIMEOUT_MS) : HTTP_TIMEOUT_MS)
+    try {
+      const run = hook.config['include_run_context'] === true ? { run: { run_id: deps.run.run_id } } : {}
+      const answer = await deps.postJson(
+        String(hook.config['url'] ?? ''),
+        { ...payload, ...run },
+        AbortSignal.any([deps.signal, timeout]),
+      )
+      if (answer.status >= 300 || !isObject(answer.json)) return { status: 'failed', message: `HTTP ${answer.status}` }
+      const { action, message, modified_input: input, modified_output: output } = answer.json
+      return {
+        status: 'succeeded',
+        message: textOf(message),
+        ...(action === 'deny' ? { blocked: textOf(message) ?? 'Denied by a hook' } : {}),
+        ...(isObject(input) ? { modifiedInput: input } : {}),
+        ...(typeof output === 'string' ? { modifiedOutput: output } : {}),
+      }
+    } catch (error) {
+      deps.signal.throwIfAborted()
+      // Fails open, as documented; the event and the log say so.
+      log.error('hook_failed', { hook_id: hook.id, error: describeError(error) })
+      return { status: timeout.aborted ? 'timed_out' : 'failed', message: null }
+    }
+  }
+
+  function byRule(hook: HookRow, payload: HookPayload): Outcome {
+    try {
+      const denial = denialBy(hook.config, {
+        ...payload.data,
+        ...payload,
+        ...(payload.tool_name === null ? {} : { tool_input: payload.data }),
+      })
+      return { status: 'succeeded', message: denial, ...(denial === null ? {} : { blocked: denial }) }
+    } catch (error) {
+      // A rule that cannot be read fails closed.
+      log.error('hook_failed', { hook_id: hook.id, error: describeError(error) })
+      return { status: 'failed', message: null, blocked: 'A rule of this agent could not be applied' }
+    }
+  }
+
+  async function byApproval(hook: HookRow, payload: HookPayload, callId: string): Promise<Outcome> {
+    const timeout = hook.config['timeout']
+    const denial = await askForApproval(deps, {
+      callId,
+      toolName: payload.tool_name ?? '',
+      toolInput: payload.data,
+      message: textOf(hook.config['message']) ?? `Allow ${payload.tool_name ?? 'this'}?`,
+      ...(typeof timeout === 'number' ? { timeoutSeconds: timeout } : {}),
+    })
+    return denial === null
+      ? { status: 'succeeded', message: null, approved: true }
+      : { status: denial === 'Approval timed out' ? 'timed_out' : 'succeeded', message: denial, blocked: denial }
+  }
+
+  const of = (payload: HookPayload) =>
+    hooks
+      .filter(({ event, matcher }) => event === payload.event && (matcher === null || matcher === payload.tool_name))
+      .toSorted((a, b) => a.position - b.position)
+
+  return {
+    has: (event) => hooks.some((hook) => hook.event === event),
+    async run(payload, callId = '') {
+      const verdict: HookVerdict = { blocked: null, approved: false, modifiedInput: null, modifiedOutput: null }
+      let current = payload
+      for (const hook of of(payload)) {
+        const startedAt = Date.now()
+        const outcome =
+          hook.type === 'http'
+            ? await overHttp(hook, current)
+            : hook.type === 'rule'
+              ? byRule(hook, current)
+              : await byApproval(hook, current, callId)
+        const blocked = BLOCKING.includes(payload.event) ? (outcome.blocked ?? null) : null
+        const input = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
+        const output = CHANGES_OUTPUT.includes(payload.event) ? (outcome.modifiedOutput ?? null) : null
+        if (input) current = { ...current, data: input }
+        if (output !== null) {
+          current = payload.event === 'PostToolUse' ? { ...current, output } : { ...current, data: { content: output } }
+        }
+        verdict.modifiedInput = input ?? verdict.modifiedInput
+        verdict.modifiedOutput = output ?? verdict.modifiedOutput
+        // What a person approved is what they saw: a later change needs a new approval.
+        verdict.approved = input === null && (verdict.approved || outcome.approved === true)
+        emit('hook_result', {
+          hook_id: hook.id,
+          position: hook.position,
+          hook_event: payload.event,
+          status: outcome.status,
+          modified: input !== null || output !== null,
+          blocked: blocked !== null,
+          latency_ms: Date.now() - startedAt,
+          message: outcome.message,
+        })
+        if (blocked !== null) return { ...verdict, blocked, approved: false }
+      }
+      return verdict
+    },
+  }
+}

@@ -1,0 +1,147 @@
+import { runLoop } from '../_shared/agent/loop.ts'
+import { createAnswerFilter } from '../_shared/answer-filter.ts'
+import { citationsFor, createCitationFilter } from '../_shared/citations.ts'
+import type { Deps } from '../_shared/context.ts'
+import { AppError, describeError, toAppError } from '../_shared/errors.ts'
+import type { ContextItem, WithChat } from '../_shared/providers/index.ts'
+import type { Emit } from '../_shared/sse.ts'
+import type { Tool } from '../_shared/tools/types.ts'
+import { gatesOf } from './gates.ts'
+import { NO_USAGE, failed, nothing } from './outcome.ts'
+import type { Equipment, Execution, RunOutcome } from './outcome.ts'
+
+/** Everything a run is carried out with. */
+export type Work = {
+  deps: Deps & WithChat
+  execution: Execution
+  emit: Emit
+  signal: AbortSignal
+  equipment: Equipment
+}
+
+/** One model call. `thoughts`: what it reasoned, to be told after the answer. */
+export async function answer({
+  deps,
+  execution,
+  emit,
+  signal,
+}: Work): Promise<{ outcome: RunOutcome; thoughts: string }> {
+  const { request, knownTexts } = execution
+  const keys = request.citations ? new Set(request.context.map((item) => item.key)) : null
+  const filter = createAnswerFilter({ keys, knownTexts })
+  const thinking = createAnswerFilter({ keys: null, knownTexts })
+  const startedAt = Date.now()
+  let content = ''
+  let thoughts = ''
+  let usage = NO_USAGE
+  let finishReason = 'error'
+  let failure: AppError | null = null
+  const give = (text: string) => {
+    if (text === '') return
+    content += text
+    emit('content_delta', { delta: text })
+  }
+  const think = (text: string) => {
+    if (text === '') return
+    thoughts += text
+    emit('reasoning_delta', { step: 1, step_number: 1, source: 'thinking', delta: text })
+  }
+  try {
+    for await (const event of deps.chat.stream(request, signal)) {
+      if (event.type === 'delta') give(filter.push(event.text))
+      else if (event.type === 'reasoning') think(thinking.push(event.text))
+      else if (event.type === 'done') ({ usage, finishReason } = event)
+    }
+  } catch (error) {
+    failure = toAppError(signal.aborted && signal.reason instanceof AppError ? signal.reason : error)
+    deps.log.error('model_failed', { code: failure.code, error: describeError(error) })
+  }
+  give(filter.end())
+  think(thinking.end())
+  const outcome: RunOutcome = {
+    ...nothing(execution),
+    content,
+    usage,
+    citations: request.citations ? citationsFor(filter.used(), request.context) : null,
+    invalidCitationCount: filter.invalidCount(),
+    steps: [
+      {
+        step: 1,
+        model: deps.chat.modelFor(request.model),
+        finish_reason: finishReason,
+        has_tool_calls: false,
+        usage,
+        duration_ms: Date.now() - startedAt,
+      },
+    ],
+    reasoning: thoughts === '' ? [] : [{ step: 1, content: thoughts }],
+  }
+  return { outcome: failure === null ? outcome : failed(outcome, failure), thoughts }
+}
+
+/** The loop of model calls and tools. */
+export async function answerWithTools({ deps, execution, emit, signal, equipment }: Work): Promise<{
+  outcome: RunOutcome
+  thoughts: string
+}> {
+  const { request, knownTexts, principal } = execution
+  const keys = new Set(request.context.map((item) => item.key))
+  const texts = [...knownTexts]
+  // Passages that a tool has read can be cited from then on, and their addresses are the caller's own context.
+  const onItems = (items: readonly ContextItem[]) => {
+    for (const item of items) {
+      keys.add(item.key)
+      texts.push(item.text)
+    }
+  }
+  const filters: ReturnType<typeof createAnswerFilter>[] = []
+  const result = await runLoop({
+    chat: deps.chat,
+    request,
+    tools: equipment.tools.map((tool) => noticing(tool, onItems)),
+    gates: gatesOf(equipment.hooks),
+    call: { principal, signal, log: deps.log },
+    emit,
+    textFilter: () => {
+      const filter = createAnswerFilter({ keys: request.citations ? keys : null, knownTexts: texts })
+      filters.push(filter)
+      return filter
+    },
+    reasoningFilter: () => createAnswerFilter({ keys: null, knownTexts: texts }),
+    maxSteps: execution.maxSteps,
+    isTainted: execution.isTainted,
+    ...(execution.fallbackModel === null ? {} : { fallbackModel: execution.fallbackModel }),
+  })
+  const items = [...request.context, ...result.contextItems]
+  const marks = createCitationFilter(keys)
+  marks.push(result.content)
+  marks.end()
+  return {
+    outcome: {
+      ...nothing(execution),
+      status: result.status,
+      content: result.content,
+      usage: result.usage,
+      error: result.error,
+      errorCode: result.errorCode,
+      citations: request.citations ? citationsFor(marks.used(), items) : null,
+      invalidCitationCount: filters.reduce((sum, filter) => sum + filter.invalidCount(), 0),
+      retrievedItems: items.length,
+      steps: result.steps,
+      toolCalls: result.toolCalls,
+      reasoning: result.reasoning,
+    },
+    // Told step by step already.
+    thoughts: '',
+  }
+}
+
+/** The tool, and word of the passages it reads. */
+const noticing = (tool: Tool, onItems: (items: readonly ContextItem[]) => void): Tool => ({
+  ...tool,
+  async execute(args, context) {
+    const result = await tool.execute(args, context)
+    onItems(result.contextItems ?? [])
+    return result
+  },
+})

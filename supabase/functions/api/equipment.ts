@@ -1,0 +1,124 @@
+import type { Db, Deps } from '../_shared/context.ts'
+import { describeError, missing, unwrap } from '../_shared/errors.ts'
+import { createHooks } from '../_shared/hooks/engine.ts'
+import { runLost } from '../_shared/runs.ts'
+import type { WithSearch } from '../_shared/search.ts'
+import type { LinkedKnowledgeBase } from '../_shared/tools/knowledge-search.ts'
+import { buildTools } from '../_shared/tools/registry.ts'
+import type { WithTools } from '../_shared/tools/registry.ts'
+import type { Equipment, EquipmentParts } from './outcome.ts'
+import type { RuntimeKnowledgeBase } from './run-request.ts'
+
+/** Ids per request: more would make the URL too long for some proxies. */
+const IDS_PER_REQUEST = 100
+
+/**
+ * The knowledge bases a request adds to the search of its run.
+ * @throws AppError `not_found` for one that the caller cannot see.
+ */
+export async function runtimeKnowledgeBases(
+  db: Db,
+  wanted: readonly RuntimeKnowledgeBase[],
+): Promise<LinkedKnowledgeBase[]> {
+  if (wanted.length === 0) return []
+  const rows = await linked(
+    db,
+    wanted.map(({ id }) => id),
+  )
+  return wanted.map((choice) => {
+    const row = rows.get(choice.id)
+    if (row === undefined) throw missing('knowledge_base')
+    return {
+      ...row,
+      ...(choice.top_k == null ? {} : { topK: choice.top_k }),
+      ...(choice.retrieval_method == null ? {} : { method: choice.retrieval_method }),
+      ...(choice.similarity_threshold == null ? {} : { similarityThreshold: choice.similarity_threshold }),
+      ...(choice.filter_metadata == null ? {} : { filterMetadata: choice.filter_metadata }),
+      ...(choice.source_ids == null ? {} : { sourceIds: choice.source_ids }),
+      ...(choice.max_context_tokens == null ? {} : { maxContextTokens: choice.max_context_tokens }),
+    }
+  })
+}
+
+/**
+ * Those of the named knowledge bases that the holder of the token can see, by id.
+ * @throws AppError what the database refuses: one that cannot be read is not one that is hidden.
+ */
+async function linked(db: Db, ids: readonly string[]): Promise<Map<string, LinkedKnowledgeBase>> {
+  const rows = new Map<string, LinkedKnowledgeBase>()
+  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
+    const found = await db
+      .schema('ai')
+      .from('knowledge_bases')
+      .select('id,name,description,retrieval_config')
+      .in('id', ids.slice(from, from + IDS_PER_REQUEST))
+      .returns<LinkedKnowledgeBase[]>()
+    for (const row of unwrap(found)) rows.set(row.id, row)
+  }
+  return rows
+}
+
+const count = (value: unknown) =>
+  typeof value === 'number' && value >= 1 ? Math.min(Math.floor(value), 100) : undefined
+
+/**
+ * What the agent of a run has been given, ready for use: its tools, those of its servers, its hooks.
+ * @throws AppError when the lease is lost or the configuration cannot be read. A tool that cannot be offered costs a warning.
+ */
+export async function equip(
+  deps: Deps & WithSearch & WithTools,
+  parts: EquipmentParts & {
+    withTools: boolean
+    citations: boolean
+    /** Whether knowledge_search is offered. */
+    searches: boolean
+    runtimeBases: readonly LinkedKnowledgeBase[]
+  },
+): Promise<Equipment> {
+  const { run, principal, emit, signal, clock } = parts
+  const configuration = await deps.ledger.runConfiguration(run.id, run.lease_token)
+  if (configuration === null) throw runLost()
+  const hooks = createHooks({
+    hooks: configuration.hooks,
+    emit,
+    log: deps.log,
+    postJson: deps.tools.postJson,
+    ledger: deps.ledger,
+    run,
+    signal,
+    pauseClock: () => clock.pause(),
+  })
+  if (!parts.withTools) return { tools: [], hooks, warnings: [], close: () => Promise.resolve() }
+
+  const warnings: string[] = []
+  const bases: LinkedKnowledgeBase[] = [...parts.runtimeBases]
+  try {
+    // As the person sees them: one that is linked but hidden from them is not searched, nor named.
+    const rows = await linked(
+      await principal.db(),
+      configuration.knowledge_bases.map(({ id }) => id),
+    )
+    for (const { id, config } of configuration.knowledge_bases) {
+      const row = rows.get(id)
+      if (row === undefined || bases.some((base) => base.id === id)) continue
+      const topK = count(config['top_k'])
+      const maxContextTokens = config['max_context_tokens']
+      bases.push({
+        ...row,
+        ...(topK === undefined ? {} : { topK }),
+        ...(typeof maxContextTokens === 'number' && maxContextTokens >= 1 ? { maxContextTokens } : {}),
+      })
+    }
+  } catch (error) {
+    deps.log.error('knowledge_bases_not_read', { run_id: run.run_id, error: describeError(error) })
+    warnings.push('The knowledge bases of this agent could not be read.')
+  }
+  const built = await buildTools(deps, configuration, {
+    principal,
+    signal,
+    bases: parts.searches ? bases : [],
+    citations: parts.citations,
+    nextKey: parts.nextKey,
+  })
+  return { ...built, hooks, warnings: [...warnings, ...built.warnings] }
+}

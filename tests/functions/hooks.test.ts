@@ -1,0 +1,167 @@
+import { describe, expect, it, vi } from 'vitest'
+import { createHooks } from '../../supabase/functions/_shared/hooks/engine.ts'
+import type { HookDeps, PostJson } from '../../supabase/functions/_shared/hooks/engine.ts'
+import type { HookEvent, HookRow } from '../../supabase/functions/_shared/hooks/types.ts'
+import type { StartedRun } from '../../supabase/functions/_shared/runs.ts'
+
+type Decision = { status: string; reason: string | null } | null
+
+function hooksWith(rows: Partial<HookRow>[], parts: { postJson?: PostJson; decisions?: Decision[] } = {}) {
+  const events: Record<string, unknown>[] = []
+  const stop = new AbortController()
+  const decisions = [...(parts.decisions ?? [])]
+  const requestApproval = vi.fn(() => Promise.resolve({ approval_id: 'approval', expires_at: '2027-01-01T00:00:00Z' }))
+  const paused = { now: 0, ever: 0 }
+  const deps = {
+    hooks: rows.map((row, index) => ({
+      id: `hook-${index}`,
+      event: 'PreToolUse' as HookEvent,
+      matcher: null,
+      type: 'rule' as const,
+      config: {},
+      position: 0,
+      ...row,
+    })),
+    emit: (event: string, fields: Record<string, unknown>) => void events.push({ event, ...fields }),
+    log: { info: () => {}, error: () => {} },
+    postJson: parts.postJson ?? (() => Promise.reject(new Error('not asked'))),
+    ledger: {
+      requestApproval,
+      approvalOutcome: () => Promise.resolve(decisions.length > 1 ? decisions.shift() : decisions[0]),
+    },
+    run: { id: 'run', run_id: 'run_0123456789ab', lease_token: 'lease' } as StartedRun,
+    signal: stop.signal,
+    pauseClock: () => {
+      paused.now++
+      paused.ever++
+      return () => void paused.now--
+    },
+  } as unknown as HookDeps
+  return { hooks: createHooks(deps), events, stop, requestApproval, paused }
+}
+const call = (data: Record<string, unknown> = { query: 'select 1' }) => ({
+  event: 'PreToolUse' as const,
+  tool_name: 'database_query',
+  data,
+})
+
+describe('rules', () => {
+  it('refuse by the first that holds, and say so in an event', async () => {
+    const { hooks, events } = hooksWith([
+      { config: { condition: 'tool_input.query CONTAINS drop', message: 'No drops.' } },
+      { config: { condition: 'tool_name IN database_query', message: 'Never reached.' } },
+    ])
+    expect(await hooks.run(call({ query: 'DROP table' }))).toMatchObject({ blocked: 'No drops.' })
+    expect(events).toEqual([
+      expect.objectContaining({ event: 'hook_result', hook_id: 'hook-0', blocked: true, message: 'No drops.' }),
+    ])
+  })
+
+  it('let through what they do not hold for, and tools they do not match', async () => {
+    const { hooks } = hooksWith([
+      { config: { condition: 'tool_input.query CONTAINS drop', message: 'No.' } },
+      { matcher: 'http_request', config: { condition: 'tool_name IN database_query', message: 'No.' } },
+    ])
+    expect((await hooks.run(call())).blocked).toBeNull()
+  })
+
+  it('that cannot be read refuse', async () => {
+    const { hooks } = hooksWith([{ config: { condition: 'nonsense' } }])
+    expect((await hooks.run(call())).blocked).toMatch(/could not be applied/)
+  })
+})
+
+describe('http hooks', () => {
+  it('change the input, are asked in the order of their positions, and see what the one before made of it', async () => {
+    const seen: unknown[] = []
+    const postJson: PostJson = (url, body) => {
+      seen.push((body as { data: unknown }).data)
+      return Promise.resolve({
+        status: 200,
+        json: url === 'https://one/' ? { action: 'allow', modified_input: { query: 'select 2' } } : { action: 'allow' },
+      })
+    }
+    const { hooks } = hooksWith(
+      [
+        { type: 'http', config: { url: 'https://two/' }, position: 2 },
+        { type: 'http', config: { url: 'https://one/' }, position: 1 },
+      ],
+      { postJson },
+    )
+    expect((await hooks.run(call())).modifiedInput).toEqual({ query: 'select 2' })
+    expect(seen).toEqual([{ query: 'select 1' }, { query: 'select 2' }])
+  })
+
+  it('deny where their event may be refused, and only there', async () => {
+    const postJson: PostJson = () => Promise.resolve({ status: 200, json: { action: 'deny', message: 'No.' } })
+    const denying = (event: HookEvent) =>
+      hooksWith([{ type: 'http', event, config: { url: 'https://x/' } }], { postJson })
+    expect((await denying('PreToolUse').hooks.run(call())).blocked).toBe('No.')
+    for (const event of ['PostToolUse', 'OnRunComplete'] as const) {
+      const verdict = await denying(event).hooks.run({ event, tool_name: null, data: {} })
+      expect(verdict.blocked, event).toBeNull()
+    }
+  })
+
+  it.each([
+    ['an error status', () => Promise.resolve({ status: 500, json: { action: 'deny' } })],
+    ['no JSON object', () => Promise.resolve({ status: 200, json: 'deny' })],
+    ['a broken connection', () => Promise.reject(new Error('gone'))],
+  ])('that fail with %s let the call through and say so', async (_, postJson) => {
+    const { hooks, events } = hooksWith([{ type: 'http', config: { url: 'https://x/' } }], { postJson })
+    expect((await hooks.run(call())).blocked).toBeNull()
+    expect(events).toEqual([expect.objectContaining({ status: 'failed', blocked: false })])
+  })
+})
+
+describe('approvals', () => {
+  const gate = [{ type: 'approval' as const, config: { message: 'Really?' } }]
+
+  it('wait with the clock standing still, until somebody approves', async () => {
+    const decisions = [
+      { status: 'pending', reason: null },
+      { status: 'approved', reason: null },
+    ]
+    const { hooks, events, requestApproval, paused } = hooksWith(gate, { decisions })
+    expect(await hooks.run(call(), 'call-1')).toMatchObject({ blocked: null, approved: true })
+    expect(requestApproval).toHaveBeenCalledExactlyOnceWith(
+      expect.objectContaining({ callId: 'call-1', toolName: 'database_query', toolInput: { query: 'select 1' } }),
+    )
+    expect(events[0]).toMatchObject({
+      event: 'approval_requested',
+      run_id: 'run_0123456789ab',
+      tool_name: 'database_query',
+      tool_input: { query: 'select 1' },
+      message: 'Really?',
+      approval_id: 'approval',
+    })
+    expect(paused).toEqual({ now: 0, ever: 1 })
+  })
+
+  it.each([
+    [{ status: 'denied', reason: 'Not today' }, 'Denied by user: Not today'],
+    [{ status: 'expired', reason: null }, 'Approval timed out'],
+  ])('that end %o refuse the call', async (decision, message) => {
+    const { hooks } = hooksWith(gate, { decisions: [decision] })
+    expect(await hooks.run(call(), 'call-1')).toMatchObject({ blocked: message, approved: false })
+  })
+
+  it('count for what was shown only: a change behind them is not approved', async () => {
+    const postJson: PostJson = () => Promise.resolve({ status: 200, json: { modified_input: { query: 'select 3' } } })
+    const { hooks } = hooksWith([...gate, { type: 'http', config: { url: 'https://x/' }, position: 1 }], {
+      postJson,
+      decisions: [{ status: 'approved', reason: null }],
+    })
+    expect(await hooks.run(call(), 'call-1')).toMatchObject({ approved: false, modifiedInput: { query: 'select 3' } })
+  })
+
+  it('end when the run does, and when its lease is lost', async () => {
+    const stopped = hooksWith(gate, { decisions: [{ status: 'pending', reason: null }] })
+    const waiting = stopped.hooks.run(call(), 'call-1')
+    stopped.stop.abort(new Error('stopped'))
+    await expect(waiting).rejects.toThrow('stopped')
+    const lost = hooksWith(gate, { decisions: [null] })
+    await expect(lost.hooks.run(call(), 'call-1')).rejects.toMatchObject({ code: 'conflict' })
+    expect([stopped.paused.now, lost.paused.now]).toEqual([0, 0])
+  })
+})

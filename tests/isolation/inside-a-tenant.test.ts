@@ -9,7 +9,9 @@ import { CLAIMS_DESK, PERSON, TENANT, type Row } from './support/world.ts'
 
 const TOPICS = range(1, 40)
 const TOPIC = 7
-const SEARCH = `select * from ai.search(isolation.question(${TOPIC}), isolation.question_point(${TOPIC}), '${MODEL}', match_count => 100)`
+const ASKED = `isolation.question(${TOPIC}), isolation.question_point(${TOPIC}), '${MODEL}', match_count => 100`
+// By vectors alone as well: of thousands of texts with the same words, which ones the text leg reads depends on where they lie.
+const SEARCH = `select * from ai.search(${ASKED}) union all select * from ai.search(${ASKED}, method => 'vector_search')`
 
 const world = useWorld(async (opened) => {
   await fill(opened, { label: 'old', tenant: 'b', count: OWN, topics: TOPICS })

@@ -16,7 +16,7 @@ export type Connector = (endpoint: Endpoint, signal: AbortSignal) => Promise<Dup
 
 /**
  * Connects with TCP or TLS. Plain sockets instead of `node:https`, because Deno 2.1 can neither pin an address there
- * (`lookup` is not implemented) nor check a certificate for a name other than the host it connects to.
+ * (it refuses `lookup`) nor check a certificate for a name other than the host it connects to.
  * There, `secureConnect` comes before the handshake has ended: a certificate that does not fit ends the first read instead,
  * and nothing of the request has been sent by then either.
  */

@@ -159,22 +159,22 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
       const query = String(args['query'])
       const chosen = args['knowledge_base_names'] as string[] | undefined
       const bases = chosen ? knowledgeBases.filter(({ name }) => chosen.includes(name)) : knowledgeBases
-      const notes: string[] = []
-      const found = await Promise.all(
+      const answers = await Promise.all(
         bases.map(async (base) => {
           try {
-            return await searchOne(base, query, context)
+            return { items: await searchOne(base, query, context) }
           } catch (error) {
             context.signal.throwIfAborted()
-            notes.push(`${base.name} could not be searched: ${toAppError(error).message}`)
-            return []
+            return { items: [], note: `${base.name} could not be searched: ${toAppError(error).message}` }
           }
         }),
       )
+      // In the order of the knowledge bases, whichever answered first.
+      const notes = answers.flatMap(({ note }) => note ?? [])
       if (notes.length === bases.length) return { text: `Error: ${notes.join(' ')}`, isError: true }
       const seen = new Set<string>()
-      const items = found
-        .flat()
+      const items = answers
+        .flatMap(({ items }) => items)
         .toSorted((a, b) => Number(b.meta['score'] ?? 0) - Number(a.meta['score'] ?? 0))
         .filter((item) => !seen.has(placeOf(item)) && seen.add(placeOf(item)))
         .map((item) => ({ ...item, key: options.nextKey() }))

@@ -3,10 +3,19 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
-import { countVitest, type Counts, lastCounts } from './support/counts.ts'
+import {
+  countAgain,
+  countVitest,
+  type Counts,
+  filesToTryAlone,
+  lastCounts,
+  namesOfFailed,
+  type VitestReport,
+} from './support/counts.ts'
 
 // `npm test [filter...]`: vitest (only files that match a filter, if any), then pgTAP. On PGlite, or on a native
-// PostgreSQL when TEST_DATABASE_URL names one. Ends with `N passed, N failed` of both together.
+// PostgreSQL when TEST_DATABASE_URL names one. Files that fail are run once more, alone, when they are few; what passes
+// then counts as passed and is named. Ends with `N passed, N failed` of both together.
 
 /** Runs a program with its output shown as it comes; gives its exit code and that output. */
 function show(args: string[]): Promise<{ code: number; output: string }> {
@@ -21,18 +30,34 @@ function show(args: string[]): Promise<{ code: number; output: string }> {
   })
 }
 
-async function runVitest(filters: string[]): Promise<Counts> {
+/** Runs vitest with these arguments; its report is null when it ended before it could write one. */
+async function vitestReport(args: string[]): Promise<{ code: number; report: VitestReport | null }> {
   const folder = mkdtempSync(join(tmpdir(), 'bulkhead-test-'))
   const file = join(folder, 'report.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-  const { code } = await show(['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...filters])
+  const { code } = await show(['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args])
   try {
-    return countVitest(JSON.parse(readFileSync(file, 'utf8')), code)
+    return { code, report: JSON.parse(readFileSync(file, 'utf8')) as VitestReport }
   } catch {
-    return { passed: 0, failed: 1 } // it ended before it could report
+    return { code, report: null }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** The tests that failed beside others and passed alone. */
+const passedAlone: string[] = []
+
+async function runVitest(filters: string[]): Promise<Counts> {
+  const { code, report } = await vitestReport(filters)
+  if (!report) return { passed: 0, failed: 1 }
+  const files = filesToTryAlone(report)
+  if (files.length === 0) return countVitest(report, code)
+  console.log(`Once more, alone: ${files.join(', ')}`)
+  const again = await vitestReport(['--maxWorkers=1', ...files])
+  if (!again.report) return countVitest(report, code)
+  if (again.code === 0) passedAlone.push(...namesOfFailed(report))
+  return countAgain(report, countVitest(again.report, again.code))
 }
 
 async function runPgtap(): Promise<Counts> {
@@ -45,5 +70,6 @@ async function runPgtap(): Promise<Counts> {
 const vitest = await runVitest(process.argv.slice(2))
 const pgtap = await runPgtap()
 const failed = vitest.failed + pgtap.failed
+for (const name of passedAlone) console.log(`Failed beside others and passed alone: ${name}`)
 console.log(`${vitest.passed + pgtap.passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1

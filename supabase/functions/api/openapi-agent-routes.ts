@@ -10,7 +10,7 @@ import { sessionRequest } from './routes/agent-sessions.ts'
 import { agentPatch, agentRequest } from './routes/agents.ts'
 import { approvalRequest } from './routes/approvals.ts'
 import { toolPatch, toolRequest } from './routes/tools.ts'
-import { runRequest } from './run-request.ts'
+import { runRequest } from '../_shared/execution/run-request.ts'
 import { assignmentPatch, assignmentRequest } from './tool-assignment.ts'
 
 const agent = route('Agents')

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, fromPostgrest, missing, unwrap } from '../../_shared/errors.ts'
 import { jsonObject, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
-import { findAgent } from '../agent.ts'
+import { findAgent } from '../../_shared/execution/agent.ts'
 import type { ApiEnv } from '../env.ts'
 
 /** Body of `POST /api/agents/{id}/knowledge-bases`. */

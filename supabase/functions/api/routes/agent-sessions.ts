@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { pageOf, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
-import { findAgent } from '../agent.ts'
+import { findAgent } from '../../_shared/execution/agent.ts'
 import type { ApiEnv } from '../env.ts'
 import { parseOptionalBody } from '../optional-body.ts'
 

@@ -1,5 +1,5 @@
-import type { LoopGates } from '../_shared/agent/types.ts'
-import type { Hooks } from '../_shared/hooks/engine.ts'
+import type { LoopGates } from '../agent/types.ts'
+import type { Hooks } from '../hooks/engine.ts'
 
 /** The points at which a run's hooks stand between the loop and its tools. */
 export function gatesOf(hooks: Hooks): LoopGates {

@@ -1,5 +1,5 @@
-import type { Db } from '../_shared/context.ts'
-import { fromPostgrest, missing } from '../_shared/errors.ts'
+import type { Db } from '../context.ts'
+import { fromPostgrest, missing } from '../errors.ts'
 
 /** Columns of ai.agents that this function reads. */
 export const AGENT_COLUMNS = 'id,tenant_id,name,model,system_prompt,settings,is_default,created_at,updated_at'

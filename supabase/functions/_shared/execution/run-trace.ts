@@ -1,4 +1,4 @@
-import type { Emit } from '../_shared/sse.ts'
+import type { Emit } from '../sse.ts'
 
 /** Events that are not kept with a run: the frame, and pieces of what is kept as a whole. */
 const NOT_KEPT = new Set(['start', 'chunk', 'complete', 'content_delta', 'reasoning_delta'])

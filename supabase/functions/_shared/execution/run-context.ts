@@ -1,10 +1,10 @@
-import type { Caller, Db } from '../_shared/context.ts'
-import { fromPostgrest, missing, toAppError, unwrap } from '../_shared/errors.ts'
-import { isUuid } from '../_shared/ids.ts'
-import type { ContextItem } from '../_shared/providers/index.ts'
-import { contextItemsOf, search } from '../_shared/search.ts'
-import type { SearchHit, WithSearch } from '../_shared/search.ts'
-import { readKnowledgeBases, retrievalOf } from '../_shared/search/settings.ts'
+import type { Caller, Db } from '../context.ts'
+import { fromPostgrest, missing, toAppError, unwrap } from '../errors.ts'
+import { isUuid } from '../ids.ts'
+import type { ContextItem } from '../providers/index.ts'
+import { contextItemsOf, search } from '../search.ts'
+import type { SearchHit, WithSearch } from '../search.ts'
+import { readKnowledgeBases, retrievalOf } from '../search/settings.ts'
 import type { ContextItemInput, KnowledgeBaseChoice, RunRequest } from './run-request.ts'
 
 /** What a run is given to answer from. */

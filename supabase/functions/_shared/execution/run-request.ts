@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { AppError } from '../_shared/errors.ts'
-import { jsonObject, uuid } from '../_shared/http.ts'
-import { SEARCH_METHODS } from '../_shared/search/hits.ts'
-import { metadataFilter } from '../_shared/search/options.ts'
+import { AppError } from '../errors.ts'
+import { jsonObject, uuid } from '../http.ts'
+import { SEARCH_METHODS } from '../search/hits.ts'
+import { metadataFilter } from '../search/options.ts'
 
 const topK = z.number().int().min(1).max(100)
 

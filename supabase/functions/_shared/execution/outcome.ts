@@ -1,12 +1,12 @@
-import type { StepRecord, ToolCallRecord } from '../_shared/agent/types.ts'
-import type { Citation } from '../_shared/citations.ts'
-import type { Clock } from '../_shared/clock.ts'
-import type { AppError, ErrorCode } from '../_shared/errors.ts'
-import type { Hooks } from '../_shared/hooks/engine.ts'
-import type { ChatRequest, Usage } from '../_shared/providers/index.ts'
-import type { StartedRun } from '../_shared/runs.ts'
-import type { Emit } from '../_shared/sse.ts'
-import type { Principal, Tool } from '../_shared/tools/types.ts'
+import type { StepRecord, ToolCallRecord } from '../agent/types.ts'
+import type { Citation } from '../citations.ts'
+import type { Clock } from '../clock.ts'
+import type { AppError, ErrorCode } from '../errors.ts'
+import type { Hooks } from '../hooks/engine.ts'
+import type { ChatRequest, Usage } from '../providers/index.ts'
+import type { StartedRun } from '../runs.ts'
+import type { Emit } from '../sse.ts'
+import type { Principal, Tool } from '../tools/types.ts'
 
 /** What stands at a run's disposal besides the model; made once the run is open. */
 export type Equipment = {

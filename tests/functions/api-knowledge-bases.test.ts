@@ -68,6 +68,20 @@ describe('knowledge bases', () => {
     expect((await member.json(400, 'POST', '/api/knowledge-bases', { json }))['error']).toContain(message)
   })
 
+  it('find what they found while a source is extracted and indexed again', async () => {
+    const search = `/api/knowledge-bases/${own['id']}/search`
+    const ask = { json: { query: 'reefer containers', top_k: 1 } }
+    const before = await member.json(200, 'POST', search, ask)
+    await member.json(200, 'POST', `/api/sources/${source['id']}/reextract`)
+    expect((await member.json(200, 'POST', search, ask)).results[0].text).toBe(before.results[0].text)
+    await eventually(async () => {
+      const { items } = await member.json(200, 'GET', `/api/knowledge-bases/${own['id']}/sources?q=gates`)
+      expect(items[0].index_status).toBe('indexed')
+      expect((await member.json(200, 'GET', `/api/sources/${source['id']}`))['extraction_status']).toBe('extracted')
+    })
+    expect((await member.json(200, 'POST', search, ask)).results[0].text).toBe(before.results[0].text)
+  })
+
   it('are changed by their creator and admins only, and the default one stays', async () => {
     const path = `/api/knowledge-bases/${own['id']}`
     await viewer.json(403, 'PATCH', path, { json: { name: 'No' } })

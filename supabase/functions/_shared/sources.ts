@@ -275,6 +275,19 @@ export async function updateSource(
   throw new AppError('forbidden', 'Only its owner and admins can change a source.')
 }
 
+/**
+ * Extracts a source again, whatever came of it before, and indexes it again wherever it is indexed.
+ * @throws AppError `not_found`, `not_retryable` while it waits or runs.
+ */
+export async function reextractSource(db: Db, id: string): Promise<SourceRow> {
+  return unwrap<SourceRow>(await db.schema('ai').rpc('reextract_source', { source_id: id }))
+}
+
+/** Calls the extraction of a source off. @throws AppError `not_found`, `conflict` unless it waits or runs. */
+export async function cancelExtraction(db: Db, id: string): Promise<SourceRow> {
+  return unwrap<SourceRow>(await db.schema('ai').rpc('cancel_extraction', { source_id: id }))
+}
+
 /** Extracts a source again, or indexes it again when only that failed. @throws AppError `not_retryable`, `not_found`. */
 export async function retrySource(db: Db, id: string): Promise<SourceRow> {
   return unwrap<SourceRow>(await db.schema('ai').rpc('retry_source', { source_id: id }))

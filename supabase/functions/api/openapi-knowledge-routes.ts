@@ -48,11 +48,14 @@ const SOURCES: DocumentedRoute[] = [
   source(
     'post',
     '/sources/{id}/reextract',
-    'Extracts again what failed',
+    'Extracts again, and indexes again where it is indexed',
     200,
     fields({ message: z.string(), task_id: z.string().nullable() }),
     { body: reextractRequest, isBodyOptional: true, errors: bad([...THING, 'not_retryable', 'upload_incomplete']) },
   ),
+  source('post', '/sources/{id}/cancel', 'Calls extraction off', 200, said, {
+    errors: [...THING, 'conflict', 'upload_incomplete'],
+  }),
   source(
     'get',
     '/sources/{id}/page-texts',
@@ -116,6 +119,9 @@ const KNOWLEDGE_BASES: DocumentedRoute[] = [
     }),
     { body: addSourceRequest, errors: bad([...THING, 'source_not_extracted']) },
   ),
+  base('post', '/knowledge-bases/{id}/sources/{indexed_source_id}/cancel', 'Calls indexing off', 200, said, {
+    errors: bad([...THING, 'conflict']),
+  }),
   base(
     'delete',
     '/knowledge-bases/{id}/sources/{indexed_source_id}',

@@ -29,7 +29,8 @@ select is_empty(
 select set_eq(
   $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('authenticated', oid, 'execute')$$,
   array[
-    'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.check_request', 'ai.complete_upload', 'ai.register_source', 'ai.retry_source', 'ai.search',
+    'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.cancel_extraction', 'ai.cancel_indexing', 'ai.check_request', 'ai.complete_upload',
+    'ai.reextract_source', 'ai.register_source', 'ai.retry_source', 'ai.search',
     'ai.discard_embedding_model', 'ai.reembed_knowledge_base', 'ai.reembed_memories', 'ai.reembedding_progress', 'ai.search_memories',
     'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant',
     'ai.create_session', 'ai.decide_approval', 'ai.describe_tables'
@@ -42,7 +43,8 @@ select set_eq(
     'private.abandon_upload', 'private.accept_invitation', 'private.acting_tenant_id', 'private.add_source_to_knowledge_base',
     'private.begin_chat_turn', 'private.caller_backend_tenant_ids', 'private.caller_principal_ids', 'private.caller_segment_ids',
     'private.caller_tenant_ids', 'private.caller_user_id', 'private.complete_upload', 'private.create_tenant',
-    'private.may_change_agent', 'private.may_claim_source', 'private.raise_error', 'private.register_source', 'private.retry_source',
+    'private.may_change_agent', 'private.may_claim_source', 'private.raise_error', 'private.reextract_source', 'private.register_source', 'private.retry_source',
+    'private.cancel_extraction', 'private.cancel_indexing',
     'private.role_rank', 'private.start_run', 'private.tenant_narrowing',
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',

@@ -95,6 +95,16 @@ export const knowledgeBaseSources = new Hono<ApiEnv>()
       201,
     )
   })
+  .post('/:id/sources/:indexed_source_id/cancel', actsOn('knowledge_base'), async (c) => {
+    const knowledgeBase = await findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
+    const id = c.req.param('indexed_source_id')
+    if (!isUuid(id)) throw new AppError('invalid_request', 'indexed_source_id must be a UUID')
+    const table = c.var.db.schema('ai').from('indexed_sources')
+    const rows = unwrap(await table.select('id').eq('id', id).eq('knowledge_base_id', knowledgeBase.id))
+    if (rows.length === 0) throw missing('indexed_source')
+    unwrap(await c.var.db.schema('ai').rpc('cancel_indexing', { indexed_source_id: id }))
+    return c.json({ message: 'Indexing cancelled' })
+  })
   .delete('/:id/sources/:indexed_source_id', actsOn('knowledge_base'), async (c) => {
     const knowledgeBase = await findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
     const id = c.req.param('indexed_source_id')

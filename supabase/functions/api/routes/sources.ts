@@ -6,10 +6,11 @@ import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_s
 import { attachment } from '../../_shared/object-store.ts'
 import {
   SOURCE_COLUMNS,
+  cancelExtraction,
   deleteSource,
   getSource,
   openSource,
-  retrySource,
+  reextractSource,
   updateSource,
   uploadSource,
 } from '../../_shared/sources.ts'
@@ -88,8 +89,12 @@ export const sources = new Hono<ApiEnv>()
     const id = uuidParam(c, 'id', 'source')
     const { body, warnings } = await parseOptionalBody(c, reextractRequest)
     warnings.push(...extractionModelWarning(body.extraction_model))
-    const source = await retrySource(c.var.db, id)
+    const source = await reextractSource(c.var.db, id)
     return c.json({ message: 'Extraction started', task_id: source.celery_task_id, ...warningsField(warnings) })
+  })
+  .post('/:id/cancel', actsOn('source'), async (c) => {
+    await cancelExtraction(c.var.db, uuidParam(c, 'id', 'source'))
+    return c.json({ message: 'Extraction cancelled' })
   })
   .get('/:id/download', actsOn('source'), async (c) => {
     const { source, body, sizeBytes } = await openSource(c.var, uuidParam(c, 'id', 'source'))

@@ -30,11 +30,23 @@ describe('a model call that fails', () => {
   ])('is repeated, and its text taken back (%s)', async (reason, error) => {
     const model = scriptedModel([[think('hm'), say('Half an ans'), error], [say('A whole answer.')]])
     const { result, events } = await runScript(model)
-    expect(only(events, 'step_reset')).toEqual([{ event: 'step_reset', step: 1, step_number: 1, reason }])
+    expect(only(events, 'step_reset')).toEqual([{ event: 'step_reset', step: 1, step_number: 1, reason, off: 0 }])
     expect(result).toMatchObject({ status: 'completed', content: 'A whole answer.', reasoning: [] })
     expect(shownText(events)).toBe('A whole answer.')
     expect(only(events, 'step_started')).toHaveLength(1)
     assertWellFormed(events)
+  })
+
+  it('says where in the whole text the part begins that is taken back', async () => {
+    const model = scriptedModel([
+      [say('Let me look. 🦆'), call('t')],
+      [say('Half'), broken()],
+      [say('Half an'), broken()],
+      [say('Done.')],
+    ])
+    const { result, events } = await runScript(model, [fakeTool('t')])
+    expect(only(events, 'step_reset').map((event) => event['off'])).toEqual([15, 15])
+    expect(result.content).toBe('Let me look. 🦆\n\nDone.')
   })
 
   it('forgets its calls too: none is made', async () => {

@@ -5,6 +5,7 @@ import { STEP_SEPARATOR } from '../../../supabase/functions/_shared/agent/step-o
 import type { ChatMessage } from '../../../supabase/functions/_shared/providers/index.ts'
 import { createRandom, cut } from '../support/random.ts'
 import type { Event } from './support/loop-fakes.ts'
+import { drive, livingModel, livingTool, timeless, undisturbed } from './support/resumed-runs.ts'
 import {
   assertWellFormed,
   call,
@@ -140,6 +141,40 @@ async function replayConversation({ messages }: Conversation): Promise<number> {
   return calls
 }
 
+/** Replays one turn with executors that are killed: what a call brings, it brings again when it is repeated. */
+async function replayKilled(turn: RecordedTurn, deaths: readonly number[]) {
+  const answers = turn.answers.filter(({ role }) => role === 'assistant')
+  const results = turn.answers.filter(({ role }) => role === 'tool')
+  const wanted = answers.flatMap((answer) => answer.tool_calls ?? [])
+  const made = new Map<string, [string, unknown, string]>()
+  const ran = await drive({
+    deaths,
+    equip: (life) => ({
+      chat: livingModel(
+        scriptedModel(({ messages }) => {
+          const answer = answers[messages.filter(({ role }) => role === 'assistant').length]
+          return [
+            ...(answer?.content ? [say(answer.content)] : []),
+            ...(answer?.tool_calls ?? []).map((one) => call(one.function.name, one.function.arguments, one.id)),
+          ]
+        }),
+        life,
+      ),
+      tools: [...new Set(wanted.map((one) => one.function.name))].map((name) =>
+        livingTool(
+          fakeTool(name, async (args, { idempotencyKey }) => {
+            const text = made.get(idempotencyKey)?.[2] ?? results[made.size]?.content ?? ''
+            made.set(idempotencyKey, [name, args, text])
+            return { text }
+          }),
+          life,
+        ),
+      ),
+    }),
+  })
+  return { ...ran, made: [...made.values()], wanted }
+}
+
 describe('recorded conversations', () => {
   it('are at hand: five of them, with calls, and with text beside a call', () => {
     expect(own).toHaveLength(5)
@@ -152,6 +187,21 @@ describe('recorded conversations', () => {
     expect(await replayConversation(conversation)).toBe(
       conversation.messages.reduce((sum, message) => sum + (message.tool_calls?.length ?? 0), 0),
     )
+  })
+
+  it.each(own)('replay so when executors are killed on the way: task $task_id', async ({ messages }) => {
+    for (const turn of turnsOf(messages)) {
+      const reference = await replayKilled(turn, [])
+      for (let at = 0; at < reference.acts; at += 3) {
+        const { result, store, made, wanted } = await replayKilled(turn, [at, at + 2])
+        expect(timeless(result)).toEqual(timeless(reference.result))
+        expect(undisturbed(store.events)).toEqual(undisturbed(reference.store.events))
+        expect(made.map(([name, args]) => [name, args])).toEqual(
+          wanted.map((one) => [one.function.name, JSON.parse(one.function.arguments)]),
+        )
+        assertWellFormed(store.events)
+      }
+    }
   })
 
   if (all === null) console.info('Left out: the collection of recorded conversations, which is not at hand.')

@@ -4,6 +4,7 @@ import type { ToolCallContext } from '../../../supabase/functions/_shared/tools/
 export function outsideContext(signal: AbortSignal = new AbortController().signal): ToolCallContext {
   return {
     callId: 'call_1',
+    idempotencyKey: 'run_1:call_1',
     signal,
     log: { info() {}, error() {} },
     get principal(): never {

@@ -149,6 +149,17 @@ describe('a schema is refused when it', () => {
   })
 })
 
+it('says in its config whether a call may be made again, and nothing when nothing was said', () => {
+  const stored = (config: Record<string, unknown>) => {
+    const { config: kept, ignored } = check({ config: { endpoint: 'https://tools.example.com/', ...config } })
+    expect(ignored).toEqual([])
+    return kept
+  }
+  expect(stored({ retry_safe: true })).toMatchObject({ retry_safe: true })
+  expect(stored({ retry_safe: false })).toMatchObject({ retry_safe: false })
+  for (const config of [{}, { retry_safe: null }]) expect(stored(config)).not.toHaveProperty('retry_safe')
+})
+
 describe('a config is refused with', () => {
   it.each<[string, unknown]>([
     ['no endpoint', undefined],
@@ -172,6 +183,7 @@ describe('a config is refused with', () => {
     ['too much time', { timeout_seconds: 301 }, 'config.timeout_seconds: '],
     ['a time that is a text', { timeout_seconds: '30' }, 'config.timeout_seconds: '],
     ['a flag that is a text', { forward_user_jwt: 'true' }, 'config.forward_user_jwt: '],
+    ['a retry_safe that is a text', { retry_safe: 'true' }, 'config.retry_safe: '],
     ['a session_token that is a text', { session_token: 'secret' }, 'config.session_token: '],
     ['headers that are a list', { headers: ['a: b'] }, 'config.headers: '],
     ['a header that splits', { headers: { a: 'b\r\nc: d' } }, 'headers: '],

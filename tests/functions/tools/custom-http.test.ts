@@ -123,6 +123,27 @@ describe('a call', () => {
     await expect(verifyToolCall({ headers, body }, options())).rejects.toMatchObject({ code: 'token_used' })
   })
 
+  it('names run and call, the same whenever the call is made again; a key that an admin has set stays', async () => {
+    for (const callId of ['call_7', 'call_7', 'call_8'])
+      await call(toolOf(), { query: 'x' }, { callId, runId: 'run_7' })
+    await call(toolOf({ secret_headers: await sealed({ 'Idempotency-Key': 'theirs' }) }))
+    expect(endpoint.requests.map(({ headers }) => headers['idempotency-key'])).toEqual([
+      ...['run_7:call_7', 'run_7:call_7', 'run_7:call_8'],
+      'theirs',
+    ])
+  })
+
+  it('may be made again if it only reads, or as its config says', () => {
+    const asked = [
+      {},
+      { method: 'GET' },
+      { retry_safe: true },
+      { method: 'GET', retry_safe: false },
+      { retry_safe: 'true' },
+    ]
+    expect(asked.map((config) => toolOf({ config }).isRetrySafe)).toEqual([false, true, true, false, false])
+  })
+
   it('carries the secret headers', async () => {
     const headers = { 'X-Api-Key': CANARY, authorization: 'Bearer sk-canary' }
     await call(toolOf({ secret_headers: await sealed(headers) }))

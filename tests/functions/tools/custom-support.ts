@@ -77,5 +77,5 @@ export function callContext(
     caller: () => Promise.resolve({ userId, token, tenantId }),
     db: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),
   }
-  return { principal, callId, signal, log, logged }
+  return { principal, callId, idempotencyKey: `${runId}:${callId}`, signal, log, logged }
 }

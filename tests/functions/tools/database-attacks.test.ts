@@ -11,6 +11,7 @@ const write = createDatabaseWrite({ tables })
 /** A call whose data must stay out of reach: nothing may be asked of the database. */
 const unreachable: ToolCallContext = {
   callId: 'call_1',
+  idempotencyKey: 'r:call_1',
   signal: new AbortController().signal,
   log: { info: () => {}, error: () => {} },
   principal: {

@@ -57,6 +57,7 @@ export async function contextOf(stack: TestStack, email: string, tenantId: strin
   const db = createClientFactory(stack.url, stack.keys.publishable)(caller)
   return {
     callId: 'call_1',
+    idempotencyKey: 'run_1:call_1',
     signal: new AbortController().signal,
     log: { info: () => {}, error: () => {} },
     principal: {

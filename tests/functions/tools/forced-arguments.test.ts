@@ -67,3 +67,12 @@ it.each([{}, { type: 'object', properties: null }, { type: 'object', properties:
     expect(withForcedArguments(tool, { query: 'x', 0: 'x' })).toBe(tool)
   },
 )
+
+it('T05: judges whether a call may be made again by the settled arguments too', () => {
+  const tool = { ...echo(SCHEMA), isRetrySafe: ({ category }: Record<string, unknown>) => category === 'news' }
+  const isSafe = (settled: Record<string, unknown>, args: Record<string, unknown>) =>
+    (withForcedArguments(tool, settled).isRetrySafe as typeof tool.isRetrySafe)(args)
+  expect(isSafe({ num_results: 1 }, { category: 'news' })).toBe(true)
+  expect(isSafe({ category: 'mail' }, { category: 'news' })).toBe(false)
+  expect(withForcedArguments({ ...tool, isRetrySafe: true }, { category: 'mail' }).isRetrySafe).toBe(true)
+})

@@ -52,6 +52,24 @@ describe('http_request', () => {
     expect(server.seen[0]?.headers['x-api-key']).toBe('from the instructions')
   })
 
+  it('names run and call to the receiver of what may have effects, unless the model names a key', async () => {
+    const { call, server } = await scene()
+    for (const method of ['POST', 'PUT', 'DELETE', 'GET']) await call({ method })
+    await call({ method: 'POST', headers: { 'Idempotency-Key': 'order-7' } })
+    expect(server.seen.map(({ headers }) => headers['idempotency-key'])).toEqual([
+      ...Array(3).fill('run_1:call_1'),
+      undefined,
+      'order-7',
+    ])
+  })
+
+  it('may be made again if it only reads', async () => {
+    const { tool } = await scene()
+    const isSafe = tool.isRetrySafe as (args: Record<string, unknown>) => boolean
+    const asked = [{}, { method: 'GET' }, { method: 'POST' }, { method: 'PUT' }, { method: 'DELETE' }]
+    expect(asked.map(isSafe)).toEqual([true, true, false, false, false])
+  })
+
   it('gives 10,000 characters and says that there are more', async () => {
     const { call } = await scene('x'.repeat(500_000), { 'content-type': 'text/plain' })
     const { text } = await call()

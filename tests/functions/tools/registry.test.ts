@@ -70,6 +70,7 @@ const builtin = (tool_name: string, config_override: Record<string, unknown> = {
   input_schema: null,
   config: null,
   secret_headers: null,
+  permissions: {},
 })
 const custom = (tool_name: string, change: Record<string, unknown> = {}): Assigned =>
   ({
@@ -77,6 +78,7 @@ const custom = (tool_name: string, change: Record<string, unknown> = {}): Assign
     tool_type: 'custom',
     tool_name,
     config_override: {},
+    permissions: {},
     tool_id: TOOL_ID,
     name: tool_name,
     description: 'Looks things up.',
@@ -113,7 +115,7 @@ async function build(
   let key = 0
   const built = await buildTools(
     deps,
-    { tools, mcp_servers: servers, hooks: [], knowledge_bases: [] },
+    { principal_role: 'member', tools, mcp_servers: servers, hooks: [], knowledge_bases: [] },
     {
       principal: callContext(USER_ID, 'token').principal,
       signal: new AbortController().signal,
@@ -310,6 +312,7 @@ describe('MCP servers', () => {
       config: {},
       secret_headers: null,
       pinned_tools: await pinToolDefinitions(live.tools),
+      permissions: {},
       ...change,
     }
   }

@@ -1,10 +1,11 @@
 import { describeError } from '../errors.ts'
 import type { ToolDefinition, Usage } from '../providers/index.ts'
 import { CHARS_PER_TOKEN, fixedTokens, messageTokens, promptBudget } from './context-size.ts'
+import { editPrompt } from './prompt-edits.ts'
+import { askModel } from './provider-call.ts'
 import type { RunState } from './run-state.ts'
-import { stepFields } from './run-state.ts'
+import { providerOf, stepFields } from './run-state.ts'
 import { summarise } from './summary.ts'
-import { truncateMessages, withoutOldResults } from './truncation.ts'
 import { NO_USAGE } from './usage.ts'
 
 /** Turns at the end of a conversation that compaction leaves alone. */
@@ -27,17 +28,17 @@ function sizesOf(run: RunState, tools: readonly ToolDefinition[]): Sizes {
 async function summariseInto(run: RunState, step: number, keepTurns: number, sizes: Sizes): Promise<Usage> {
   try {
     const summarised = await summarise({
-      chat: run.setup.chat,
+      ask: (request, take) => askModel(providerOf(run), step, request, take),
       request: run.request,
       messages: run.request.messages,
       keepTurns,
       question: run.question,
       maxPromptTokens: Math.floor(sizes.budget / 2),
-      signal: run.signal,
     })
     if (summarised === null) return NO_USAGE
-    if (messageTokens(summarised.messages) < messageTokens(run.request.messages)) {
-      run.request = { ...run.request, messages: summarised.messages }
+    const [first, ...tail] = summarised.messages
+    if (first && messageTokens(summarised.messages) < messageTokens(run.request.messages)) {
+      editPrompt(run, { op: 'summary', first, kept: tail.length })
       run.setup.emit('compaction', { ...stepFields(step), message_count: summarised.messages.length })
     }
     return summarised.usage
@@ -57,7 +58,7 @@ export async function compactIfNeeded(run: RunState, step: number, tools: readon
   const sizes = sizesOf(run, tools)
   const before = sizes.total()
   if (before <= sizes.budget || run.compactionFailures >= MAX_FAILURES) return NO_USAGE
-  run.request = { ...run.request, messages: withoutOldResults(run.request.messages, KEPT_TURNS) }
+  editPrompt(run, { op: 'drop_results', turns: KEPT_TURNS })
   const usage = sizes.total() <= sizes.budget ? NO_USAGE : await summariseInto(run, step, KEPT_TURNS, sizes)
   const after = sizes.total()
   const succeeded = after <= sizes.budget
@@ -75,7 +76,7 @@ export async function compactAfterRefusal(
   step: number,
   tools: readonly ToolDefinition[],
 ): Promise<Usage> {
-  run.request = { ...run.request, messages: withoutOldResults(run.request.messages, 1) }
+  editPrompt(run, { op: 'drop_results', turns: 1 })
   const mayTry = run.compactionFailures < MAX_FAILURES
   const usage = mayTry ? await summariseInto(run, step, 1, sizesOf(run, tools)) : NO_USAGE
   run.setup.emit('reactive_compact', stepFields(step))
@@ -87,9 +88,6 @@ export function truncate(run: RunState, step: number, tools: readonly ToolDefini
   const sizes = sizesOf(run, tools)
   const before = sizes.total()
   const target = Math.min(sizes.budget, Math.floor(before / 2)) - sizes.fixed
-  run.request = {
-    ...run.request,
-    messages: truncateMessages(run.request.messages, Math.max(0, target) * CHARS_PER_TOKEN),
-  }
+  editPrompt(run, { op: 'truncate', chars: Math.max(0, target) * CHARS_PER_TOKEN })
   run.setup.emit('reactive_truncate', { ...stepFields(step), before, after: sizes.total() })
 }

@@ -2,12 +2,15 @@ import { AppError, describeError, toAppError } from '../errors.ts'
 import type { ToolDefinition } from '../providers/index.ts'
 import { stopReason } from './abort.ts'
 import { DOOM_LOOP } from './doom-loop.ts'
+import type { MadeTurn, ResumedCall, ResumedStep } from './journal.ts'
 import { callModel } from './model-step.ts'
 import type { LoopSetup } from './options.ts'
+import { adoptTurn, asError, restore } from './resume.ts'
 import type { RunState } from './run-state.ts'
-import { createRunState, stepFields } from './run-state.ts'
+import { createRunState, note, stepFields } from './run-state.ts'
+import { RunSuspended } from './suspend.ts'
 import { carryOutCalls } from './tool-calls.ts'
-import type { LoopResult } from './types.ts'
+import type { LoopResult, StepRecord } from './types.ts'
 
 /** How a run of the loop ended. */
 export type LoopOutcome = LoopResult & {
@@ -19,51 +22,123 @@ export type LoopOutcome = LoopResult & {
 const definitionsOf = ({ tools }: LoopSetup): ToolDefinition[] =>
   tools.map(({ name, description, inputSchema }) => ({ name, description, inputSchema }))
 
-/** Goes on until the model has answered. @returns why it could not, or null. */
+/** Announces a step, or takes back what was shown of one whose executor was lost while the model answered. */
+function beginStep(run: RunState, step: number, isLast: boolean, isBegun: boolean): void {
+  if (isBegun) {
+    run.setup.emit('step_reset', { ...stepFields(step), reason: 'interrupted', off: run.content.length })
+    return
+  }
+  note(run, { op: 'turn', step, state: 'begun' })
+  run.setup.emit('step_started', { ...stepFields(step), is_last_step: isLast })
+}
+
+/** Lets the model answer. */
+async function makeTurn(run: RunState, step: number, offered: readonly ToolDefinition[]): Promise<MadeTurn> {
+  const startedAt = performance.now()
+  run.promptEdits = []
+  const answer = await callModel(run, step, offered)
+  const isLooping = answer.calls.map((call) => run.doomLoop.isLooping(call)).includes(true)
+  const notOffered = offered.length === 0 ? 'not made: there are no tools in this step.' : null
+  const failure = isLooping ? new AppError('doom_loop', DOOM_LOOP) : answer.failure
+  return {
+    op: 'turn',
+    step,
+    state: 'made',
+    raw_text: answer.rawText,
+    calls: answer.calls,
+    finish_reason: answer.finishReason,
+    model: run.setup.chat.modelFor(run.request.model),
+    is_on_fallback: run.isOnFallback,
+    compaction_failures: run.compactionFailures,
+    prompt_edits: run.promptEdits,
+    usage: answer.usage,
+    content: answer.output.content(),
+    reasoning: answer.output.reasoning(),
+    duration_ms: Math.round(performance.now() - startedAt),
+    // The model wrote all of its calls before it saw any of their results.
+    is_tainted: run.taint.isTainted(),
+    refusal: isLooping ? DOOM_LOOP : notOffered,
+    failure: failure === null ? null : { code: failure.code, message: failure.message },
+    announced: [],
+    interrupted: [],
+  }
+}
+
+type StepEnd = { outcome: 'continues' | 'answered' | 'failed'; failure: AppError | null }
+
+/** What a step, all calls made, means for the run. */
+function endOf(run: RunState, turn: MadeTurn): StepEnd {
+  const hasCalls = turn.calls.length > 0
+  const failure = hasCalls && run.signal.aborted ? stopReason(run.signal) : asError(turn.failure)
+  if (failure !== null) return { outcome: 'failed', failure }
+  if (!hasCalls) return { outcome: 'answered', failure: null }
+  if (turn.refusal === null) return { outcome: 'continues', failure: null }
+  // Without tools on offer there is nothing a further step could bring.
+  return turn.content === ''
+    ? {
+        outcome: 'failed',
+        failure: new AppError('upstream_failed', 'The model asked for tools where it had to answer.'),
+      }
+    : { outcome: 'answered', failure: null }
+}
+
+/** Makes the calls of a turn and closes the step. @throws as `carryOutCalls`. */
+async function finishStep(run: RunState, turn: MadeTurn, journalled: readonly ResumedCall[]): Promise<StepEnd> {
+  const { step } = turn
+  const hasCalls = turn.calls.length > 0
+  const startedAt = performance.now()
+  adoptTurn(run, turn)
+  if (hasCalls) {
+    const messages = await carryOutCalls(run, turn, journalled)
+    run.request = { ...run.request, messages: [...run.request.messages, ...messages] }
+  }
+  const end = endOf(run, turn)
+  const record: StepRecord = {
+    step,
+    model: turn.model,
+    finish_reason: turn.finish_reason,
+    has_tool_calls: hasCalls,
+    usage: turn.usage,
+    duration_ms: turn.duration_ms + Math.round(performance.now() - startedAt),
+  }
+  run.steps.push(record)
+  if (turn.announced.length === 0) note(run, turn)
+  const { outcome, failure } = end
+  const ended = { ...record, outcome, error: failure?.message ?? null, error_code: failure?.code ?? null }
+  note(run, { op: 'step_done', step, record: ended })
+  run.setup.emit('step_completed', {
+    ...stepFields(step),
+    finish_reason: turn.finish_reason,
+    has_tool_calls: hasCalls,
+  })
+  return end
+}
+
+/**
+ * Goes on until the model has answered. @returns why it could not, or null.
+ * @throws RunSuspended when it has to wait; AppError when the run is lost.
+ */
 async function takeSteps(run: RunState): Promise<AppError | null> {
   const { setup } = run
   const definitions = definitionsOf(setup)
   const maxSteps = Math.max(1, Math.floor(setup.maxSteps))
-  for (let step = 1; ; step++) {
+  const restored = restore(run)
+  const { end } = restored
+  if (end !== null) {
+    return end.outcome === 'answered' ? null : new AppError(end.error_code ?? 'internal', end.error ?? '')
+  }
+  let open: ResumedStep | null = restored.open
+  for (let step = restored.step; ; step++) {
     const isLast = step >= maxSteps
-    const startedAt = performance.now()
-    setup.emit('step_started', { ...stepFields(step), is_last_step: isLast })
-    const offered = isLast ? [] : definitions
-    const turn = await callModel(run, step, offered)
-    const { rawText, calls, output } = turn
-    run.content += output.content()
-    if (output.reasoning() !== '') run.reasoning.push({ step, content: output.reasoning() })
-
-    let failure = turn.failure
-    if (calls.length > 0) {
-      const isLooping = calls.map((call) => run.doomLoop.isLooping(call)).includes(true)
-      if (isLooping) failure = new AppError('doom_loop', DOOM_LOOP)
-      const notOffered = offered.length === 0 ? 'not made: there are no tools in this step.' : null
-      const messages = await carryOutCalls(run, step, rawText, calls, isLooping ? DOOM_LOOP : notOffered)
-      run.request = { ...run.request, messages: [...run.request.messages, ...messages] }
-      if (run.signal.aborted) failure = stopReason(run.signal)
+    if (step > restored.step) await setup.beforeStep?.(step)
+    let turn = open?.turn?.state === 'made' ? open.turn : null
+    if (turn === null) {
+      beginStep(run, step, isLast, open !== null)
+      turn = await makeTurn(run, step, isLast ? [] : definitions)
     }
-    run.steps.push({
-      step,
-      model: setup.chat.modelFor(run.request.model),
-      finish_reason: turn.finishReason,
-      has_tool_calls: calls.length > 0,
-      usage: turn.usage,
-      duration_ms: Math.round(performance.now() - startedAt),
-    })
-    setup.emit('step_completed', {
-      ...stepFields(step),
-      finish_reason: turn.finishReason,
-      has_tool_calls: calls.length > 0,
-    })
-    if (failure !== null) return failure
-    if (calls.length === 0) return null
-    // Without tools on offer there is nothing a further step could bring.
-    if (offered.length === 0) {
-      return output.content() === ''
-        ? new AppError('upstream_failed', 'The model asked for tools where it had to answer.')
-        : null
-    }
+    const { outcome, failure } = await finishStep(run, turn, open?.calls ?? [])
+    if (outcome !== 'continues') return failure
+    open = null
   }
 }
 
@@ -71,19 +146,25 @@ async function takeSteps(run: RunState): Promise<AppError | null> {
  * Lets a model answer with the help of tools: it calls, gets the results, and goes on until it answers without a call or
  * has had all its steps. Knows nothing of requests, storage or people: all that is `setup`'s, so the same loop runs in a
  * function, in a worker and in tests. Emits the events of the steps; beginning and end of the run are the caller's.
+ * With a journal it may be killed at any moment, and goes on from what was written when it is given that to resume.
  * It never throws: failures and stops end in the result, with everything that had come by then.
  */
 export async function runLoop(setup: LoopSetup): Promise<LoopOutcome> {
   const run = createRunState(setup)
-  let failure: AppError | null
+  let failure: AppError | null = null
+  let suspended: RunSuspended | null = null
   try {
     failure = await takeSteps(run)
   } catch (error) {
-    failure = toAppError(error)
-    setup.call.log.error('loop_failed', { error: describeError(error) })
+    if (error instanceof RunSuspended) suspended = error
+    else {
+      failure = toAppError(error)
+      setup.call.log.error(run.lost === null ? 'loop_failed' : 'run_lost', { error: describeError(error) })
+    }
   }
   return {
-    status: failure === null ? 'completed' : 'failed',
+    status: suspended !== null ? 'suspended' : failure === null ? 'completed' : 'failed',
+    waiting: suspended === null ? null : { reason: suspended.reason, callId: suspended.callId },
     content: run.content,
     steps: run.steps,
     toolCalls: run.toolCalls,

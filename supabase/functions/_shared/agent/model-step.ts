@@ -1,11 +1,13 @@
-import { AppError, describeError, toAppError } from '../errors.ts'
+import type { AppError } from '../errors.ts'
+import { describeError, toAppError } from '../errors.ts'
 import type { ChatMessage, ChatRequest, ToolCall, ToolDefinition, Usage } from '../providers/index.ts'
-import { itemsUntilAborted, pause, stopReason } from './abort.ts'
+import { pause, stopReason } from './abort.ts'
 import { compactAfterRefusal, compactIfNeeded, truncate } from './compaction.ts'
 import { RETRY_DELAYS_MS } from './options.ts'
+import { askModel } from './provider-call.ts'
 import { RESET_REASON, isRetriable } from './retry.ts'
 import type { RunState } from './run-state.ts'
-import { countUsage, stepFields } from './run-state.ts'
+import { countUsage, providerOf, stepFields } from './run-state.ts'
 import type { StepOutput } from './step-output.ts'
 import { createStepOutput } from './step-output.ts'
 import { NO_USAGE } from './usage.ts'
@@ -44,8 +46,8 @@ function requestOf(
 }
 
 /** Lets the model answer once, into the attempt. @throws what the provider throws, or the reason of a stop. */
-async function stream(run: RunState, request: ChatRequest, attempt: Attempt): Promise<Usage> {
-  for await (const event of itemsUntilAborted(run.setup.chat.stream(request, run.signal), run.signal)) {
+const stream = (run: RunState, step: number, request: ChatRequest, attempt: Attempt): Promise<Usage> =>
+  askModel(providerOf(run), step, request, (event) => {
     if (event.type === 'delta') {
       attempt.rawText += event.text
       attempt.output.text(event.text)
@@ -55,11 +57,8 @@ async function stream(run: RunState, request: ChatRequest, attempt: Attempt): Pr
       attempt.calls.push(event.call)
     } else {
       attempt.finishReason = event.finishReason
-      return event.usage
     }
-  }
-  throw new AppError('upstream_failed', 'The connection to the model provider broke off.')
-}
+  })
 
 /** Uses the fallback model from now on, if there is another one. @returns whether it does. */
 function fallBack(run: RunState, step: number): boolean {
@@ -97,7 +96,11 @@ export async function callModel(
     const isTooLong = error.code === 'context_length_exceeded'
     const canRetry = isTooLong ? shortenings < 2 : retries < delays.length && isRetriable(error)
     if (!canRetry) return false
-    emit('step_reset', { ...stepFields(step), reason: RESET_REASON[error.code] ?? 'model_error' })
+    emit('step_reset', {
+      ...stepFields(step),
+      reason: RESET_REASON[error.code] ?? 'model_error',
+      off: run.content.length,
+    })
     attempt = begin()
     continuations = 0
     if (isTooLong) {
@@ -131,7 +134,7 @@ export async function callModel(
     for (;;) {
       try {
         const request = requestOf(run, tools, attempt.rawText, continuations > 0)
-        usage = countUsage(run, usage, await stream(run, request, attempt))
+        usage = countUsage(run, usage, await stream(run, step, request, attempt))
         const isCutOff = attempt.finishReason === 'length' && attempt.calls.length === 0
         if (!isCutOff || continuations === MAX_CONTINUATIONS) return end(null)
         continuations++

@@ -1,4 +1,4 @@
-import type { ToolCall } from '../providers/index.ts'
+import type { ChatMessage, ToolCall } from '../providers/index.ts'
 import type { Tool } from '../tools/types.ts'
 import { parseArguments, readArguments, storableText } from './arguments.ts'
 import type { RunState } from './run-state.ts'
@@ -36,10 +36,22 @@ export function planCall(run: RunState, tools: ReadonlyMap<string, Tool>, call: 
   return { id: idFor(run, call), name, tool, args: parsed.args, problem }
 }
 
-/** The calls with the ids they were given, as they go back to the model: always valid JSON. */
-export const echoedCalls = (calls: readonly ToolCall[], planned: readonly PlannedCall[]): ToolCall[] =>
-  calls.map((call, at) => ({
-    id: planned[at]?.id ?? call.id,
-    name: planned[at]?.name ?? call.name,
+/** The calls with the ids and names they have in this run. */
+export const namedCalls = (calls: readonly ToolCall[], planned: readonly PlannedCall[]): ToolCall[] =>
+  calls.map((call, at) => ({ ...call, id: planned[at]?.id ?? call.id, name: planned[at]?.name ?? call.name }))
+
+/** What the model is to see of its own answer and of the results, in the order of the calls: always valid JSON. */
+export function messagesOf(
+  text: string,
+  calls: readonly ToolCall[],
+  resultOf: (callId: string) => string,
+): ChatMessage[] {
+  const toolCalls = calls.map((call) => ({
+    ...call,
     arguments: readArguments(call.arguments).ok && call.arguments.trim() !== '' ? call.arguments : '{}',
   }))
+  return [
+    { role: 'assistant', content: text, toolCalls },
+    ...calls.map(({ id, name }): ChatMessage => ({ role: 'tool', toolCallId: id, name, content: resultOf(id) })),
+  ]
+}

@@ -1,5 +1,6 @@
 import type { RunState } from './run-state.ts'
 import { stepFields } from './run-state.ts'
+import type { TextFilter } from './types.ts'
 
 /** Where the text of one try of a step goes: through the filters to the reader, and into the records. */
 export type StepOutput = {
@@ -18,11 +19,26 @@ export type StepOutput = {
  */
 export const STEP_SEPARATOR = '\n\n'
 
+/** Holds back the first half of a character until the second comes: each event is stored on its own. */
+function wholeCharacters(): TextFilter {
+  let half = ''
+  return {
+    push(text) {
+      const joined = half + text
+      half = /[\ud800-\udbff]$/.exec(joined)?.[0] ?? ''
+      return half === '' ? joined : joined.slice(0, -1)
+    },
+    end: () => half,
+  }
+}
+
 /** Makes the output of one try. */
 export function createStepOutput(run: RunState, step: number): StepOutput {
   const { emit } = run.setup
   const textFilter = run.setup.textFilter()
   const reasoningFilter = run.setup.reasoningFilter()
+  const wholeText = wholeCharacters()
+  const wholeReasoning = wholeCharacters()
   let content = ''
   let reasoning = ''
   const give = (filtered: string) => {
@@ -37,11 +53,11 @@ export function createStepOutput(run: RunState, step: number): StepOutput {
     emit('reasoning_delta', { ...stepFields(step), source: 'thinking', delta: filtered })
   }
   return {
-    text: (piece) => give(textFilter.push(piece)),
-    think: (piece) => thinkAloud(reasoningFilter.push(piece)),
+    text: (piece) => give(wholeText.push(textFilter.push(piece))),
+    think: (piece) => thinkAloud(wholeReasoning.push(reasoningFilter.push(piece))),
     end() {
-      thinkAloud(reasoningFilter.end())
-      give(textFilter.end())
+      thinkAloud(wholeReasoning.push(reasoningFilter.end()) + wholeReasoning.end())
+      give(wholeText.push(textFilter.end()) + wholeText.end())
       if (reasoning !== '') {
         emit('reasoning', { ...stepFields(step), source: 'thinking', content: reasoning, text: reasoning })
       }

@@ -1,6 +1,5 @@
-import type { ChatMessage, ChatProvider, ChatRequest, Usage } from '../providers/index.ts'
+import type { ChatEvent, ChatMessage, ChatRequest, Usage } from '../providers/index.ts'
 import { AppError } from '../errors.ts'
-import { itemsUntilAborted } from './abort.ts'
 import { CHARS_PER_TOKEN } from './context-size.ts'
 import { cutMiddle, startOfLastTurns } from './truncation.ts'
 
@@ -28,7 +27,8 @@ export type Summarised = { messages: ChatMessage[]; usage: Usage }
 
 /** What a summary is made from. */
 export type SummaryTask = {
-  chat: ChatProvider
+  /** Calls the model. */
+  ask: (request: ChatRequest, take: (event: ChatEvent) => void) => Promise<Usage>
   /** Names the model, which is the one that will go on with the result. */
   request: Pick<ChatRequest, 'model'>
   messages: readonly ChatMessage[]
@@ -38,7 +38,6 @@ export type SummaryTask = {
   question: string
   /** Tokens the prompt for the summary may take. */
   maxPromptTokens: number
-  signal: AbortSignal
 }
 
 /**
@@ -60,12 +59,10 @@ export async function summarise(task: SummaryTask): Promise<Summarised | null> {
     maxTokens: SUMMARY_TOKENS,
   }
   let summary = ''
-  let usage: Usage | null = null
-  for await (const event of itemsUntilAborted(task.chat.stream(prompt, task.signal), task.signal)) {
+  const usage = await task.ask(prompt, (event) => {
     if (event.type === 'delta') summary += event.text
-    else if (event.type === 'done') usage = event.usage
-  }
-  if (summary.trim() === '' || usage === null) throw new AppError('upstream_failed', 'The summary is empty.')
+  })
+  if (summary.trim() === '') throw new AppError('upstream_failed', 'The summary is empty.')
   const note = `${NOTE}\n${summary.trim()}`
   const tail = task.messages.slice(cut)
   if (!tail.some((message) => message.role === 'user')) {

@@ -15,8 +15,13 @@ export type UntrustedPolicy =
 /** Whether, and through what, untrusted text has come into a run. It never leaves again, not even with compaction. */
 export type Taint = {
   isTainted(): boolean
-  /** Notes a call that was carried out, whether it failed or not: errors carry foreign text as well. */
-  afterCall(tool: Pick<Tool, 'name' | 'effects'>, result: Pick<ToolResult, 'contextItems'>): void
+  /**
+   * Notes a call that was carried out, whether it failed or not: errors carry foreign text as well.
+   * @returns whether it brought untrusted text.
+   */
+  afterCall(tool: Pick<Tool, 'name' | 'effects'>, result: Pick<ToolResult, 'contextItems'>): boolean
+  /** Notes a source as it was journalled. */
+  add(source: string): void
   /** Where the text came from, for the model: `web_scrape`, `the given context`. */
   sources(): string[]
 }
@@ -35,8 +40,11 @@ export function createTaint(request: Pick<ChatRequest, 'context' | 'messages'>, 
   return {
     isTainted: () => sources.size > 0,
     afterCall(tool, result) {
-      if (tool.effects.includes('reads_untrusted') || (result.contextItems?.length ?? 0) > 0) sources.add(tool.name)
+      const isUntrusted = tool.effects.includes('reads_untrusted') || (result.contextItems?.length ?? 0) > 0
+      if (isUntrusted) sources.add(tool.name)
+      return isUntrusted
     },
+    add: (source) => void sources.add(source),
     sources: () => [...sources],
   }
 }

@@ -1,4 +1,7 @@
 import type { ErrorCode } from '../errors.ts'
+import type { Budget } from './budget.ts'
+import type { Journal, ResumedStep } from './journal.ts'
+import type { Waiting } from './suspend.ts'
 import type { ChatProvider, ChatRequest, ContextItem, Usage } from '../providers/index.ts'
 import type { Emit } from '../sse.ts'
 import type { Tool, ToolCallContext } from '../tools/types.ts'
@@ -15,7 +18,11 @@ export type GateDecision =
 
 /** What stands between the loop and the world at the points where hooks may act. Absent members do nothing. */
 export type LoopGates = {
-  /** After the arguments were validated, before the call; may change them (they are validated again) or refuse. */
+  /**
+   * After the arguments were validated, before the call; may change them (they are validated again) or refuse. Throws
+   * `RunSuspended` when a person has to decide first, and is asked again when the run goes on. A call that had begun when
+   * its executor was lost has passed and is not asked about again.
+   */
   beforeTool?: (tool: Tool, args: Record<string, unknown>, callId: string) => Promise<GateDecision>
   /** After a call that ran; may change the text the model gets. */
   afterTool?: (tool: Tool, args: Record<string, unknown>, text: string) => Promise<string>
@@ -31,7 +38,7 @@ export type LoopInput = {
   tools: readonly Tool[]
   gates: LoopGates
   /** Calls are made with this and an id of their own. */
-  call: Omit<ToolCallContext, 'callId'>
+  call: Omit<ToolCallContext, 'callId' | 'idempotencyKey'>
   emit: Emit
   /** Makes the filter of one step's text, and that of its reasoning. */
   textFilter: () => TextFilter
@@ -40,6 +47,14 @@ export type LoopInput = {
   maxSteps: number
   /** Tried when the model is rate limited or fails. */
   fallbackModel?: string
+  /** Where the run is written down for whoever may have to go on with it; absent: nothing is kept. */
+  journal?: Journal
+  /** What earlier executors have journalled of this run. Finished steps are taken over without a word. */
+  resume?: readonly ResumedStep[]
+  /** Asked before every provider call; absent: tokens cost nothing. */
+  budget?: Budget
+  /** Called between two steps. May throw `RunSuspended('handover')`: nothing of the next step has begun then. */
+  beforeStep?: (step: number) => void | Promise<void>
 }
 
 /** One model call and what came of it, as it is stored. */
@@ -53,7 +68,10 @@ export type StepRecord = {
 }
 
 export type LoopResult = {
-  status: 'completed' | 'failed'
+  /** `suspended`: the run is not over; everything that was noted and emitted has to be stored. */
+  status: 'completed' | 'failed' | 'suspended'
+  /** What it waits for; null unless it is suspended. */
+  waiting: Waiting | null
   /** Text of all steps, filtered, in order. */
   content: string
   steps: StepRecord[]

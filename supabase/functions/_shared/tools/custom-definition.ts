@@ -35,6 +35,11 @@ export type CustomToolConfig = {
   forward_user_jwt: boolean
   /** Whether we fill in the argument `session_token`. */
   session_token: boolean
+  /**
+   * Whether a call may be made again, with the same `Idempotency-Key`, when nobody knows what became of it. Absent: calls
+   * with GET may, others may not.
+   */
+  retry_safe?: boolean
 }
 
 /** A tool as somebody wants to define it. */
@@ -186,7 +191,10 @@ function checkedFlag(config: Record<string, unknown>, name: string): boolean {
   return value
 }
 
-const KNOWN = new Set(['endpoint', 'method', 'headers', 'timeout_seconds', 'forward_user_jwt', SESSION_TOKEN])
+const KNOWN = new Set([
+  ...['endpoint', 'method', 'headers', 'timeout_seconds', 'forward_user_jwt', 'retry_safe'],
+  SESSION_TOKEN,
+])
 
 /**
  * Checks what somebody wants a custom tool to be, and gives it in the form it is stored in.
@@ -208,6 +216,7 @@ export function checkToolDefinition(input: ToolDefinitionInput): CheckedTool {
   }
   const forwardsUser = checkedFlag(config, 'forward_user_jwt')
   checkedFlag(config, SESSION_TOKEN)
+  const retrySafe = checkedFlag(config, 'retry_safe')
   return {
     name: input.name,
     input_schema: schema,
@@ -217,6 +226,7 @@ export function checkToolDefinition(input: ToolDefinitionInput): CheckedTool {
       timeout_seconds: timeout,
       forward_user_jwt: forwardsUser,
       session_token: takesSessionToken(schema),
+      ...(config['retry_safe'] == null ? {} : { retry_safe: retrySafe }),
     },
     headers: checkedHeaders(config['headers'], forwardsUser),
     ignored: Object.keys(config).filter((key) => !KNOWN.has(key)),

@@ -76,12 +76,19 @@ function settingsOf({ config }: CustomToolRow) {
   const method = HTTP_METHODS.find((known) => known === String(config['method'] ?? 'POST').toUpperCase()) ?? 'POST'
   const timeout = Number(config['timeout_seconds'] ?? DEFAULT_TIMEOUT_SECONDS)
   const timeoutSeconds = timeout > 0 && timeout <= MAX_TIMEOUT_SECONDS ? timeout : DEFAULT_TIMEOUT_SECONDS
-  return { endpoint, method, timeoutMs: timeoutSeconds * 1000, forwardsUser: config['forward_user_jwt'] === true }
+  const { retry_safe: retrySafe } = config
+  return {
+    endpoint,
+    method,
+    timeoutMs: timeoutSeconds * 1000,
+    forwardsUser: config['forward_user_jwt'] === true,
+    isRetrySafe: typeof retrySafe === 'boolean' ? retrySafe : method === 'GET',
+  }
 }
 
 /** The tool of a row, ready to be called. @throws TypeError when its endpoint is no URL. */
 export function createCustomTool(row: CustomToolRow, deps: CustomToolDeps): Tool {
-  const { endpoint, method, timeoutMs, forwardsUser } = settingsOf(row)
+  const { endpoint, method, timeoutMs, forwardsUser, isRetrySafe } = settingsOf(row)
   const audience = new URL(endpoint).origin
   const fillsSessionToken = row.config['session_token'] === true || takesSessionToken(row.input_schema)
 
@@ -91,7 +98,7 @@ export function createCustomTool(row: CustomToolRow, deps: CustomToolDeps): Tool
       : deps.secrets.open(row.secret_headers, { tenantId, kind: 'tool', id: row.tool_id, host: secretHost(endpoint) })
 
   /** The request's body and headers, and all in them that must not come back. */
-  async function prepare(args: Record<string, unknown>, { principal, callId }: ToolCallContext) {
+  async function prepare(args: Record<string, unknown>, { principal, callId, idempotencyKey }: ToolCallContext) {
     const { tenantId, userId, agentId, runId } = principal
     const mint = async (body: string) =>
       deps.tokens.mint({
@@ -104,7 +111,10 @@ export function createCustomTool(row: CustomToolRow, deps: CustomToolDeps): Tool
         audience,
         argumentsHash: await sha256(body),
       })
-    const headers: Record<string, string> = { accept: 'application/json, text/plain, */*' }
+    const headers: Record<string, string> = {
+      accept: 'application/json, text/plain, */*',
+      'idempotency-key': idempotencyKey,
+    }
     const credentials: string[] = []
     for (const [name, value] of Object.entries(await secretHeaders(tenantId))) {
       headers[name.toLowerCase()] = value
@@ -175,6 +185,7 @@ export function createCustomTool(row: CustomToolRow, deps: CustomToolDeps): Tool
     description: row.description ?? '',
     inputSchema: visibleSchema(row.input_schema),
     isConcurrencySafe: method === 'GET',
+    isRetrySafe,
     effects: method === 'GET' ? ['reads_untrusted', 'egress'] : ['reads_untrusted', 'writes', 'egress'],
     // Cut here, after masking: a cut made later could leave half of a credential.
     maxResultChars: null,

@@ -12,8 +12,10 @@ export function withForcedArguments(tool: Tool, settled: Readonly<Record<string,
   const forced = Object.fromEntries(Object.entries(settled).filter(([name]) => Object.hasOwn(properties, name)))
   if (Object.keys(forced).length === 0) return tool
   const required = Array.isArray(tool.inputSchema['required']) ? (tool.inputSchema['required'] as unknown[]) : []
+  const { isRetrySafe } = tool
   return {
     ...tool,
+    ...(typeof isRetrySafe === 'function' ? { isRetrySafe: (args) => isRetrySafe({ ...args, ...forced }) } : {}),
     inputSchema: {
       ...tool.inputSchema,
       properties: Object.fromEntries(Object.entries(properties).filter(([name]) => !Object.hasOwn(forced, name))),

@@ -63,7 +63,8 @@ function describe(answer: EgressResponse, askedUrl: string): string {
 
 /**
  * The built-in tool `http_request`: GET, POST, PUT or DELETE to a public host by the egress rules. The run's own token,
- * cookies or keys are never sent; an answer with a status of 400 or more is marked as an error.
+ * cookies or keys are never sent. Requests other than GET name run and call in `Idempotency-Key`, so that a receiver can
+ * tell a repeated one. An answer with a status of 400 or more is marked as an error.
  */
 export function createHttpRequest(egress: Egress): Tool {
   return {
@@ -73,22 +74,28 @@ export function createHttpRequest(egress: Egress): Tool {
       'Sends an HTTP request to a public https URL and returns the status, the important headers and the beginning of the body (at most 10,000 characters).',
     inputSchema,
     isConcurrencySafe: false,
+    // DELETE and PUT repeat well by their definition, but not by everybody's.
+    isRetrySafe: ({ method = 'GET' }) => method === 'GET',
     effects: ['egress', 'reads_untrusted'],
     maxResultChars: MAX_CHARS,
-    async execute(args, { signal }) {
+    async execute(args, context) {
       const {
         url,
         method = 'GET',
         headers = {},
       } = args as { url: string; method?: string; headers?: Record<string, string> }
       const encoded = encodeBody(args['body'])
-      const isTyped = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
+      const names = Object.keys(headers).map((name) => name.toLowerCase())
+      // A key the model was told to use is the receiver's, and as good as ours.
+      const isKeyed = method === 'GET' || names.includes('idempotency-key')
+      const key = isKeyed ? {} : { 'idempotency-key': context.idempotencyKey }
+      const type = encoded === null || names.includes('content-type') ? {} : ({ 'content-type': encoded.type } as const)
       try {
         const answer = await egress.fetch(url, {
           method,
-          headers: { ...headers, ...(encoded === null || isTyped ? {} : { 'content-type': encoded.type }) },
+          headers: { ...headers, ...type, ...key },
           body: encoded?.body ?? null,
-          signal,
+          signal: context.signal,
           timeoutMs: TIMEOUT_MS,
           idleTimeoutMs: TIMEOUT_MS,
           maxBytes: MAX_BYTES,

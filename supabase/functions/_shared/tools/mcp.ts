@@ -64,7 +64,13 @@ function failedCall(server: McpServer, error: unknown, secrets: readonly string[
   return { text: text + cut(maskSecrets(detail, secrets), MAX_DETAIL_CHARS), isError: true }
 }
 
-function toolOf(server: McpServer, pin: PinnedTool, name: string, client: McpClient, deps: McpToolsDeps): Tool {
+/** An approved definition that the server stands by. */
+type ApprovedTool = PinnedTool & {
+  /** The server says that calling again with the same arguments changes nothing more. */
+  isIdempotent: boolean
+}
+
+function toolOf(server: McpServer, pin: ApprovedTool, name: string, client: McpClient, deps: McpToolsDeps): Tool {
   const known = secretsOf(server.headers)
 
   async function execute(args: Record<string, unknown>, context: ToolCallContext): Promise<ToolResult> {
@@ -105,6 +111,7 @@ function toolOf(server: McpServer, pin: PinnedTool, name: string, client: McpCli
     inputSchema: pin.input_schema,
     kind: 'mcp',
     isConcurrencySafe: pin.read_only,
+    isRetrySafe: pin.read_only || pin.isIdempotent,
     effects: pin.read_only ? ['reads_untrusted', 'egress'] : ['reads_untrusted', 'egress', 'writes'],
     maxResultChars: MAX_RESULT_CHARS,
     execute,
@@ -116,7 +123,7 @@ async function approvedTools(
   server: McpServer,
   client: McpClient,
   deps: McpToolsDeps,
-): Promise<{ pins: PinnedTool[]; warnings: string[] }> {
+): Promise<{ pins: ApprovedTool[]; warnings: string[] }> {
   const warnings: string[] = []
   const warn = (text: string) => warnings.push(`MCP server ${quoted(server.name)}: ${text}`)
   const stored = pinnedTools.safeParse(server.pinnedTools ?? null)
@@ -143,7 +150,11 @@ async function approvedTools(
   if (check.missing.length > 0) warn(`Not there any more, and not offered: ${namesOf(check.missing)}.`)
   if (check.added.length > 0) warn(`New, and not offered ${approval}: ${namesOf(check.added)}.`)
   for (const problem of live.warnings.slice(0, MAX_NAMED)) warn(problem)
-  return { pins: check.unchanged, warnings }
+  // The hash that was approved covers the annotations, so these are the approved ones.
+  const idempotent = new Set(
+    live.tools.filter(({ annotations }) => annotations?.['idempotentHint'] === true).map((tool) => tool.name),
+  )
+  return { pins: check.unchanged.map((pin) => ({ ...pin, isIdempotent: idempotent.has(pin.name) })), warnings }
 }
 
 /**

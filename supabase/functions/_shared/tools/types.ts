@@ -23,8 +23,10 @@ export type Principal = {
 /** What one call of a tool is made with. */
 export type ToolCallContext = {
   principal: Principal
-  /** Id of the call, unique in the run; idempotency key and part of signed tokens. */
+  /** Id of the call, unique in the run; part of signed tokens. */
   callId: string
+  /** Run and call, `{run_id}:{call_id}`: the same whenever the same call is made again, so that it takes effect once. */
+  idempotencyKey: string
   /** Aborted when the run is cancelled, times out, or loses its lease. */
   signal: AbortSignal
   /** Logs ids, codes and durations, never arguments, results or credentials. */
@@ -47,6 +49,11 @@ export interface Tool extends ToolDefinition {
   readonly kind: 'builtin' | 'custom' | 'mcp'
   /** Whether calls of one step may run at the same time: reads only. */
   readonly isConcurrencySafe: boolean
+  /**
+   * Whether a call with these arguments may be made again, with the same call id, when its executor was lost while it ran:
+   * it changes nothing, or whoever carries it out knows it by its idempotency key. Absent: as `isConcurrencySafe`.
+   */
+  readonly isRetrySafe?: boolean | ((args: Readonly<Record<string, unknown>>) => boolean)
   /**
    * What a call does beyond reading the caller's own data, for the rule that a run which has read untrusted text loses these
    * (attacks T02, T12): `reads_untrusted` brings text into the run that anybody may have written, `writes` changes data,

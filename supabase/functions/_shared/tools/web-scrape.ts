@@ -174,6 +174,7 @@ export function createWebScrape(egress: Egress, options: { provider?: OutsideSer
       'Reads a public web page and returns its title and its content as Markdown, text, HTML or a list of links.',
     inputSchema,
     isConcurrencySafe: false,
+    isRetrySafe: true,
     effects: ['egress', 'reads_untrusted'],
     maxResultChars: MAX_CHARS,
     async execute(args, { signal }) {

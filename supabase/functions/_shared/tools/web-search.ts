@@ -74,6 +74,7 @@ export function createWebSearch(egress: Egress, provider: OutsideService | null)
     description: 'Searches the public web and returns titles, addresses and extracts of the pages found.',
     inputSchema,
     isConcurrencySafe: false,
+    isRetrySafe: true,
     effects: ['egress', 'reads_untrusted'],
     maxResultChars: MAX_CHARS,
     async execute(args, { signal }) {

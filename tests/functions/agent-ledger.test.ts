@@ -64,6 +64,7 @@ describe('what an agent was given', () => {
     const { id } = await one(ai.from('agent_tools').insert(assignment).select('id').single())
     const configuration = await ledger.runConfiguration(run.id, run.lease_token)
     expect(configuration).toEqual({
+      principal_role: 'member',
       tools: [
         {
           assignment_id: id,
@@ -74,6 +75,7 @@ describe('what an agent was given', () => {
           ...definition,
           config,
           secret_headers: 'v1.sealed',
+          permissions: {},
         },
       ],
       mcp_servers: [],
@@ -172,7 +174,7 @@ describe('characters that cannot be stored', () => {
       toolName: 'lookup',
       toolInput: { q: hostile },
       message: hostile,
-      timeoutSeconds: 60,
+      rule: { expires_in_seconds: 60 },
     })
     const approval = member
       .schema('ai')
@@ -192,7 +194,7 @@ describe('an approval', () => {
       toolName: 'lookup',
       toolInput: { q: 'x' },
       message: 'Really?',
-      timeoutSeconds: 29.5,
+      rule: { expires_in_seconds: 29 },
     })
   const decide = (by: SupabaseClient, approved: boolean, reason?: string) =>
     by

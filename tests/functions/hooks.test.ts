@@ -1,17 +1,28 @@
 import { describe, expect, it, vi } from 'vitest'
+import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import { createHooks } from '../../supabase/functions/_shared/hooks/engine.ts'
 import type { HookDeps, PostJson } from '../../supabase/functions/_shared/hooks/engine.ts'
 import type { HookEvent, HookRow } from '../../supabase/functions/_shared/hooks/types.ts'
+import type { Permissions } from '../../supabase/functions/_shared/hooks/permissions.ts'
 import type { StartedRun } from '../../supabase/functions/_shared/runs.ts'
 
 type Decision = { status: string; reason: string | null } | null
 
-function hooksWith(rows: Partial<HookRow>[], parts: { postJson?: PostJson; decisions?: Decision[] } = {}) {
+function hooksWith(
+  rows: Partial<HookRow>[],
+  parts: { postJson?: PostJson; decisions?: Decision[]; isAnnounced?: boolean } = {},
+) {
   const events: Record<string, unknown>[] = []
   const stop = new AbortController()
   const decisions = [...(parts.decisions ?? [])]
-  const requestApproval = vi.fn(() => Promise.resolve({ approval_id: 'approval', expires_at: '2027-01-01T00:00:00Z' }))
-  const paused = { now: 0, ever: 0 }
+  const requestApproval = vi.fn(() =>
+    Promise.resolve({
+      approval_id: 'approval',
+      expires_at: '2027-01-01T00:00:00Z',
+      input_hash: 'hash',
+      is_announced: parts.isAnnounced ?? false,
+    }),
+  )
   const deps = {
     hooks: rows.map((row, index) => ({
       id: `hook-${index}`,
@@ -31,13 +42,9 @@ function hooksWith(rows: Partial<HookRow>[], parts: { postJson?: PostJson; decis
     },
     run: { id: 'run', run_id: 'run_0123456789ab', lease_token: 'lease' } as StartedRun,
     signal: stop.signal,
-    pauseClock: () => {
-      paused.now++
-      paused.ever++
-      return () => void paused.now--
-    },
+    permissions: (() => ({ permission: 'allow', rule: {} })) as Permissions,
   } as unknown as HookDeps
-  return { hooks: createHooks(deps), events, stop, requestApproval, paused }
+  return { hooks: createHooks(deps), events, stop, requestApproval }
 }
 const call = (data: Record<string, unknown> = { query: 'select 1' }) => ({
   event: 'PreToolUse' as const,
@@ -116,34 +123,67 @@ describe('http hooks', () => {
 
 describe('approvals', () => {
   const gate = [{ type: 'approval' as const, config: { message: 'Really?' } }]
+  const asked = { id: 'call-1', rule: null }
 
-  it('wait with the clock standing still, until somebody approves', async () => {
-    const decisions = [
-      { status: 'pending', reason: null },
-      { status: 'approved', reason: null },
-    ]
-    const { hooks, events, requestApproval, paused } = hooksWith(gate, { decisions })
-    expect(await hooks.run(call(), 'call-1')).toMatchObject({ blocked: null, approved: true })
+  it('suspend the run while nobody has decided', async () => {
+    const { hooks, events, requestApproval } = hooksWith(gate, { decisions: [{ status: 'pending', reason: null }] })
+    await expect(hooks.run(call(), asked)).rejects.toMatchObject({ reason: 'approval', callId: 'call-1' })
     expect(requestApproval).toHaveBeenCalledExactlyOnceWith(
-      expect.objectContaining({ callId: 'call-1', toolName: 'database_query', toolInput: { query: 'select 1' } }),
+      expect.objectContaining({
+        callId: 'call-1',
+        toolName: 'database_query',
+        toolInput: { query: 'select 1' },
+        rule: { expires_in_seconds: 300 },
+      }),
     )
-    expect(events[0]).toMatchObject({
-      event: 'approval_requested',
-      run_id: 'run_0123456789ab',
-      tool_name: 'database_query',
-      tool_input: { query: 'select 1' },
-      message: 'Really?',
-      approval_id: 'approval',
-    })
-    expect(paused).toEqual({ now: 0, ever: 1 })
+    expect(events).toEqual([
+      {
+        event: 'approval_requested',
+        run_id: 'run_0123456789ab',
+        approval_id: 'approval',
+        call_id: 'call-1',
+        tool_name: 'database_query',
+        tool_input: { query: 'select 1' },
+        input_hash: 'hash',
+        message: 'Really?',
+        expires_at: '2027-01-01T00:00:00Z',
+      },
+    ])
+  })
+
+  it('let the call through when it goes on and somebody has approved, without asking in the log again', async () => {
+    const decisions = [{ status: 'approved', reason: null }]
+    const { hooks, events } = hooksWith(gate, { decisions, isAnnounced: true })
+    expect(await hooks.run(call(), asked)).toMatchObject({ blocked: null, approved: true })
+    expect(events.map(({ event }) => event)).toEqual(['hook_result'])
   })
 
   it.each([
     [{ status: 'denied', reason: 'Not today' }, 'Denied by user: Not today'],
+    [{ status: 'denied', reason: null }, 'Denied by user: no reason given'],
     [{ status: 'expired', reason: null }, 'Approval timed out'],
+    [{ status: 'used', reason: null }, 'The approval of this call was used before'],
   ])('that end %o refuse the call', async (decision, message) => {
     const { hooks } = hooksWith(gate, { decisions: [decision] })
-    expect(await hooks.run(call(), 'call-1')).toMatchObject({ blocked: message, approved: false })
+    expect(await hooks.run(call(), asked)).toMatchObject({ blocked: message, approved: false })
+  })
+
+  it('of a tool that has a rule of its own are under that rule', async () => {
+    const { hooks, requestApproval } = hooksWith([{ type: 'approval', config: { timeout: 5 } }], {
+      decisions: [{ status: 'approved', reason: null }],
+    })
+    await hooks.run(call(), { id: 'call-1', rule: { role: 'admin', four_eyes: true } })
+    expect(requestApproval).toHaveBeenCalledExactlyOnceWith(
+      expect.objectContaining({ rule: { role: 'admin', four_eyes: true } }),
+    )
+  })
+
+  it('are for the call that was shown: another one under its id is refused', async () => {
+    const { hooks, requestApproval } = hooksWith(gate, { decisions: [{ status: 'approved', reason: null }] })
+    requestApproval.mockRejectedValue(new AppError('conflict', 'Another call.'))
+    expect(await hooks.run(call(), asked)).toMatchObject({
+      blocked: 'The call is not the one a person was asked about',
+    })
   })
 
   it('count for what was shown only: a change behind them is not approved', async () => {
@@ -152,16 +192,15 @@ describe('approvals', () => {
       postJson,
       decisions: [{ status: 'approved', reason: null }],
     })
-    expect(await hooks.run(call(), 'call-1')).toMatchObject({ approved: false, modifiedInput: { query: 'select 3' } })
+    expect(await hooks.run(call(), asked)).toMatchObject({ approved: false, modifiedInput: { query: 'select 3' } })
   })
 
-  it('end when the run does, and when its lease is lost', async () => {
-    const stopped = hooksWith(gate, { decisions: [{ status: 'pending', reason: null }] })
-    const waiting = stopped.hooks.run(call(), 'call-1')
+  it('are not asked for once the run is stopped, and end with its lease', async () => {
+    const stopped = hooksWith(gate, { decisions: [{ status: 'approved', reason: null }] })
     stopped.stop.abort(new Error('stopped'))
-    await expect(waiting).rejects.toThrow('stopped')
+    await expect(stopped.hooks.run(call(), asked)).rejects.toThrow('stopped')
+    expect(stopped.requestApproval).not.toHaveBeenCalled()
     const lost = hooksWith(gate, { decisions: [null] })
-    await expect(lost.hooks.run(call(), 'call-1')).rejects.toMatchObject({ code: 'conflict' })
-    expect([stopped.paused.now, lost.paused.now]).toEqual([0, 0])
+    await expect(lost.hooks.run(call(), asked)).rejects.toMatchObject({ code: 'conflict' })
   })
 })

@@ -1,6 +1,8 @@
 /** The part of the ledger that runs with tools need: what an agent was given, who it acts for, what it did, who allowed it. */
 import type { ToolCallRecord } from './agent/records.ts'
+import type { ApprovalRule } from './hooks/permissions.ts'
 import type { HookRow } from './hooks/types.ts'
+import { storable } from './storable.ts'
 
 /** A tool of an agent. The last five are null for a built-in one. */
 export type AssignedTool = {
@@ -8,6 +10,8 @@ export type AssignedTool = {
   config_override: Record<string, unknown>
   /** Name the model calls it by. */
   tool_name: string
+  /** Who may call it, `ToolPermissions`. */
+  permissions: Record<string, unknown>
 } & (
   | {
       tool_type: 'builtin'
@@ -41,6 +45,8 @@ export type AssignedMcpServer = {
   secret_headers: string | null
   /** Definitions that an admin has accepted; null: none yet. */
   pinned_tools: unknown[] | null
+  /** Who may call its tools, `ToolPermissions` with single ones in `tools`. */
+  permissions: Record<string, unknown>
 }
 
 /** A knowledge base of an agent. Whether the person may read what is in it, search decides. */
@@ -53,6 +59,8 @@ export type AssignedKnowledgeBase = {
 
 /** What the agent of a run has been given; enabled servers and hooks only, in their order. */
 export type RunConfiguration = {
+  /** Of the person the run acts for, right now: viewer, member, admin, owner, or backend; null: not in the tenant any more. */
+  principal_role: string | null
   tools: AssignedTool[]
   mcp_servers: AssignedMcpServer[]
   hooks: HookRow[]
@@ -86,22 +94,24 @@ export type ApprovalQuestion = {
   toolName: string
   toolInput: Record<string, unknown>
   message: string
-  /** 1 to 86,400. */
-  timeoutSeconds: number
+  /** Who decides, and how long it waits: a week unless it says otherwise. */
+  rule: ApprovalRule
 }
 
-export type ApprovalOutcome = { status: 'pending' | 'approved' | 'denied' | 'expired'; reason: string | null }
+/** A question that was asked. */
+export type AskedApproval = {
+  approval_id: string
+  expires_at: string
+  /** SHA-256 (hex) of tool and arguments. */
+  input_hash: string
+  /** Whether the log of the run tells of it. */
+  is_announced: boolean
+}
 
-/**
- * The same JSON value with U+FFFD for what Postgres cannot store, in keys too: U+0000 and halves of surrogate pairs. A model
- * may write them; they must not keep its run from being recorded.
- */
-function storable<T>(value: T): T {
-  // JSON.stringify escapes exactly these; an escaped backslash is matched first, so that what follows it is left alone.
-  const text = JSON.stringify(value).replace(/\\\\|\\u0000|\\ud[89a-f][0-9a-f]{2}/g, (escape) =>
-    escape === '\\\\' ? escape : '\ufffd',
-  )
-  return JSON.parse(text) as T
+/** `used`: it let the call begin before, which may not begin again. */
+export type ApprovalOutcome = {
+  status: 'pending' | 'approved' | 'denied' | 'expired' | 'used'
+  reason: string | null
 }
 
 /** The calls, on top of one that calls a function of the schema `ai` by name. */
@@ -128,18 +138,20 @@ export function agentCalls(call: <T>(name: string, args: Record<string, unknown>
       }),
     /** Lets a call wait for a person; the same answer when asked again. Null when the lease is lost. */
     requestApproval: (question: ApprovalQuestion) =>
-      call<{ approval_id: string; expires_at: string } | null>('request_approval', {
+      call<AskedApproval | null>('request_approval', {
         run_id: question.runId,
         lease_token: question.leaseToken,
         call_id: question.callId,
         tool_name: question.toolName,
         tool_input: storable(question.toolInput),
         message: storable(question.message),
-        timeout_seconds: Math.ceil(question.timeoutSeconds),
+        rule: question.rule,
       }),
-    /** Null when the lease of its run is lost. */
+    /** Takes the answer: an approval lets the call begin once. Null when the lease of its run is lost. */
     approvalOutcome: (approvalId: string, leaseToken: string) =>
       call<ApprovalOutcome | null>('approval_outcome', { approval_id: approvalId, lease_token: leaseToken }),
+    /** Ends approvals whose time is over, of one run or of any, and wakes what waits for them; returns how many. */
+    expireApprovals: (runId?: string) => call<number>('expire_approvals', runId === undefined ? {} : { run_id: runId }),
     /** Uses a token up. False when it was used before or has expired. */
     burnToolCallToken: (jti: string, expiresAt: Date) =>
       call<boolean>('burn_tool_call_token', { jti, expires_at: expiresAt.toISOString() }),

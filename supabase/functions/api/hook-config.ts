@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AppError } from '../_shared/errors.ts'
 import { parse } from '../_shared/http.ts'
+import { MAX_APPROVAL_SECONDS } from '../_shared/hooks/permissions.ts'
 import { parseRules, ruleConfig } from '../_shared/hooks/rules.ts'
 import { HOOK_EVENTS } from '../_shared/hooks/types.ts'
 import type { HookEvent } from '../_shared/hooks/types.ts'
@@ -12,9 +13,6 @@ type HookType = (typeof HOOK_TYPES)[number]
 /** Events at which a refusal has an effect, and those that are about one tool. */
 const BLOCKING: readonly HookEvent[] = ['OnRunStart', 'PreToolUse', 'OnDelegation', 'PreResponse']
 const OF_A_TOOL: readonly HookEvent[] = ['PreToolUse', 'PostToolUse']
-
-/** Seconds an approval waits at most: a day. */
-const MAX_APPROVAL_SECONDS = 86_400
 
 /** Body of `POST /api/agents/{id}/hooks`. */
 export const hookRequest = z.object({

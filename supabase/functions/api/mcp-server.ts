@@ -9,7 +9,7 @@ import { maskedHeaders } from './secret-headers.ts'
 
 /** Columns of ai.agent_mcp_servers that callers may select. */
 export const MCP_SERVER_COLUMNS =
-  'id,tenant_id,agent_id,name,transport,url,header_names,config,enabled,pinned_tools,pinned_at,created_at,updated_at'
+  'id,tenant_id,agent_id,name,transport,url,header_names,config,enabled,permissions,pinned_tools,pinned_at,created_at,updated_at'
 
 /** A row of ai.agent_mcp_servers. */
 export type McpServerRow = {
@@ -22,6 +22,8 @@ export type McpServerRow = {
   header_names: string[]
   config: Record<string, unknown>
   enabled: boolean
+  /** Who may call its tools. */
+  permissions: Record<string, unknown>
   /** The definitions an admin has accepted; null: none yet, and runs offer none of its tools. */
   pinned_tools: PinnedTool[] | null
   pinned_at: string | null

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AppError } from '../_shared/errors.ts'
 import { jsonObject, uuid } from '../_shared/http.ts'
+import { toolPermissions } from '../_shared/hooks/permissions.ts'
 import { readAllowList } from '../_shared/tools/database/tables.ts'
 import { DATABASE_TOOLS, builtinTool } from './builtin-tools.ts'
 
@@ -10,10 +11,15 @@ export const assignmentRequest = z.object({
   tool_type: z.enum(['builtin', 'custom'], 'tool_type must be builtin or custom').nullish(),
   tool_id: uuid.nullish(),
   config_override: jsonObject.nullish(),
+  /** Who may call it; for admins to say. */
+  permissions: toolPermissions.nullish(),
 })
 
 /** Body of `PATCH /api/agents/{id}/tools/{assignment_id}`. */
-export const assignmentPatch = z.object({ config_override: jsonObject.optional() })
+export const assignmentPatch = z.object({
+  config_override: jsonObject.optional(),
+  permissions: toolPermissions.optional(),
+})
 
 /** Which tool a request means. */
 export type Assignment = { tool_type: 'builtin'; tool_id: null } | { tool_type: 'custom'; tool_id: string }

@@ -36,11 +36,11 @@ select is(
   jsonb_build_array(
     jsonb_build_object(
       'assignment_id', tests.id('assignment a'), 'tool_type', 'builtin', 'tool_name', 'database_query', 'tool_id', null, 'config_override', '{}'::jsonb,
-      'name', null, 'description', null, 'input_schema', null, 'config', null, 'secret_headers', null
+      'name', null, 'description', null, 'input_schema', null, 'config', null, 'secret_headers', null, 'permissions', '{}'::jsonb
     ),
     jsonb_build_object(
       'assignment_id', tests.id('assignment out a'), 'tool_type', 'custom', 'tool_name', 'lookup', 'tool_id', tests.id('tool a'), 'config_override', '{}'::jsonb,
-      'name', 'a_tool', 'description', 'x', 'input_schema', '{"type": "object"}'::jsonb, 'config', '{"endpoint": "https://tools.example/x"}'::jsonb, 'secret_headers', 'v1.sealed'
+      'name', 'a_tool', 'description', 'x', 'input_schema', '{"type": "object"}'::jsonb, 'config', '{"endpoint": "https://tools.example/x"}'::jsonb, 'secret_headers', 'v1.sealed', 'permissions', '{}'::jsonb
     )
   ),
   'its tools, with the ciphertext of what they are sent with'
@@ -48,7 +48,7 @@ select is(
 select is(
   tests.kept('configuration')::jsonb -> 'mcp_servers',
   jsonb_build_array(jsonb_build_object(
-    'id', tests.id('server a'), 'name', 'a_server', 'url', 'https://mcp.example/x', 'config', '{}'::jsonb, 'secret_headers', 'v1.sealed', 'pinned_tools', '[{"name": "x"}]'::jsonb
+    'id', tests.id('server a'), 'name', 'a_server', 'url', 'https://mcp.example/x', 'config', '{}'::jsonb, 'secret_headers', 'v1.sealed', 'pinned_tools', '[{"name": "x"}]'::jsonb, 'permissions', '{}'::jsonb
   )),
   'its servers that are switched on'
 );
@@ -74,7 +74,7 @@ select tests.as_superuser();
 delete from ai.agents where id = tests.id('agent demoted');
 select tests.as_service();
 select is(
-  ai.run_configuration(pg_temp.id(), pg_temp.lease()), '{"tools": [], "mcp_servers": [], "hooks": [], "knowledge_bases": []}'::jsonb, 'an agent that is gone has nothing'
+  ai.run_configuration(pg_temp.id(), pg_temp.lease()), '{"tools": [], "mcp_servers": [], "hooks": [], "knowledge_bases": [], "principal_role": "member"}'::jsonb, 'an agent that is gone has nothing'
 );
 
 -- Whose token.

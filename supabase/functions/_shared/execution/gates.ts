@@ -1,13 +1,35 @@
 import type { LoopGates } from '../agent/types.ts'
 import type { Hooks } from '../hooks/engine.ts'
 
-/** The points at which a run's hooks stand between the loop and its tools. */
+/**
+ * The points at which a run's permissions and hooks stand between the loop and its tools. First what admins allow: a tool that
+ * is denied is asked about nowhere. Then the hooks. Last the approval that admins want, about the arguments as they are then,
+ * unless a hook has asked for it.
+ */
 export function gatesOf(hooks: Hooks): LoopGates {
   return {
     async beforeTool(tool, args, callId) {
-      const verdict = await hooks.run({ event: 'PreToolUse', tool_name: tool.name, data: args }, callId)
+      const { permission, rule } = hooks.permissionOf(tool)
+      if (permission === 'deny') {
+        return { allowed: false, message: `Refused: ${tool.name} may not be called for this person. Do not try again.` }
+      }
+      const asks = permission === 'ask'
+      const verdict = await hooks.run(
+        { event: 'PreToolUse', tool_name: tool.name, data: args },
+        { id: callId, rule: asks ? rule : null },
+      )
       if (verdict.blocked !== null) return { allowed: false, message: `Blocked by a hook: ${verdict.blocked}` }
-      return { allowed: true, args: verdict.modifiedInput ?? args, isApproved: verdict.approved }
+      const settled = verdict.modifiedInput ?? args
+      if (!asks || verdict.approved) return { allowed: true, args: settled, isApproved: verdict.approved }
+      const denial = await hooks.ask({
+        callId,
+        toolName: tool.name,
+        toolInput: settled,
+        message: rule.message ?? `Allow ${tool.name}?`,
+        rule,
+      })
+      if (denial !== null) return { allowed: false, message: `Not approved: ${denial}` }
+      return { allowed: true, args: settled, isApproved: true }
     },
     async afterTool(tool, args, text) {
       if (!hooks.has('PostToolUse')) return text

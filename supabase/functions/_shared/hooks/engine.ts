@@ -1,17 +1,18 @@
 import { describeError } from '../errors.ts'
 import type { Log } from '../errors.ts'
-import type { Emit } from '../sse.ts'
 import { askForApproval } from './approval.ts'
-import type { ApprovalDeps } from './approval.ts'
+import type { ApprovalDeps, ApprovalRequest } from './approval.ts'
+import type { ApprovalRule, Permissions } from './permissions.ts'
 import { denialBy } from './rules.ts'
 import type { HookEvent, HookPayload, HookRow, HookVerdict } from './types.ts'
 
 /** Posts JSON through the egress guard. @throws whatever keeps an answer from arriving. */
 export type PostJson = (url: string, body: unknown, signal: AbortSignal) => Promise<{ status: number; json: unknown }>
 
-export type HookDeps = Omit<ApprovalDeps, 'emit'> & {
+export type HookDeps = ApprovalDeps & {
   hooks: readonly HookRow[]
-  emit: Emit
+  /** Who may call which tool. */
+  permissions: Permissions
   log: Log
   postJson: PostJson
 }
@@ -19,10 +20,20 @@ export type HookDeps = Omit<ApprovalDeps, 'emit'> & {
 /** What hooks see and may change of a run. */
 export type Hooks = {
   has(event: HookEvent): boolean
-  /** Lets the hooks of an event act, in their order. @param callId of the tool call it is about, for approvals. */
-  run(payload: HookPayload, callId?: string): Promise<HookVerdict>
+  /**
+   * Lets the hooks of an event act, in their order.
+   * @param call the tool call it is about, for approvals: its id, and the rule they are under when the tool has one of its own.
+   * @throws RunSuspended while an approval is waited for.
+   */
+  run(payload: HookPayload, call?: { id: string; rule: ApprovalRule | null }): Promise<HookVerdict>
+  /** Whether a tool may be called in this run at all. */
+  permissionOf: Permissions
+  /** Asks people about a call. @returns null when it was approved, else why not. @throws as `askForApproval`. */
+  ask(request: ApprovalRequest): Promise<string | null>
 }
 
+/** Seconds the decision of an approval hook is waited for unless it says otherwise. */
+const DEFAULT_TIMEOUT_SECONDS = 300
 /** Milliseconds an http hook may take. */
 const HTTP_TIMEOUT_MS = 5_000
 const MAX_MESSAGE_CHARS = 500
@@ -85,14 +96,20 @@ export function createHooks(deps: HookDeps): Hooks {
     }
   }
 
-  async function byApproval(hook: HookRow, payload: HookPayload, callId: string): Promise<Outcome> {
+  async function byApproval(
+    hook: HookRow,
+    payload: HookPayload,
+    { id, rule }: { id: string; rule: ApprovalRule | null },
+  ): Promise<Outcome> {
     const timeout = hook.config['timeout']
+    const seconds = typeof timeout === 'number' && timeout >= 1 ? Math.ceil(timeout) : DEFAULT_TIMEOUT_SECONDS
     const denial = await askForApproval(deps, {
-      callId,
+      callId: id,
       toolName: payload.tool_name ?? '',
       toolInput: payload.data,
       message: textOf(hook.config['message']) ?? `Allow ${payload.tool_name ?? 'this'}?`,
-      ...(typeof timeout === 'number' ? { timeoutSeconds: timeout } : {}),
+      // One call is asked about once. What admins want of the tool is the stricter of the two.
+      rule: rule ?? { expires_in_seconds: seconds },
     })
     return denial === null
       ? { status: 'succeeded', message: null, approved: true }
@@ -106,7 +123,9 @@ export function createHooks(deps: HookDeps): Hooks {
 
   return {
     has: (event) => hooks.some((hook) => hook.event === event),
-    async run(payload, callId = '') {
+    permissionOf: deps.permissions,
+    ask: (request) => askForApproval(deps, request),
+    async run(payload, call = { id: '', rule: null }) {
       const verdict: HookVerdict = { blocked: null, approved: false, modifiedInput: null, modifiedOutput: null }
       let current = payload
       for (const hook of of(payload)) {
@@ -116,7 +135,7 @@ export function createHooks(deps: HookDeps): Hooks {
             ? await overHttp(hook, current)
             : hook.type === 'rule'
               ? byRule(hook, current)
-              : await byApproval(hook, current, callId)
+              : await byApproval(hook, current, call)
         const blocked = BLOCKING.includes(payload.event) ? (outcome.blocked ?? null) : null
         const input = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
         const output = CHANGES_OUTPUT.includes(payload.event) ? (outcome.modifiedOutput ?? null) : null

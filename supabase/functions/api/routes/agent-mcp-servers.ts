@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { serverPermissions } from '../../_shared/hooks/permissions.ts'
 import { pinToolDefinitions } from '../../_shared/mcp/definitions.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
 import type { ApiEnv } from '../env.ts'
@@ -29,6 +30,8 @@ export const mcpServerRequest = z.object({
     .refine((config) => !Object.hasOwn(config, 'headers'), 'headers stand beside config, not in it')
     .nullish(),
   enabled: z.boolean().nullish(),
+  /** Who may call its tools. */
+  permissions: serverPermissions.nullish(),
 })
 /** Body of `PUT /api/agents/{id}/mcp-servers/{server_id}`; what is absent stays. */
 export const mcpServerPatch = mcpServerRequest.partial().extend({
@@ -67,6 +70,7 @@ export const agentMcpServers = new Hono<ApiEnv>()
           transport: body.transport ?? 'http',
           config: body.config ?? {},
           enabled: body.enabled ?? true,
+          permissions: body.permissions ?? {},
         })
         .select(MCP_SERVER_COLUMNS)
         .single<McpServerRow>(),

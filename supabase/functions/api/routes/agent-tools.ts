@@ -4,11 +4,12 @@ import type { Db } from '../../_shared/context.ts'
 import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
+import type { ToolPermissions } from '../../_shared/hooks/permissions.ts'
 import type { ApiEnv } from '../env.ts'
 import { written } from '../rows.ts'
 import { assignmentOf, assignmentPatch, assignmentRequest, checkOverride } from '../tool-assignment.ts'
 
-const COLUMNS = 'id,tool_type,tool_name,tool_id,config_override'
+const COLUMNS = 'id,tool_type,tool_name,tool_id,config_override,permissions'
 
 type AssignmentRow = {
   id: string
@@ -16,10 +17,11 @@ type AssignmentRow = {
   tool_name: string
   tool_id: string | null
   config_override: Record<string, unknown>
+  permissions: ToolPermissions
 }
 
 const NOT_ALLOWED =
-  'Only its creator and admins can change the tools of an agent, and only admins those that send data out of the tenant.'
+  'Only its creator and admins can change the tools of an agent, and only admins those that send data out of the tenant or have permissions.'
 
 async function findAssignment(db: Db, agentId: string, id: string): Promise<AssignmentRow> {
   const [row] = unwrap<AssignmentRow[]>(
@@ -54,6 +56,7 @@ export const agentTools = new Hono<ApiEnv>()
           ...assignment,
           tool_name: body.tool_name,
           config_override: override,
+          ...(body.permissions ? { permissions: body.permissions } : {}),
         })
         .select(COLUMNS)
         .single<AssignmentRow>(),
@@ -81,15 +84,19 @@ export const agentTools = new Hono<ApiEnv>()
     const agent = await findAgent(db, uuidParam(c, 'id', 'agent'))
     const assignment = await findAssignment(db, agent.id, uuidParam(c, 'assignment_id', 'assignment'))
     const { body, warnings } = await parseLenientBody(c, assignmentPatch)
-    const { config_override: override } = body
+    const { config_override: override, permissions } = body
     // Clients send `config` here, which their own server takes without effect; the warning says so.
-    if (override === undefined) return c.json({ ...assignment, ...warningsField(warnings) })
-    warnings.push(...checkOverride(assignment, override))
+    if (override === undefined && permissions === undefined)
+      return c.json({ ...assignment, ...warningsField(warnings) })
+    if (override !== undefined) warnings.push(...checkOverride(assignment, override))
     const [row] = unwrap<AssignmentRow[]>(
       await db
         .schema('ai')
         .from('agent_tools')
-        .update({ config_override: override })
+        .update({
+          ...(override === undefined ? {} : { config_override: override }),
+          ...(permissions === undefined ? {} : { permissions }),
+        })
         .eq('id', assignment.id)
         .select(COLUMNS)
         .returns<AssignmentRow[]>(),

@@ -59,7 +59,7 @@ select is(
   jsonb_build_array('c1', 'database_write', '{"a": "x", "b": 1}'::jsonb, 'Really?', 'pending', null, tests.id('agent a'), tests.person('member')), 'the person sees for what'
 );
 select is(
-  (select input_hash from ai.approvals where id = pg_temp.asked()), encode(sha256('{"a": "x", "b": 1}'), 'hex'), 'and exactly these arguments are what is decided about'
+  (select input_hash from ai.approvals where id = pg_temp.asked()), encode(sha256(E'database_write\n{"a": "x", "b": 1}'), 'hex'), 'and exactly this tool and these arguments are what is decided about'
 );
 select is((select expires_at from ai.approvals where id = pg_temp.asked()), now() + interval '300 seconds', 'until then');
 select is(
@@ -122,7 +122,9 @@ select is(pg_temp.decide('member', false, repeat('x', 2001)), 'PT400 invalid_req
 
 -- Decided, once.
 select is(pg_temp.decide('member', false, 'Not today.'), 'ok', 'the person decides');
-select is(tests.kept('decided')::jsonb, jsonb_build_object('status', 'resumed', 'approval_id', pg_temp.asked()), 'and is told about what');
+select is(
+  tests.kept('decided')::jsonb, jsonb_build_object('status', 'resumed', 'approval_id', pg_temp.asked(), 'approvals', 0, 'quorum', 1), 'and is told about what'
+);
 select is(pg_temp.outcome(), 'denied Not today.', 'the run hears it');
 select is(pg_temp.decide('member', true), 'PT404 approval_not_found', 'nobody changes their mind');
 select is(pg_temp.decide('admin', true), 'PT404 approval_not_found', 'nor another''s');
@@ -157,7 +159,7 @@ select pg_temp.start('member');
 select is(pg_temp.ask('c1', timeout_seconds => 0), 'ok', 'there is always a moment to decide');
 select is((tests.kept('asked')::jsonb ->> 'expires_at')::timestamptz, now() + interval '1 second', 'a second');
 select is(pg_temp.ask('c2', timeout_seconds => 10000000), 'ok', 'and not forever');
-select is((tests.kept('asked')::jsonb ->> 'expires_at')::timestamptz, now() + interval '1 day', 'but a day');
+select is((tests.kept('asked')::jsonb ->> 'expires_at')::timestamptz, now() + interval '40 days', 'but forty days');
 select tests.as_superuser();
 update ai.approvals set expires_at = now() where run_id = pg_temp.id();
 select is(pg_temp.decide('member'), 'PT404 approval_not_found', 'what has expired is not decided any more');

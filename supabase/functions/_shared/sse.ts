@@ -40,11 +40,15 @@ export type SseChannel = {
   send: (event: Record<string, unknown>) => void
   /** Ends the stream after what is queued. */
   close: () => void
+  /** Whether somebody reads still. */
+  isOpen: () => boolean
 }
 
 /** Options of `createSseChannel`. */
 export type SseChannelOptions = {
   keepaliveMs?: number
+  /** Puts an `id:` line with its number before each event that has one, and tells clients to come back this soon. */
+  retryMs?: number
   /** Bytes that may wait for a slow reader before it is cut off; it can re-read the stored run. */
   maxQueuedBytes?: number
 }
@@ -75,6 +79,7 @@ export function createSseChannel(options: SseChannelOptions = {}): SseChannel {
     {
       start(given) {
         controller = given
+        if (options.retryMs !== undefined) given.enqueue(encoder.encode(`retry: ${options.retryMs}\n\n`))
       },
       cancel: end,
     },
@@ -85,7 +90,8 @@ export function createSseChannel(options: SseChannelOptions = {}): SseChannel {
     send(event) {
       if (!controller) return
       queuedAt = Date.now()
-      controller.enqueue(encoder.encode(formatSse(event)))
+      const id = options.retryMs !== undefined && Number.isInteger(event['seq']) ? `id: ${String(event['seq'])}\n` : ''
+      controller.enqueue(encoder.encode(id + formatSse(event)))
       if ((controller.desiredSize ?? 0) <= 0) {
         const slow = controller
         end()
@@ -97,6 +103,7 @@ export function createSseChannel(options: SseChannelOptions = {}): SseChannel {
       end()
       open?.close()
     },
+    isOpen: () => controller !== null,
   }
 }
 

@@ -9,7 +9,7 @@ import { agentMcpServers } from './routes/agent-mcp-servers.ts'
 import { agentSessions } from './routes/agent-sessions.ts'
 import { agentTools } from './routes/agent-tools.ts'
 import { agents } from './routes/agents.ts'
-import { approvals } from './routes/approvals.ts'
+import { approvals, runApprovals } from './routes/approvals.ts'
 import { config } from './routes/config.ts'
 import { contextHandlers } from './routes/context-handlers.ts'
 import { knowledgeBaseEnrichment } from './routes/knowledge-base-enrichment.ts'
@@ -32,13 +32,14 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   app.get('/openapi.json', (c) => c.json(openApiDocument()))
   app.use(identify)
   app.route('/agents', runs)
-  app.route('/agents', approvals)
+  app.route('/agents', runApprovals)
   app.route('/agents', agentTools)
   app.route('/agents', agentKnowledgeBases)
   app.route('/agents', agentMcpServers)
   app.route('/agents', agentHooks)
   app.route('/agents', agentSessions)
   app.route('/agents', agents)
+  app.route('/approvals', approvals)
   app.route('/sessions', sessions)
   app.route('/tools', tools)
   app.route('/sources', sourceImports)

@@ -1,6 +1,7 @@
 import type { AppEnv, Deps } from '../_shared/context.ts'
 import type { Egress } from '../_shared/egress/index.ts'
 import type { ListedTools } from '../_shared/mcp/client.ts'
+import type { WithRuns } from '../_shared/execution/settings.ts'
 import type { WithChat } from '../_shared/providers/index.ts'
 import type { WithSearch } from '../_shared/search.ts'
 import type { SecretBox } from '../_shared/secrets.ts'
@@ -32,5 +33,5 @@ export type WithOutside = {
 }
 
 /** Dependencies of the function `api`. */
-export type ApiDeps = Deps & WithObjects & WithChat & WithSearch & WithOutside & WithTools
+export type ApiDeps = Deps & WithObjects & WithChat & WithSearch & WithOutside & WithTools & WithRuns
 export type ApiEnv = AppEnv<ApiDeps>

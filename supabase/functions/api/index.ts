@@ -1,6 +1,7 @@
 import process from 'node:process'
 import { createApp } from './app.ts'
 import { depsFromEnv } from '../_shared/deps.ts'
+import { runSettings } from '../_shared/execution/settings.ts'
 import { objectStoreFromEnv } from '../_shared/object-store.ts'
 import { providersFromEnv } from '../_shared/providers/index.ts'
 import { searchProviders } from '../_shared/search.ts'
@@ -22,6 +23,7 @@ const app = createApp({
   chat: providers.chat,
   search: searchProviders(providers),
   objects: objectStoreFromEnv(process.env),
+  runs: runSettings(process.env, `function:${crypto.randomUUID()}`),
 })
 
 export default { fetch: app.fetch }

@@ -8,7 +8,8 @@ import { assignmentRequest as knowledgeBaseLinkRequest } from './routes/agent-kn
 import { mcpServerPatch, mcpServerRequest } from './routes/agent-mcp-servers.ts'
 import { sessionRequest } from './routes/agent-sessions.ts'
 import { agentPatch, agentRequest } from './routes/agents.ts'
-import { approvalRequest } from './routes/approvals.ts'
+import { approvalRequest, approvalsQuery, decisionRequest } from './routes/approvals.ts'
+import { callDecisionRequest } from './routes/runs.ts'
 import { toolPatch, toolRequest } from './routes/tools.ts'
 import { runRequest } from '../_shared/execution/run-request.ts'
 import { assignmentPatch, assignmentRequest } from './tool-assignment.ts'
@@ -126,25 +127,64 @@ const AGENTS: DocumentedRoute[] = [
 
 const run = route('Runs')
 const namedRunRequest = runRequest.meta({ id: 'RunRequest' })
-const RUN_ERRORS: ErrorCode[] = ['invalid_request', 'agent_not_found', 'session_not_found', 'not_found', 'conflict']
+const RUN_ERRORS: ErrorCode[] = [
+  'invalid_request',
+  'insufficient_credits',
+  'agent_not_found',
+  'session_not_found',
+  'not_found',
+  'conflict',
+  'agent_unpublished',
+  'session_busy',
+  'idempotency_conflict',
+  'limit_reached',
+]
 const RUNS: DocumentedRoute[] = [
   run('post', '/agents/{id}/run', 'Runs an agent without tools', 200, shape.runAnswer, {
+    accepted: shape.acceptedRun,
     body: namedRunRequest,
-    errors: RUN_ERRORS,
+    errors: [...RUN_ERRORS, 'membership_lost'],
   }),
   run('post', '/agents/{id}/run/stream', 'Runs an agent and streams what happens', 200, 'events', {
     body: namedRunRequest,
     errors: RUN_ERRORS,
   }),
-  run('get', '/agents/runs/{run_id}', 'Reads a run', 200, shape.run, { errors: THING }),
+  run('get', '/agents/runs/{run_id}/stream', 'Streams what has happened in a run, and what happens', 200, 'events', {
+    query: { after: z.int().min(0).describe('Number of the last event that is known; else the header Last-Event-ID.') },
+    errors: bad(THING),
+  }),
+  run('post', '/agents/runs/{run_id}/cancel', 'Cancels a run', 200, shape.runStanding, {
+    errors: [...THING, 'run_not_active'],
+  }),
   run(
     'post',
-    '/agents/runs/{run_id}/approve',
-    'Decides about the tool call that waits',
+    '/agents/runs/{run_id}/calls/{call_id}/decide',
+    'Decides about a tool call that was interrupted',
     200,
-    fields({ status: z.literal('resumed'), approval_id: z.uuid() }),
-    { body: approvalRequest, errors: bad(['approval_not_found', 'not_found']) },
+    shape.runStanding,
+    { body: callDecisionRequest, errors: bad(THING) },
   ),
+  run('get', '/agents/runs/{run_id}', 'Reads a run', 200, shape.run, { errors: THING }),
+  run('post', '/agents/runs/{run_id}/approve', 'Decides about the tool call that waits', 200, shape.decision, {
+    body: approvalRequest,
+    errors: bad(['approval_not_found', 'not_found', 'conflict']),
+  }),
+]
+
+const approval = route('Approvals')
+const APPROVALS: DocumentedRoute[] = [
+  approval(
+    'get',
+    '/approvals',
+    'Lists the calls that wait for the caller’s decision, or those that were decided',
+    200,
+    fields({ approvals: z.array(shape.approval), limit: z.int(), offset: z.int() }),
+    { query: { ...approvalsQuery.shape, ...page }, errors: bad([]) },
+  ),
+  approval('post', '/approvals/{id}/decide', 'Decides about a call that waits', 200, shape.decision, {
+    body: decisionRequest,
+    errors: bad(['approval_not_found', 'conflict']),
+  }),
 ]
 
 const session = route('Sessions')
@@ -204,4 +244,4 @@ const TOOLS: DocumentedRoute[] = [
 ]
 
 /** Routes about agents and what they do. */
-export const AGENT_ROUTES: readonly DocumentedRoute[] = [...AGENTS, ...RUNS, ...SESSIONS, ...TOOLS]
+export const AGENT_ROUTES: readonly DocumentedRoute[] = [...AGENTS, ...RUNS, ...APPROVALS, ...SESSIONS, ...TOOLS]

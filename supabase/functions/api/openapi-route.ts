@@ -17,11 +17,13 @@ export type DocumentedRoute = {
   status: number
   /** JSON answer; `bytes`, `events` (SSE) or null (no body). */
   answer: z.ZodType | 'bytes' | 'events' | null
+  /** JSON answer with 202, when what was asked for is done later. */
+  accepted?: z.ZodType
   /** Codes beside those every route can answer: unauthenticated, forbidden, tenant_required, internal, unavailable. */
   errors?: ErrorCode[]
 }
 
-type Details = Pick<DocumentedRoute, 'query' | 'body' | 'isBodyOptional' | 'errors' | 'isPublic'>
+type Details = Pick<DocumentedRoute, 'query' | 'body' | 'isBodyOptional' | 'accepted' | 'errors' | 'isPublic'>
 
 /** Makes the entries of one tag. */
 export const route =

@@ -29,10 +29,12 @@ const created = {
   settings: object,
 }
 export const newAgent = z.object(created).meta({ id: 'NewAgent' })
-export const agent = z.object({ ...created, created_at: moment, updated_at: moment }).meta({ id: 'Agent' })
+const published = z.boolean().describe('Whether runs of it may begin and go on.')
+export const agent = z.object({ ...created, published, created_at: moment, updated_at: moment }).meta({ id: 'Agent' })
 export const listedAgent = z
   .object({
     ...created,
+    published,
     created_at: moment,
     updated_at: moment,
     session_count: z.int(),
@@ -47,6 +49,7 @@ const assignment = {
   tool_name: z.string(),
   tool_id: id.nullable(),
   config_override: object,
+  permissions: object.describe('Who may call it; {}: everybody.'),
 }
 export const toolAssignment = z.object(assignment).meta({ id: 'ToolAssignment' })
 export const newToolAssignment = z.object({ ...assignment, agent_id: id }).meta({ id: 'NewToolAssignment' })
@@ -68,6 +71,7 @@ export const mcpServer = z
     headers: masked,
     config: object,
     enabled: z.boolean(),
+    permissions: object.describe('Who may call its tools; {}: everybody.'),
     tool_count: z.int().nullable().describe('Tools an admin has accepted; null: none have been listed yet.'),
     pinned_at: moment.nullable(),
     created_at: moment,
@@ -97,6 +101,37 @@ export const hook = z
     created_at: moment,
   })
   .meta({ id: 'Hook' })
+
+export const approval = z
+  .object({
+    id,
+    agent_id: id.nullable(),
+    user_id: id.nullable().describe('The person the run acts for; null: the tenant’s backend.'),
+    call_id: z.string(),
+    tool_name: z.string(),
+    tool_input: object,
+    input_hash: z.string().describe('SHA-256 of tool and arguments, to be sent back with the decision.'),
+    message: z.string().nullable(),
+    status: z.enum(['pending', 'approved', 'denied', 'expired']),
+    decider_role: z.string().nullable(),
+    decider_group_id: id.nullable(),
+    four_eyes: z.boolean(),
+    quorum: z.int(),
+    decided_by: id.nullable(),
+    reason: z.string().nullable(),
+    expires_at: moment,
+    created_at: moment,
+    decided_at: moment.nullable(),
+  })
+  .meta({ id: 'Approval' })
+export const decision = z
+  .object({
+    status: z.enum(['resumed', 'waiting']).describe('waiting: more people have to approve.'),
+    approval_id: id,
+    approvals: z.int(),
+    quorum: z.int(),
+  })
+  .meta({ id: 'Decision' })
 
 export const listedSession = z
   .object({
@@ -164,10 +199,14 @@ export const runAnswer = z
     error: z.string().nullable(),
     usage,
     retrieved_items: z.int(),
-    status: z.enum(['completed', 'failed']),
+    status: z.enum(['completed', 'failed', 'cancelled']),
     is_new_session: z.boolean(),
   })
   .meta({ id: 'RunAnswer' })
+export const acceptedRun = z
+  .looseObject({ run_id: z.string(), session_id: z.string(), status: z.enum(['pending', 'running']) })
+  .meta({ id: 'AcceptedRun' })
+export const runStanding = z.looseObject({ run_id: z.string(), status: z.string() }).meta({ id: 'RunStanding' })
 
 const toolFields = {
   id: id.nullable().describe('Null for built-in tools.'),

@@ -12,6 +12,7 @@ const ALWAYS: ErrorCode[] = [
   'unauthenticated',
   'forbidden',
   'tenant_required',
+  'rate_limited',
   'internal',
   'unavailable',
   'upstream_timeout',
@@ -37,9 +38,18 @@ const HEADERS: Record<string, Json> = {
     schema: { type: 'string' },
     description: 'Comes back in the answer and in the log.',
   },
+  IdempotencyKey: {
+    name: 'idempotency-key',
+    in: 'header',
+    schema: { type: 'string', minLength: 1, maxLength: 255 },
+    description: 'A request that is sent again with its key gets the first answer and has no second effect.',
+  },
 }
 
-const HEADER_REFERENCES = Object.keys(HEADERS).map((name) => ({ $ref: `#/components/parameters/${name}` }))
+const headerReferences = (method: string) =>
+  Object.keys(HEADERS)
+    .filter((name) => name !== 'IdempotencyKey' || method === 'post')
+    .map((name) => ({ $ref: `#/components/parameters/${name}` }))
 
 /** Turns zod schemas into JSON Schema; those with an id are collected as components and referred to. */
 function createSchemas() {
@@ -125,6 +135,7 @@ function refusals(route: DocumentedRoute): Record<string, Json> {
   const byStatus: Record<string, ErrorCode[]> = {}
   const codes = [
     ...(route.body === undefined || route.body === 'upload' ? [] : WITH_JSON_BODY),
+    ...(route.method === 'post' && route.status === 201 ? (['conflict', 'idempotency_conflict'] as const) : []),
     ...(route.errors ?? []),
   ]
   for (const code of new Set(codes)) (byStatus[ERROR_STATUS[code]] ??= []).push(code)
@@ -156,9 +167,13 @@ function operation(route: DocumentedRoute, schemas: Schemas): Json {
     summary: route.summary,
     operationId: `${route.method}${route.path.replace(/[^A-Za-z0-9]+(.)?/g, (_, next?: string) => next?.toUpperCase() ?? '')}`,
     ...(route.isPublic ? { security: [] } : {}),
-    parameters: [...inPath, ...inQuery, ...(route.isPublic ? [] : HEADER_REFERENCES)],
+    parameters: [...inPath, ...inQuery, ...(route.isPublic ? [] : headerReferences(route.method))],
     ...requestBody(route, schemas),
-    responses: { [route.status]: answer(route, schemas), ...refusals(route) },
+    responses: {
+      [route.status]: answer(route, schemas),
+      ...(route.accepted === undefined ? {} : { 202: answer({ ...route, answer: route.accepted }, schemas) }),
+      ...refusals(route),
+    },
   }
 }
 

@@ -2,7 +2,7 @@ import type { Db } from '../context.ts'
 import { fromPostgrest, missing } from '../errors.ts'
 
 /** Columns of ai.agents that this function reads. */
-export const AGENT_COLUMNS = 'id,tenant_id,name,model,system_prompt,settings,is_default,created_at,updated_at'
+export const AGENT_COLUMNS = 'id,tenant_id,name,model,system_prompt,settings,is_default,published,created_at,updated_at'
 
 /** A row of ai.agents. */
 export type AgentRow = {
@@ -13,6 +13,8 @@ export type AgentRow = {
   system_prompt: string | null
   settings: Record<string, unknown>
   is_default: boolean
+  /** Whether runs of it may begin and go on. */
+  published: boolean
   created_at: string
   updated_at: string
 }

@@ -1,4 +1,8 @@
+import { resumedContextItems } from '../agent/journal.ts'
+import type { Journal } from '../agent/journal.ts'
 import { runLoop } from '../agent/loop.ts'
+import { askModel } from '../agent/provider-call.ts'
+import type { Waiting } from '../agent/suspend.ts'
 import { createAnswerFilter } from '../answer-filter.ts'
 import { citationsFor, createCitationFilter } from '../citations.ts'
 import type { Deps } from '../context.ts'
@@ -7,7 +11,8 @@ import type { ContextItem, WithChat } from '../providers/index.ts'
 import type { Emit } from '../sse.ts'
 import type { Tool } from '../tools/types.ts'
 import { gatesOf } from './gates.ts'
-import { NO_USAGE, failed, nothing } from './outcome.ts'
+import { NO_USAGE } from '../agent/usage.ts'
+import { failed, nothing } from './outcome.ts'
 import type { Equipment, Execution, RunOutcome } from './outcome.ts'
 
 /** Everything a run is carried out with. */
@@ -17,16 +22,28 @@ export type Work = {
   emit: Emit
   signal: AbortSignal
   equipment: Equipment
+  journal: Journal
+  /** Called before each step of the loop; throws `RunSuspended` when another executor is to go on. */
+  beforeStep: () => void
+}
+
+/** What came of the work on a run: how it ended, or what it waits for. */
+export type Given = {
+  outcome: RunOutcome
+  /** Reasoning that is still to be told. */
+  thoughts: string
+  /** Null: the run has ended. */
+  waiting: Waiting | null
 }
 
 /** One model call. `thoughts`: what it reasoned, to be told after the answer. */
-export async function answer({
-  deps,
-  execution,
-  emit,
-  signal,
-}: Work): Promise<{ outcome: RunOutcome; thoughts: string }> {
-  const { request, knownTexts } = execution
+export async function answer({ deps, execution, emit, signal, journal }: Work): Promise<Given> {
+  const { request, knownTexts, budget } = execution
+  // Whatever an executor before this one had of the answer, it is asked for again.
+  if (execution.resumed !== null && execution.resumed.steps.length > 0) {
+    emit('step_reset', { step: 1, step_number: 1, reason: 'interrupted', off: 0 })
+  }
+  journal.note({ op: 'turn', step: 1, state: 'begun' })
   const keys = request.citations ? new Set(request.context.map((item) => item.key)) : null
   const filter = createAnswerFilter({ keys, knownTexts })
   const thinking = createAnswerFilter({ keys: null, knownTexts })
@@ -47,11 +64,12 @@ export async function answer({
     emit('reasoning_delta', { step: 1, step_number: 1, source: 'thinking', delta: text })
   }
   try {
-    for await (const event of deps.chat.stream(request, signal)) {
+    const access = { chat: deps.chat, budget, signal, log: deps.log }
+    usage = await askModel(access, 1, request, (event) => {
       if (event.type === 'delta') give(filter.push(event.text))
       else if (event.type === 'reasoning') think(thinking.push(event.text))
-      else if (event.type === 'done') ({ usage, finishReason } = event)
-    }
+      else if (event.type === 'done') finishReason = event.finishReason
+    })
   } catch (error) {
     failure = toAppError(signal.aborted && signal.reason instanceof AppError ? signal.reason : error)
     deps.log.error('model_failed', { code: failure.code, error: describeError(error) })
@@ -76,14 +94,12 @@ export async function answer({
     ],
     reasoning: thoughts === '' ? [] : [{ step: 1, content: thoughts }],
   }
-  return { outcome: failure === null ? outcome : failed(outcome, failure), thoughts }
+  return { outcome: failure === null ? outcome : failed(outcome, failure), thoughts, waiting: null }
 }
 
 /** The loop of model calls and tools. */
-export async function answerWithTools({ deps, execution, emit, signal, equipment }: Work): Promise<{
-  outcome: RunOutcome
-  thoughts: string
-}> {
+export async function answerWithTools(work: Work): Promise<Given> {
+  const { deps, execution, emit, signal, equipment, journal, beforeStep } = work
   const { request, knownTexts, principal } = execution
   const keys = new Set(request.context.map((item) => item.key))
   const texts = [...knownTexts]
@@ -94,6 +110,8 @@ export async function answerWithTools({ deps, execution, emit, signal, equipment
       texts.push(item.text)
     }
   }
+  const steps = execution.resumed?.steps ?? []
+  onItems(resumedContextItems(steps))
   const filters: ReturnType<typeof createAnswerFilter>[] = []
   const result = await runLoop({
     chat: deps.chat,
@@ -110,6 +128,10 @@ export async function answerWithTools({ deps, execution, emit, signal, equipment
     reasoningFilter: () => createAnswerFilter({ keys: null, knownTexts: texts }),
     maxSteps: execution.maxSteps,
     isTainted: execution.isTainted,
+    journal,
+    beforeStep,
+    budget: execution.budget,
+    ...(execution.resumed === null ? {} : { resume: steps }),
     ...(execution.fallbackModel === null ? {} : { fallbackModel: execution.fallbackModel }),
   })
   const items = [...request.context, ...result.contextItems]
@@ -119,7 +141,7 @@ export async function answerWithTools({ deps, execution, emit, signal, equipment
   return {
     outcome: {
       ...nothing(execution),
-      status: result.status,
+      status: result.status === 'suspended' ? 'completed' : result.status,
       content: result.content,
       usage: result.usage,
       error: result.error,
@@ -133,6 +155,7 @@ export async function answerWithTools({ deps, execution, emit, signal, equipment
     },
     // Told step by step already.
     thoughts: '',
+    waiting: result.waiting,
   }
 }
 

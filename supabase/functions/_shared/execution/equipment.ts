@@ -1,6 +1,7 @@
 import type { Db, Deps } from '../context.ts'
 import { describeError, missing, unwrap } from '../errors.ts'
 import { createHooks } from '../hooks/engine.ts'
+import { permissionsOf } from '../hooks/permissions.ts'
 import { runLost } from '../runs.ts'
 import type { WithSearch } from '../search.ts'
 import type { LinkedKnowledgeBase } from '../tools/knowledge-search.ts'
@@ -75,7 +76,7 @@ export async function equip(
     runtimeBases: readonly LinkedKnowledgeBase[]
   },
 ): Promise<Equipment> {
-  const { run, principal, emit, signal, clock } = parts
+  const { run, principal, emit, signal } = parts
   const configuration = await deps.ledger.runConfiguration(run.id, run.lease_token)
   if (configuration === null) throw runLost()
   const hooks = createHooks({
@@ -86,7 +87,7 @@ export async function equip(
     ledger: deps.ledger,
     run,
     signal,
-    pauseClock: () => clock.pause(),
+    permissions: await permissionsOf(configuration),
   })
   if (!parts.withTools) return { tools: [], hooks, warnings: [], close: () => Promise.resolve() }
 

@@ -1,6 +1,8 @@
+import type { Budget } from '../agent/budget.ts'
+import type { ResumedStep } from '../agent/journal.ts'
 import type { StepRecord, ToolCallRecord } from '../agent/types.ts'
+import { NO_USAGE, addUsage } from '../agent/usage.ts'
 import type { Citation } from '../citations.ts'
-import type { Clock } from '../clock.ts'
 import type { AppError, ErrorCode } from '../errors.ts'
 import type { Hooks } from '../hooks/engine.ts'
 import type { ChatRequest, Usage } from '../providers/index.ts'
@@ -24,14 +26,26 @@ export type EquipmentParts = {
   principal: Principal
   emit: Emit
   signal: AbortSignal
-  clock: Clock
   /** Gives the numbers of passages that tools read, after those of the request. */
   nextKey: () => number
+}
+
+/** What earlier executors have done of a run. */
+export type Resumption = {
+  /** Number of its last event; 0: it was only opened. */
+  lastSeq: number
+  steps: ResumedStep[]
+  /** Its events so far, without those that are not kept with a run. */
+  events: Record<string, unknown>[]
 }
 
 /** A run that has been opened, with all it needs to be carried out. */
 export type Execution = {
   run: StartedRun
+  /** Null: this executor begins it. */
+  resumed: Resumption | null
+  /** Asked before every call of the model. */
+  budget: Budget
   request: ChatRequest
   principal: Principal
   equip: (parts: EquipmentParts) => Promise<Equipment>
@@ -53,7 +67,7 @@ export type Execution = {
 
 /** How a run ended. */
 export type RunOutcome = {
-  status: 'completed' | 'failed'
+  status: 'completed' | 'failed' | 'cancelled'
   content: string
   usage: Usage
   error: string | null
@@ -69,27 +83,41 @@ export type RunOutcome = {
   warnings: string[]
 }
 
-export const NO_USAGE: Usage = {
-  prompt_tokens: 0,
-  completion_tokens: 0,
-  total_tokens: 0,
-  reasoning_tokens: 0,
-  cached_tokens: 0,
+/** What earlier executors of a run have come to. */
+function soFar(resumed: Resumption | null): Pick<RunOutcome, 'usage' | 'steps' | 'toolCalls' | 'reasoning'> {
+  const steps = resumed?.steps ?? []
+  const made = steps.flatMap(({ turn }) => (turn?.state === 'made' ? [turn] : []))
+  const finished = steps.flatMap(({ calls }) =>
+    calls.flatMap((call) => (call.finished === null ? [] : [call.finished])),
+  )
+  return {
+    usage: made.reduce((sum, { usage }) => addUsage(sum, usage), NO_USAGE),
+    steps: steps.flatMap(({ record }) => (record === null ? [] : [record])),
+    toolCalls: finished
+      .toSorted((a, b) => a.at - b.at)
+      .map(({ step, call_id, tool_name, arguments: args, text, is_error, duration_ms }) => ({
+        step,
+        call_id,
+        tool_name,
+        arguments: args,
+        result: text,
+        is_error,
+        duration_ms,
+      })),
+    reasoning: made.flatMap(({ step, reasoning }) => (reasoning === '' ? [] : [{ step, content: reasoning }])),
+  }
 }
 
-/** An outcome before anything has come out. */
+/** An outcome before this executor has brought anything. */
 export const nothing = (execution: Execution): RunOutcome => ({
+  ...soFar(execution.resumed),
   status: 'completed',
   content: '',
-  usage: NO_USAGE,
   error: null,
   errorCode: null,
   citations: execution.request.citations ? [] : null,
   invalidCitationCount: 0,
   retrievedItems: execution.request.context.length,
-  steps: [],
-  toolCalls: [],
-  reasoning: [],
   warnings: execution.warnings,
 })
 

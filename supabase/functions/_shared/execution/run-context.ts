@@ -1,3 +1,4 @@
+import { excerptOf } from '../citations.ts'
 import type { Caller, Db } from '../context.ts'
 import { fromPostgrest, missing, toAppError, unwrap } from '../errors.ts'
 import { isUuid } from '../ids.ts'
@@ -204,6 +205,68 @@ function withinBudget(items: ContextItem[], maxTokens: number): ContextItem[] {
   return kept
 }
 
+/** The citation that stands for this item in what a run was given, among those not yet taken. */
+function citationFor(item: ContextItem, stored: Set<Record<string, unknown>>): Record<string, unknown> | undefined {
+  for (const citation of stored) {
+    const isIt =
+      item.itemId === undefined
+        ? citation['item_id'] === null && citation['text_excerpt'] === excerptOf(item.text)
+        : citation['item_id'] === item.itemId
+    if (isIt) return citation
+  }
+  return undefined
+}
+
+/** Items under the numbers they had when the run began; what was not given to it then is not given to it now. */
+function underOldNumbers(items: ContextItem[], stored: readonly Record<string, unknown>[]): ContextItem[] {
+  const left = new Set(stored)
+  return items.flatMap((item) => {
+    const citation = citationFor(item, left)
+    if (citation === undefined) return []
+    left.delete(citation)
+    return [{ ...item, key: Number(citation['citation_key']) }]
+  })
+}
+
+const maxTokensOf = (request: RunRequest, settings: Record<string, unknown>): number => {
+  const fromSettings = settings['max_context_tokens']
+  return (
+    request.max_context_tokens ??
+    (typeof fromSettings === 'number' && fromSettings >= 1 ? fromSettings : DEFAULT_MAX_CONTEXT_TOKENS)
+  )
+}
+
+/** Raw context: its parts have no numbers to cite. */
+const rawContext = (text: string): ContextItem[] => [{ key: 1, text, meta: {} }]
+
+/**
+ * What a run that was begun before had to answer from: the same passages by reference, as the person may read them now, under
+ * the numbers they had. Nothing is searched for again.
+ * @param stored citations of what it was given.
+ * @throws AppError what the database refuses.
+ */
+export async function rereadRunContext(
+  db: Db,
+  request: RunRequest,
+  settings: Record<string, unknown>,
+  run: { retrieved_context: readonly Record<string, unknown>[]; context_handler_id: string | null },
+): Promise<RunContext> {
+  const context = { handlerId: run.context_handler_id, warnings: [], retrievalWarning: null }
+  const maxTokens = maxTokensOf(request, settings)
+  if (request.context_override?.trim()) {
+    return { ...context, items: withinBudget(rawContext(request.context_override), maxTokens), citable: false }
+  }
+  const stored = run.retrieved_context
+  const inputs: ContextItemInput[] = request.context_items?.length
+    ? request.context_items
+    : stored.map((citation) => ({
+        item_id: String(citation['item_id']),
+        meta: Object(citation['meta']) as Record<string, unknown>,
+      }))
+  const { items } = await givenItems(db, inputs)
+  return { ...context, items: underOldNumbers(withinBudget(items, maxTokens), stored), citable: true }
+}
+
 /**
  * Everything a run is given to answer from, within its token allowance (characters / 4).
  * @throws AppError `not_found` for unknown knowledge bases and context handlers, or what the database refuses.
@@ -214,13 +277,10 @@ export async function collectRunContext(
   request: RunRequest,
   settings: Record<string, unknown>,
 ): Promise<RunContext> {
-  const fromSettings = settings['max_context_tokens']
-  const maxTokens =
-    request.max_context_tokens ??
-    (typeof fromSettings === 'number' && fromSettings >= 1 ? fromSettings : DEFAULT_MAX_CONTEXT_TOKENS)
+  const maxTokens = maxTokensOf(request, settings)
   const context: RunContext = { items: [], handlerId: null, citable: true, warnings: [], retrievalWarning: null }
   if (request.context_override?.trim()) {
-    context.items = [{ key: 1, text: request.context_override, meta: {} }]
+    context.items = rawContext(request.context_override)
     context.citable = false
     if (request.citations_enabled) context.warnings.push('citations_enabled has no effect with context_override.')
   } else if (request.context_handler_id) {

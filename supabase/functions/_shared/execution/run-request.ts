@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { jsonObject, uuid } from '../http.ts'
+import { MULTITASK_STRATEGIES } from '../runs.ts'
 import { SEARCH_METHODS } from '../search/hits.ts'
 import { metadataFilter } from '../search/options.ts'
 
@@ -74,6 +75,12 @@ export const runRequest = z.object({
   /** False: the run is not offered knowledge_search, because the caller has said what to answer from. */
   knowledge_search: z.boolean().nullish(),
   runtime_knowledge_bases: z.array(runtimeKnowledgeBase).max(10).nullish(),
+  /** What becomes of this run, or of the others, while one of the same session is active. Default `queue`. */
+  multitask_strategy: z.enum(MULTITASK_STRATEGIES).nullish(),
+  /** True: answered at once with 202, carried out by a worker. For `/run` only. */
+  background: z.boolean().nullish(),
+  /** The caller's own message of a chat that this run answers: its answer is stored there when the run ends. */
+  chat_message_id: uuid.nullish(),
 })
 
 export type RunRequest = z.output<typeof runRequest>
@@ -101,4 +108,5 @@ export function checkRunRequest(request: RunRequest, streams: boolean): void {
   if (request.runtime_knowledge_bases && !streams) {
     throw new AppError('invalid_request', 'runtime_knowledge_bases is only supported by /run/stream')
   }
+  if (request.background && streams) throw new AppError('invalid_request', 'background is only supported by /run')
 }

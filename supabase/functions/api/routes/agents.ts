@@ -25,6 +25,8 @@ export const agentPatch = z.object({
   model,
   system_prompt: systemPrompt,
   settings: jsonObject.optional(),
+  /** False: no run of it may begin, and those that go on are stopped. */
+  published: z.boolean().optional(),
 })
 
 /** Settings that a run reads; others are stored but have no effect, and that is said. */

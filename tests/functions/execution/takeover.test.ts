@@ -1,0 +1,311 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { takeUp } from '../../../supabase/functions/_shared/execution/drive.ts'
+import { executeRun } from '../../../supabase/functions/_shared/execution/execution.ts'
+import { eventually } from '../../support/eventually.ts'
+import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
+import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { useStack } from '../../support/stack.ts'
+import { startApi } from '../support/api-app.ts'
+import type { ApiApp, ApiChanges } from '../support/api-app.ts'
+import {
+  begin,
+  bySteps,
+  carryOn,
+  dyingLedger,
+  expectWhole,
+  expireLease,
+  follow,
+  standingOf,
+  textOf,
+} from '../support/durable-run.ts'
+import { startEndpoint } from '../support/endpoint.ts'
+import type { Endpoint } from '../support/endpoint.ts'
+import { userCaller } from '../support/http.ts'
+import type { FunctionsCaller, Json } from '../support/http.ts'
+
+const userEnv: Record<string, string> = {}
+let model: ScriptedModel
+let endpoint: Endpoint
+beforeAll(async () => {
+  model = await startScriptedModel()
+  endpoint = await startEndpoint()
+  Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
+})
+const stack = useStack({ userEnv })
+afterAll(async () => {
+  await model.stop()
+  await endpoint.stop()
+})
+
+let healthy: ApiApp
+let member: FunctionsCaller
+let person: FunctionsCaller
+let safeAgent = ''
+let unsafeAgent = ''
+/** Effects of the endpoint: a call with a key that it has seen before has none. */
+let effects: string[] = []
+
+const CALLS = [
+  { toolCalls: [{ name: 'count_safely', arguments: { item: 'one' } }], text: 'First. ' },
+  { toolCalls: [{ name: 'count_safely', arguments: { item: 'two' } }], text: 'Second. ' },
+  { text: 'Both are counted.' },
+]
+
+beforeAll(async () => {
+  healthy = startApi(stack)
+  member = await userCaller(stack, 'member@harbor.example')
+  person = healthy.as(member)
+  const admin = healthy.as(await userCaller(stack, 'admin@harbor.example'))
+  const agentWith = async (name: string, config: object) => {
+    const input_schema = { type: 'object', properties: { item: { type: 'string' } }, required: ['item'] }
+    const tool = await admin.json(201, 'POST', '/api/tools', {
+      json: {
+        name,
+        description: 'Counts an item.',
+        type: 'http',
+        input_schema,
+        config: { endpoint: `${endpoint.url}/count`, method: 'POST', session_token: false, ...config },
+      },
+    })
+    const agent = await admin.json(201, 'POST', '/api/agents', { json: { name } })
+    await admin.json(201, 'POST', `/api/agents/${agent['id']}/tools`, {
+      json: { tool_type: 'custom', tool_name: name, tool_id: tool['id'], config_override: { untrusted: 'allow' } },
+    })
+    return agent['id'] as string
+  }
+  safeAgent = await agentWith('count_safely', { retry_safe: true })
+  unsafeAgent = await agentWith('count_once', {})
+  endpoint.answerWith(async ({ headers, path }) => {
+    if (path === '/over') await new Promise((resolve) => setTimeout(resolve, 300))
+    const key = String(headers['idempotency-key'])
+    if (!effects.includes(key)) effects.push(key)
+    return { json: { counted: effects.length } }
+  })
+})
+
+/** The function in another process, and what it did not live to do. */
+const another = (changes: ApiChanges = {}) => startApi(stack, changes)
+
+const callIds = (events: Json[], kind: string) =>
+  events.filter(({ event }) => event === kind).map((event) => event['call_id'] as string)
+
+describe('an executor that dies', () => {
+  it('at any event of a run is replaced: nothing is lost, repeated or told twice', async () => {
+    model.play(bySteps(CALLS))
+    const whole = await begin(person, safeAgent, { message: 'Count.' })
+    const all = await whole.rest()
+    expectWhole(all)
+    expect(all.at(-1)).toMatchObject({ status: 'completed', content: 'First. \n\nSecond. \n\nBoth are counted.' })
+
+    for (let most = 0; most < all.length; most++) {
+      effects = []
+      const dying = dyingLedger(healthy.deps.ledger, most)
+      const stream = await begin(another({ ledger: dying.ledger }).as(member), safeAgent, { message: 'Count.' })
+      await dying.died
+      const [{ run_id } = { run_id: '' }] = await stack.db.query<{ run_id: string }>(
+        'select run_id from ai.agent_runs order by created_at desc limit 1',
+      )
+      await expireLease(stack, run_id)
+      const { id } = await standingOf(stack, run_id)
+      expect(await carryOn(healthy.deps, id), `killed after event ${most}`).toBe('ended')
+
+      const replay = await (await follow(person, run_id)).rest()
+      expectWhole(replay)
+      expect(
+        effects.map((key) => key.startsWith(run_id)),
+        `killed after event ${most}`,
+      ).toEqual([true, true])
+      expect(replay.at(-1)).toMatchObject({ status: 'completed', content: all.at(-1)!['content'], steps: 3 })
+      expect(replay.at(-1)!['tool_calls']).toHaveLength(2)
+      expect(textOf(replay)).toBe(all.at(-1)!['content'])
+      for (const kind of ['tool_call', 'tool_result']) {
+        expect(new Set(callIds(replay, kind)).size, `${kind}, killed after event ${most}`).toBe(2)
+        expect(callIds(replay, kind)).toHaveLength(2)
+      }
+      expect(replay.filter(({ event }) => event === 'chunk')).toHaveLength(1)
+      const stored = await person.json(200, 'GET', `/api/agents/runs/${run_id}`)
+      expect(stored['usage']).toEqual(replay.at(-1)!['usage'])
+      expect(stored['usage'].total_tokens).toBeGreaterThan(0)
+      expect(stored['tool_calls']).toHaveLength(2)
+      expect(stored['steps']).toHaveLength(3)
+
+      // Whoever was watching sees the rest of the same log, and nothing twice.
+      dying.bury()
+      const seen = await stream.rest()
+      expect(seen).toEqual(replay)
+    }
+    // Some twenty runs, each carried out twice.
+  }, 240_000)
+
+  it('during the only call of a model without tools is replaced, and the half answer taken back', async () => {
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Plain' } })
+    model.play(script([{ text: ['Half an ', 'answer'] }, { text: 'A whole answer.' }]))
+    const dying = dyingLedger(healthy.deps.ledger, 2)
+    const stream = await begin(another({ ledger: dying.ledger }).as(member), agentId, { message: 'Say it.' })
+    const start = await stream.next()
+    await dying.died
+    await expireLease(stack, start!['run_id'])
+    expect(await carryOn(healthy.deps, (await standingOf(stack, start!['run_id']))['id'])).toBe('ended')
+    const replay = await (await follow(person, start!['run_id'])).rest()
+    expectWhole(replay)
+    expect(textOf(replay)).toBe('A whole answer.')
+    expect(replay.at(-1)).toMatchObject({ content: 'A whole answer.', status: 'completed' })
+    dying.bury()
+    await stream.rest()
+  })
+
+  it.each([
+    ['retry', 2, 'completed', 'Counted.'],
+    ['skip', 1, 'completed', 'Counted.'],
+    ['fail', 1, 'failed', ''],
+  ])(
+    'during a call that may not be repeated leaves it to a person, who says %s',
+    async (decision, calls, status, content) => {
+      model.play(bySteps([{ toolCalls: [{ name: 'count_once', arguments: { item: 'one' } }] }, { text: 'Counted.' }]))
+      endpoint.received.length = 0
+      const dying = dyingLedger(healthy.deps.ledger, 3)
+      // start, step_started, tool_call: the result is what it does not live to tell.
+      const stream = await begin(another({ ledger: dying.ledger }).as(member), unsafeAgent, { message: 'Count.' })
+      const { run_id } = (await stream.next())!
+      await dying.died
+      await expireLease(stack, run_id)
+      const { id } = await standingOf(stack, run_id)
+      expect(await carryOn(healthy.deps, id)).toBe('waiting')
+      expect(await standingOf(stack, run_id)).toMatchObject({ status: 'waiting', wait_reason: 'unsafe_call' })
+      expect(await carryOn(healthy.deps, id)).toBeNull()
+
+      const live = await follow(person, run_id)
+      const [asked] = (await live.rest(({ event }) => event === 'call_interrupted')).slice(-1)
+      expect(asked).toMatchObject({ tool_name: 'count_once', call_id: expect.any(String), arguments: { item: 'one' } })
+      const path = `/api/agents/runs/${run_id}/calls/${asked!['call_id']}/decide`
+      const stranger = healthy.as(await userCaller(stack, 'member@meridian.example'))
+      await stranger.json(404, 'POST', path, { json: { decision } })
+      await person.json(400, 'POST', path, { json: { decision: 'perhaps' } })
+      await person.json(200, 'POST', path, { json: { decision } })
+      await person.json(404, 'POST', path, { json: { decision } })
+      if (decision !== 'fail') expect(await carryOn(healthy.deps, id)).toBe('ended')
+      expect((await live.rest()).at(-1)).toMatchObject({ event: 'complete', status, content })
+      expect(endpoint.received).toHaveLength(calls)
+      expectWhole(await (await follow(person, run_id)).rest())
+      dying.bury()
+      await stream.rest()
+    },
+  )
+})
+
+it('an executor that lets go of a run at its very end leaves nothing that is told twice', async () => {
+  model.play(script([{ text: 'Told once.' }, { text: 'Told once.' }]))
+  const admin = healthy.as(await userCaller(stack, 'admin@harbor.example'))
+  const { id: agentId } = await admin.json(201, 'POST', '/api/agents', { json: { name: 'Hooked' } })
+  await admin.json(201, 'POST', `/api/agents/${agentId}/hooks`, {
+    json: { event: 'OnRunComplete', type: 'http', config: { url: `${endpoint.url}/over` } },
+  })
+  const json = { message: 'Go.', background: true }
+  const { run_id } = await person.json(202, 'POST', `/api/agents/${agentId}/run`, { json })
+  const { id } = await standingOf(stack, run_id)
+  const asked = endpoint.received.length
+  const stop = new AbortController()
+  const first = executeRun(healthy.deps, (await takeUp(healthy.deps, id))!, { deliver: () => {}, signal: stop.signal })
+  await eventually(() => expect(endpoint.received).toHaveLength(asked + 1))
+  stop.abort()
+  expect(await first).toBe('pending')
+  expect(await carryOn(healthy.deps, id)).toBe('ended')
+  const events = await (await follow(person, run_id)).rest()
+  expectWhole(events)
+  for (const kind of ['chunk', 'on_run_complete']) {
+    expect(events.filter(({ event }) => event === kind)).toHaveLength(1)
+  }
+  expect(textOf(events)).toBe('Told once.')
+})
+
+describe('two executors on one run', () => {
+  it('the one without the lease stops, and its reader gets the events of the other', async () => {
+    let letGo = () => {}
+    const blocked = new Promise<void>((resolve) => (letGo = resolve))
+    model.play(script([{ text: ['Slow ', 'words'], between: () => blocked }, { text: 'Fast words.' }]))
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Two' } })
+    const stream = await begin(person, agentId, { message: 'Go.' })
+    const start = (await stream.next())!
+    const { id } = await standingOf(stack, start['run_id'])
+    await eventually(async () => {
+      // The first one lives and renews its lease: until the other one is quicker.
+      await expireLease(stack, start['run_id'])
+      expect(await carryOn(another().deps, id)).toBe('ended')
+    })
+    letGo()
+    const seen = [start, ...(await stream.rest())]
+    expectWhole(seen)
+    expect(seen.at(-1)).toMatchObject({ content: 'Fast words.', status: 'completed' })
+    expect(seen).toEqual(await (await follow(person, start['run_id'])).rest())
+  })
+
+  it('and the second dies as well: the first, whose caller waits still, takes it up again', async () => {
+    let letGo = () => {}
+    const blocked = new Promise<void>((resolve) => (letGo = resolve))
+    model.play(script([{ text: ['Slow ', 'words'], between: () => blocked }, { text: 'Fast words.' }]))
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Three' } })
+    const quick = another({ runs: { leaseSeconds: 1 } }).as(member)
+    const stream = await begin(quick, agentId, { message: 'Go.' })
+    const start = (await stream.next())!
+    const { id } = await standingOf(stack, start['run_id'])
+    await eventually(async () => {
+      await expireLease(stack, start['run_id'])
+      expect(await healthy.deps.ledger.claimRun(id, 'one that dies at once', 1)).not.toBeNull()
+    })
+    letGo()
+    const seen = [start, ...(await stream.rest())]
+    expectWhole(seen)
+    expect(seen.at(-1)).toMatchObject({ content: 'Fast words.', status: 'completed' })
+  })
+
+  it('cannot both take it up', async () => {
+    model.play(script([{ text: 'Once.' }]))
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Once' } })
+    const { run_id } = await person.json(202, 'POST', `/api/agents/${agentId}/run`, {
+      json: { message: 'Go.', background: true },
+    })
+    const { id } = await standingOf(stack, run_id)
+    const ends = await Promise.all([carryOn(another().deps, id), carryOn(another().deps, id)])
+    expect(ends.toSorted()).toEqual(['ended', null])
+    expectWhole(await (await follow(person, run_id)).rest())
+  })
+})
+
+describe('the database', () => {
+  it('failing now and then, also after it has written, is borne', async () => {
+    model.play(bySteps(CALLS))
+    effects = []
+    let calls = 0
+    const { ledger } = healthy.deps
+    const shaky: ApiChanges['ledger'] = {
+      async appendRunEvents(write) {
+        calls++
+        if (calls % 3 === 1) throw new TypeError('fetch failed')
+        const answer = await ledger.appendRunEvents(write)
+        if (calls % 3 === 2) throw new TypeError('fetch failed')
+        return answer
+      },
+    }
+    const events = await (await begin(another({ ledger: shaky }).as(member), safeAgent, { message: 'Count.' })).rest()
+    expectWhole(events)
+    expect(events.at(-1)).toMatchObject({ status: 'completed' })
+    expect(effects).toHaveLength(2)
+    expect(calls).toBeGreaterThan(3)
+    expect(events).toEqual(await (await follow(person, events[0]!['run_id'])).rest())
+  })
+
+  it('that refuses the answer ends the run without it', async () => {
+    model.play(script([{ text: 'Not to be stored.' }]))
+    const { ledger } = healthy.deps
+    let refusals = 1
+    const refusing: ApiChanges['ledger'] = {
+      finishRun(outcome) {
+        return ledger.finishRun(refusals-- > 0 ? { ...outcome, status: 'nonsense' as 'failed' } : outcome)
+      },
+    }
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Refused' } })
+    const events = await (await begin(another({ ledger: refusing }).as(member), agentId, { message: 'Go.' })).rest()
+    expectWhole(events)
+    expect(events.at(-1)).toMatchObject({ status: 'failed', content: '', code: 'unavailable' })
+  })
+})

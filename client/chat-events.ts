@@ -34,10 +34,15 @@ export type ChatEvent = Positioned &
         chat_session_id?: string
         context_handler_id?: string | null
       }
-    | { event: 'content_delta'; delta: string }
+    /** `off`: where it begins in the text, as `String.prototype.length` counts. */
+    | { event: 'content_delta'; delta: string; off?: number }
     | { event: 'reasoning_delta'; delta: string }
     | { event: 'reasoning'; content: string }
+    /** A step begins again: of the text only what lies before `off` stays. */
+    | { event: 'step_reset'; step: number; reason: string; off?: number }
     | { event: 'chunk'; content: string }
+    /** The time for one stream is over: the run goes on, and can be read on from position `after`. */
+    | { event: 'stream_end'; run_id: string; after: number; reason: string }
     | { event: 'error'; error: string; message?: string; code?: string; request_id?: string }
     | {
         event: 'complete'
@@ -62,7 +67,9 @@ const KNOWN = new Set([
   'content_delta',
   'reasoning_delta',
   'reasoning',
+  'step_reset',
   'chunk',
+  'stream_end',
   'error',
   'complete',
 ])

@@ -57,6 +57,7 @@ export type Database = {
           header_names: string[]
           id: string
           name: string
+          permissions: NonNullable<Json>
           pinned_at: string | null
           pinned_tools: Json | null
           secret_headers: string | null
@@ -74,6 +75,7 @@ export type Database = {
           header_names?: string[]
           id?: string
           name: string
+          permissions?: NonNullable<Json>
           pinned_at?: string | null
           pinned_tools?: Json | null
           secret_headers?: string | null
@@ -90,6 +92,7 @@ export type Database = {
           header_names?: string[]
           id?: string
           name?: string
+          permissions?: NonNullable<Json>
           pinned_at?: string | null
           pinned_tools?: Json | null
           secret_headers?: string | null
@@ -111,7 +114,10 @@ export type Database = {
       agent_runs: {
         Row: {
           agent_id: string | null
+          attempts: number
           cached_tokens: number | null
+          cancel_requested_at: string | null
+          chat_message_id: string | null
           completed_at: string | null
           completion_tokens: number | null
           content: string | null
@@ -120,12 +126,17 @@ export type Database = {
           error: string | null
           error_code: string | null
           events: NonNullable<Json>
+          executor: string | null
           id: string
           input_messages: NonNullable<Json>
           invalid_citation_count: number
+          is_new_session: boolean
+          last_seq: number
           lease_expires_at: string | null
           lease_token: string | null
+          log_state: string
           model: string | null
+          multitask_strategy: string
           output_messages: NonNullable<Json>
           principal_id: string
           prompt_tokens: number | null
@@ -133,22 +144,28 @@ export type Database = {
           reasoning_steps: NonNullable<Json>
           reasoning_tokens: number | null
           retrieved_context: NonNullable<Json>
+          rolled_back: boolean
           run_id: string
           session_id: string
           started_at: string | null
           status: string
           steps: NonNullable<Json>
+          streams: boolean
           tenant_id: string
           tool_call_count: number
           tool_call_duration_ms_total: number
           tool_call_error_count: number
           total_tokens: number | null
           user_id: string | null
+          wait_reason: string | null
         }
         ComputedFields: never
         Insert: {
           agent_id?: string | null
+          attempts?: number
           cached_tokens?: number | null
+          cancel_requested_at?: string | null
+          chat_message_id?: string | null
           completed_at?: string | null
           completion_tokens?: number | null
           content?: string | null
@@ -157,12 +174,17 @@ export type Database = {
           error?: string | null
           error_code?: string | null
           events?: NonNullable<Json>
+          executor?: string | null
           id?: string
           input_messages?: NonNullable<Json>
           invalid_citation_count?: number
+          is_new_session?: boolean
+          last_seq?: number
           lease_expires_at?: string | null
           lease_token?: string | null
+          log_state?: string
           model?: string | null
+          multitask_strategy?: string
           output_messages?: NonNullable<Json>
           principal_id: string
           prompt_tokens?: number | null
@@ -170,21 +192,27 @@ export type Database = {
           reasoning_steps?: NonNullable<Json>
           reasoning_tokens?: number | null
           retrieved_context?: NonNullable<Json>
+          rolled_back?: boolean
           run_id?: string
           session_id: string
           started_at?: string | null
           status?: string
           steps?: NonNullable<Json>
+          streams?: boolean
           tenant_id: string
           tool_call_count?: number
           tool_call_duration_ms_total?: number
           tool_call_error_count?: number
           total_tokens?: number | null
           user_id?: string | null
+          wait_reason?: string | null
         }
         Update: {
           agent_id?: string | null
+          attempts?: number
           cached_tokens?: number | null
+          cancel_requested_at?: string | null
+          chat_message_id?: string | null
           completed_at?: string | null
           completion_tokens?: number | null
           content?: string | null
@@ -193,12 +221,17 @@ export type Database = {
           error?: string | null
           error_code?: string | null
           events?: NonNullable<Json>
+          executor?: string | null
           id?: string
           input_messages?: NonNullable<Json>
           invalid_citation_count?: number
+          is_new_session?: boolean
+          last_seq?: number
           lease_expires_at?: string | null
           lease_token?: string | null
+          log_state?: string
           model?: string | null
+          multitask_strategy?: string
           output_messages?: NonNullable<Json>
           principal_id?: string
           prompt_tokens?: number | null
@@ -206,17 +239,20 @@ export type Database = {
           reasoning_steps?: NonNullable<Json>
           reasoning_tokens?: number | null
           retrieved_context?: NonNullable<Json>
+          rolled_back?: boolean
           run_id?: string
           session_id?: string
           started_at?: string | null
           status?: string
           steps?: NonNullable<Json>
+          streams?: boolean
           tenant_id?: string
           tool_call_count?: number
           tool_call_duration_ms_total?: number
           tool_call_error_count?: number
           total_tokens?: number | null
           user_id?: string | null
+          wait_reason?: string | null
         }
         Relationships: [
           {
@@ -286,6 +322,7 @@ export type Database = {
           config_override: NonNullable<Json>
           created_at: string
           id: string
+          permissions: NonNullable<Json>
           tenant_id: string
           tool_id: string | null
           tool_name: string
@@ -297,6 +334,7 @@ export type Database = {
           config_override?: NonNullable<Json>
           created_at?: string
           id?: string
+          permissions?: NonNullable<Json>
           tenant_id?: string
           tool_id?: string | null
           tool_name: string
@@ -307,6 +345,7 @@ export type Database = {
           config_override?: NonNullable<Json>
           created_at?: string
           id?: string
+          permissions?: NonNullable<Json>
           tenant_id?: string
           tool_id?: string | null
           tool_name?: string
@@ -337,6 +376,7 @@ export type Database = {
           is_default: boolean
           model: string | null
           name: string
+          published: boolean
           settings: NonNullable<Json>
           system_prompt: string | null
           tenant_id: string
@@ -350,6 +390,7 @@ export type Database = {
           is_default?: boolean
           model?: string | null
           name: string
+          published?: boolean
           settings?: NonNullable<Json>
           system_prompt?: string | null
           tenant_id?: string
@@ -362,6 +403,7 @@ export type Database = {
           is_default?: boolean
           model?: string | null
           name?: string
+          published?: boolean
           settings?: NonNullable<Json>
           system_prompt?: string | null
           tenant_id?: string
@@ -369,17 +411,61 @@ export type Database = {
         }
         Relationships: []
       }
+      approval_decisions: {
+        Row: {
+          approval_id: string
+          approved: boolean
+          created_at: string
+          principal_id: string
+          reason: string | null
+          tenant_id: string
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          approval_id: string
+          approved: boolean
+          created_at?: string
+          principal_id: string
+          reason?: string | null
+          tenant_id: string
+          user_id?: string | null
+        }
+        Update: {
+          approval_id?: string
+          approved?: boolean
+          created_at?: string
+          principal_id?: string
+          reason?: string | null
+          tenant_id?: string
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'approval_decisions_approval_fkey'
+            columns: ['tenant_id', 'approval_id']
+            isOneToOne: false
+            referencedRelation: 'approvals'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
       approvals: {
         Row: {
           agent_id: string | null
           call_id: string
+          consumed_at: string | null
           created_at: string
           decided_at: string | null
           decided_by: string | null
+          decider_group_id: string | null
+          decider_role: string | null
           expires_at: string
+          four_eyes: boolean
           id: string
           input_hash: string
           message: string | null
+          quorum: number
           reason: string | null
           run_id: string
           status: string
@@ -392,13 +478,18 @@ export type Database = {
         Insert: {
           agent_id?: string | null
           call_id: string
+          consumed_at?: string | null
           created_at?: string
           decided_at?: string | null
           decided_by?: string | null
+          decider_group_id?: string | null
+          decider_role?: string | null
           expires_at: string
+          four_eyes?: boolean
           id?: string
           input_hash: string
           message?: string | null
+          quorum?: number
           reason?: string | null
           run_id: string
           status?: string
@@ -410,13 +501,18 @@ export type Database = {
         Update: {
           agent_id?: string | null
           call_id?: string
+          consumed_at?: string | null
           created_at?: string
           decided_at?: string | null
           decided_by?: string | null
+          decider_group_id?: string | null
+          decider_role?: string | null
           expires_at?: string
+          four_eyes?: boolean
           id?: string
           input_hash?: string
           message?: string | null
+          quorum?: number
           reason?: string | null
           run_id?: string
           status?: string
@@ -438,6 +534,106 @@ export type Database = {
             columns: ['tenant_id', 'run_id']
             isOneToOne: false
             referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
+      audit_events: {
+        Row: {
+          act: Json | null
+          action: string
+          actor_id: string | null
+          detail: NonNullable<Json>
+          hash: string
+          id: string
+          occurred_at: string
+          prev_hash: string
+          recorded_at: string
+          run_id: string | null
+          seq: number
+          subject_id: string
+          subject_type: string
+          tenant_id: string
+        }
+        ComputedFields: never
+        Insert: {
+          act?: Json | null
+          action: string
+          actor_id?: string | null
+          detail?: NonNullable<Json>
+          hash: string
+          id?: string
+          occurred_at: string
+          prev_hash: string
+          recorded_at: string
+          run_id?: string | null
+          seq: number
+          subject_id: string
+          subject_type: string
+          tenant_id: string
+        }
+        Update: {
+          act?: Json | null
+          action?: string
+          actor_id?: string | null
+          detail?: NonNullable<Json>
+          hash?: string
+          id?: string
+          occurred_at?: string
+          prev_hash?: string
+          recorded_at?: string
+          run_id?: string | null
+          seq?: number
+          subject_id?: string
+          subject_type?: string
+          tenant_id?: string
+        }
+        Relationships: []
+      }
+      budgets: {
+        Row: {
+          agent_id: string | null
+          created_at: string
+          created_by: string | null
+          id: string
+          max_tokens: number
+          period: string
+          scope: string
+          tenant_id: string
+          updated_at: string
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id?: string | null
+          created_at?: string
+          created_by?: string | null
+          id?: string
+          max_tokens: number
+          period: string
+          scope: string
+          tenant_id: string
+          updated_at?: string
+          user_id?: string | null
+        }
+        Update: {
+          agent_id?: string | null
+          created_at?: string
+          created_by?: string | null
+          id?: string
+          max_tokens?: number
+          period?: string
+          scope?: string
+          tenant_id?: string
+          updated_at?: string
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'budgets_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
             referencedColumns: ['tenant_id', 'id']
           },
         ]
@@ -814,6 +1010,169 @@ export type Database = {
           },
         ]
       }
+      run_events: {
+        Row: {
+          created_at: string
+          payload: NonNullable<Json>
+          run_id: string
+          seq: number
+          tenant_id: string
+          type: string
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          created_at?: string
+          payload: NonNullable<Json>
+          run_id: string
+          seq: number
+          tenant_id: string
+          type: string
+          user_id?: string | null
+        }
+        Update: {
+          created_at?: string
+          payload?: NonNullable<Json>
+          run_id?: string
+          seq?: number
+          tenant_id?: string
+          type?: string
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'run_events_run_fkey'
+            columns: ['tenant_id', 'run_id']
+            isOneToOne: false
+            referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
+      run_steps: {
+        Row: {
+          completed_at: string | null
+          created_at: string
+          record: Json | null
+          run_id: string
+          step: number
+          tenant_id: string
+          turn: Json | null
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          completed_at?: string | null
+          created_at?: string
+          record?: Json | null
+          run_id: string
+          step: number
+          tenant_id: string
+          turn?: Json | null
+          user_id?: string | null
+        }
+        Update: {
+          completed_at?: string | null
+          created_at?: string
+          record?: Json | null
+          run_id?: string
+          step?: number
+          tenant_id?: string
+          turn?: Json | null
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'run_steps_run_fkey'
+            columns: ['tenant_id', 'run_id']
+            isOneToOne: false
+            referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
+      schedules: {
+        Row: {
+          agent_id: string
+          created_at: string
+          created_by: string
+          cron: string
+          disabled_reason: string | null
+          enabled: boolean
+          failure_count: number
+          id: string
+          last_error: string | null
+          last_run_at: string | null
+          last_run_id: string | null
+          message: string
+          name: string
+          next_run_at: string | null
+          session_id: string | null
+          skipped_count: number
+          tenant_id: string
+          timezone: string
+          updated_at: string
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id: string
+          created_at?: string
+          created_by?: string
+          cron: string
+          disabled_reason?: string | null
+          enabled?: boolean
+          failure_count?: number
+          id?: string
+          last_error?: string | null
+          last_run_at?: string | null
+          last_run_id?: string | null
+          message: string
+          name: string
+          next_run_at?: string | null
+          session_id?: string | null
+          skipped_count?: number
+          tenant_id?: string
+          timezone?: string
+          updated_at?: string
+        }
+        Update: {
+          agent_id?: string
+          created_at?: string
+          created_by?: string
+          cron?: string
+          disabled_reason?: string | null
+          enabled?: boolean
+          failure_count?: number
+          id?: string
+          last_error?: string | null
+          last_run_at?: string | null
+          last_run_id?: string | null
+          message?: string
+          name?: string
+          next_run_at?: string | null
+          session_id?: string | null
+          skipped_count?: number
+          tenant_id?: string
+          timezone?: string
+          updated_at?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'schedules_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
+            referencedColumns: ['tenant_id', 'id']
+          },
+          {
+            foreignKeyName: 'schedules_last_run_fkey'
+            columns: ['tenant_id', 'last_run_id']
+            isOneToOne: false
+            referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
       source_grants: {
         Row: {
           created_at: string
@@ -977,6 +1336,34 @@ export type Database = {
         }
         Relationships: []
       }
+      tenant_settings: {
+        Row: {
+          created_at: string
+          max_queued_runs: number
+          max_running_runs: number
+          run_event_days: number
+          tenant_id: string
+          updated_at: string
+        }
+        ComputedFields: never
+        Insert: {
+          created_at?: string
+          max_queued_runs?: number
+          max_running_runs?: number
+          run_event_days?: number
+          tenant_id?: string
+          updated_at?: string
+        }
+        Update: {
+          created_at?: string
+          max_queued_runs?: number
+          max_running_runs?: number
+          run_event_days?: number
+          tenant_id?: string
+          updated_at?: string
+        }
+        Relationships: []
+      }
       tool_call_events: {
         Row: {
           agent_id: string | null
@@ -1099,6 +1486,79 @@ export type Database = {
         }
         Relationships: []
       }
+      usage_entries: {
+        Row: {
+          agent_id: string | null
+          cached_tokens: number
+          completion_tokens: number
+          created_at: string
+          id: string
+          is_estimate: boolean
+          kind: string
+          model: string | null
+          prompt_tokens: number
+          provider: string | null
+          reasoning_tokens: number
+          run_id: string | null
+          step: number | null
+          tenant_id: string
+          total_tokens: number
+          user_id: string | null
+        }
+        ComputedFields: never
+        Insert: {
+          agent_id?: string | null
+          cached_tokens?: number
+          completion_tokens?: number
+          created_at?: string
+          id?: string
+          is_estimate?: boolean
+          kind: string
+          model?: string | null
+          prompt_tokens?: number
+          provider?: string | null
+          reasoning_tokens?: number
+          run_id?: string | null
+          step?: number | null
+          tenant_id: string
+          total_tokens?: number
+          user_id?: string | null
+        }
+        Update: {
+          agent_id?: string | null
+          cached_tokens?: number
+          completion_tokens?: number
+          created_at?: string
+          id?: string
+          is_estimate?: boolean
+          kind?: string
+          model?: string | null
+          prompt_tokens?: number
+          provider?: string | null
+          reasoning_tokens?: number
+          run_id?: string | null
+          step?: number | null
+          tenant_id?: string
+          total_tokens?: number
+          user_id?: string | null
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'usage_entries_agent_fkey'
+            columns: ['tenant_id', 'agent_id']
+            isOneToOne: false
+            referencedRelation: 'agents'
+            referencedColumns: ['tenant_id', 'id']
+          },
+          {
+            foreignKeyName: 'usage_entries_run_fkey'
+            columns: ['tenant_id', 'run_id']
+            isOneToOne: false
+            referencedRelation: 'agent_runs'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
     }
     Views: {
       [_ in never]: never
@@ -1106,18 +1566,84 @@ export type Database = {
     Functions: {
       abandon_upload: { Args: { source_id: string }; Returns: undefined }
       add_source_to_knowledge_base: { Args: { knowledge_base_id: string; source_id: string }; Returns: Json }
+      append_run_events: {
+        Args: {
+          events: Json
+          first_seq: number
+          journal?: Json
+          lease_seconds?: number
+          lease_token: string
+          run_id: string
+        }
+        Returns: Json
+      }
       approval_outcome: { Args: { approval_id: string; lease_token: string }; Returns: Json }
+      approvals_to_decide: {
+        Args: { max_rows?: number }
+        Returns: {
+          agent_id: string | null
+          call_id: string
+          consumed_at: string | null
+          created_at: string
+          decided_at: string | null
+          decided_by: string | null
+          decider_group_id: string | null
+          decider_role: string | null
+          expires_at: string
+          four_eyes: boolean
+          id: string
+          input_hash: string
+          message: string | null
+          quorum: number
+          reason: string | null
+          run_id: string
+          status: string
+          tenant_id: string
+          tool_input: NonNullable<Json>
+          tool_name: string
+          user_id: string | null
+        }[]
+        SetofOptions: {
+          from: '*'
+          to: 'approvals'
+          isOneToOne: false
+          isSetofReturn: true
+        }
+      }
+      beat_run: { Args: { lease_seconds?: number; lease_token: string; run_id: string }; Returns: Json }
+      begin_request: {
+        Args: {
+          body_hash: string
+          caller_id: string
+          idempotency_key: string
+          lock_seconds?: number
+          narrowing: string[]
+          route: string
+        }
+        Returns: Json
+      }
       burn_tool_call_token: { Args: { expires_at: string; jti: string }; Returns: boolean }
+      cancel_extraction: { Args: { source_id: string }; Returns: Json }
+      cancel_indexing: { Args: { indexed_source_id: string }; Returns: Json }
+      cancel_run: { Args: { run_id: string }; Returns: Json }
       check_request: { Args: Record<PropertyKey, never>; Returns: undefined }
       claim_extraction: { Args: { lease_seconds?: number; source_id: string; worker: string }; Returns: Json }
       claim_indexing: { Args: { indexed_source_id: string; lease_seconds?: number; worker: string }; Returns: Json }
       claim_memory: { Args: { memory_id: string }; Returns: Json }
       claim_object_removal: { Args: { id: string }; Returns: Json }
       claim_reembedding: { Args: { lease_seconds?: number; reembedding_id: string; worker: string }; Returns: Json }
+      claim_run: { Args: { executor: string; lease_seconds?: number; run_id: string }; Returns: Json }
       complete_upload: { Args: { source_id: string }; Returns: Json }
       create_session: { Args: { agent_id: string; initial_messages?: Json; user_id?: string }; Returns: string }
-      decide_approval: { Args: { approved: boolean; reason?: string; run_id: string }; Returns: Json }
+      decide_approval:
+        | { Args: { approval_id: string; approved: boolean; input_hash?: string; reason?: string }; Returns: Json }
+        | {
+            Args: { approval_id?: string; approved: boolean; input_hash?: string; reason?: string; run_id: string }
+            Returns: Json
+          }
+      decide_interrupted_call: { Args: { call_id: string; decision: string; run_id: string }; Returns: Json }
       delegate_run: { Args: { lease_token: string; run_id: string }; Returns: Json }
+      delete_budget: { Args: { budget_id: string }; Returns: boolean }
       describe_tables: { Args: { tables: Json }; Returns: Json }
       discard_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: number }
       due_ingestion: {
@@ -1127,9 +1653,20 @@ export type Database = {
           kind: string
         }[]
       }
+      due_runs: { Args: { except_tenants?: string[]; run_limit?: number }; Returns: string[] }
+      due_schedules: {
+        Args: { max_count?: number }
+        Returns: {
+          cron: string
+          id: string
+          next_run_at: string
+          tenant_id: string
+          timezone: string
+        }[]
+      }
       due_search_maintenance: { Args: { build_from?: number; retire_below?: number }; Returns: boolean }
       enqueue: { Args: { dedupe?: string; payload?: Json; queue: string; run_at?: string }; Returns: string }
-      fail_abandoned_runs: { Args: Record<PropertyKey, never>; Returns: number }
+      expire_approvals: { Args: { max_runs?: number; run_id?: string }; Returns: number }
       fail_extraction: {
         Args: {
           error_code: string
@@ -1193,13 +1730,17 @@ export type Database = {
       }
       finish_object_removal: { Args: { id: string }; Returns: undefined }
       finish_reembedding: { Args: { lease_token: string; reembedding_id: string }; Returns: string }
+      finish_request: { Args: { caller_id: string; id: string; response?: Json }; Returns: boolean }
       finish_run: {
         Args: {
           citations?: Json
           content: string
           error?: string
           error_code?: string
+          events?: Json
+          first_seq?: number
           invalid_citation_count?: number
+          journal?: Json
           lease_token: string
           output_messages?: Json
           run_id: string
@@ -1208,8 +1749,44 @@ export type Database = {
         }
         Returns: boolean
       }
+      fire_due_schedule: {
+        Args: { expected_next_run_at: string; following_run_at: string; schedule_id: string }
+        Returns: Json
+      }
       mark_dead_letter: { Args: { error_message: string; id: string; kind: string }; Returns: boolean }
       mcp_server_secrets: { Args: { server_id: string; tenant_id: string }; Returns: string }
+      plan_schedule: {
+        Args: { cron: string; next_run_at: string; schedule_id: string; timezone: string }
+        Returns: boolean
+      }
+      queue_health: {
+        Args: Record<PropertyKey, never>
+        Returns: {
+          active: number
+          dead: number
+          deferred: number
+          max_active_per_tenant: number
+          oldest_active_seconds: number
+          oldest_waiting_seconds: number
+          queue: string
+          tenants_waiting: number
+          waiting: number
+        }[]
+      }
+      queue_limits: { Args: Record<PropertyKey, never>; Returns: Json }
+      queue_tenants: {
+        Args: Record<PropertyKey, never>
+        Returns: {
+          active_jobs: number
+          dead: number
+          pending_runs: number
+          running_runs: number
+          tenant_id: string
+          tenant_name: string
+          waiting_jobs: number
+          waiting_runs: number
+        }[]
+      }
       read_pages: {
         Args: { from_page: number; indexed_source_id: string; lease_token: string; page_limit: number }
         Returns: Json
@@ -1227,6 +1804,7 @@ export type Database = {
         }
         Returns: boolean
       }
+      redrive_dead_letters: { Args: { max_count?: number; queue: string }; Returns: number }
       reembed_knowledge_base: {
         Args: { embedding_model: string; knowledge_base_id: string; switch_when_complete?: boolean }
         Returns: undefined
@@ -1242,6 +1820,7 @@ export type Database = {
           isSetofReturn: true
         }
       }
+      reextract_source: { Args: { source_id: string }; Returns: Json }
       register_source: {
         Args: {
           content_hash: string
@@ -1257,16 +1836,27 @@ export type Database = {
       }
       remove_stale_uploads: { Args: Record<PropertyKey, never>; Returns: number }
       renew_lease: { Args: { id: string; kind: string; lease_seconds?: number; lease_token: string }; Returns: boolean }
-      renew_run_lease: { Args: { lease_token: string; run_id: string }; Returns: boolean }
       request_approval: {
         Args: {
           call_id: string
           lease_token: string
           message: string
+          rule?: Json
           run_id: string
-          timeout_seconds: number
+          timeout_seconds?: number
           tool_input: Json
           tool_name: string
+        }
+        Returns: Json
+      }
+      reserve_tokens: {
+        Args: {
+          lease_token: string
+          max_tokens?: number
+          model: string
+          prompt_tokens: number
+          run_id: string
+          step: number
         }
         Returns: Json
       }
@@ -1349,6 +1939,8 @@ export type Database = {
           isSetofReturn: true
         }
       }
+      set_budget: { Args: { max_tokens: number; period: string; scope: string; subject_id?: string }; Returns: Json }
+      settle_tokens: { Args: { id: string; lease_token: string; usage?: Json }; Returns: boolean }
       stage_chunks: {
         Args: { chunks: Json; embedding_model: string; indexed_source_id: string; lease_token: string }
         Returns: boolean
@@ -1356,12 +1948,16 @@ export type Database = {
       start_run: {
         Args: {
           agent_id: string
+          chat_message_id?: string
           context_handler_id?: string
           message?: string
           model?: string
+          multitask_strategy?: string
           provider?: string
+          request?: Json
           retrieved_context?: Json
           session_id?: string
+          streams?: boolean
         }
         Returns: Json
       }
@@ -1370,7 +1966,46 @@ export type Database = {
         Returns: boolean
       }
       store_reembedded: { Args: { items: Json; lease_token: string; reembedding_id: string }; Returns: boolean }
+      suspend_run: {
+        Args: {
+          events: Json
+          first_seq: number
+          journal: Json
+          lease_token: string
+          run_id: string
+          wait_reason: string
+        }
+        Returns: string
+      }
+      sweep_run_log: { Args: { run_limit?: number }; Returns: Json }
       switch_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: undefined }
+      take_requests: {
+        Args: { max_requests: number; subject: string; tenant_id?: string; user_id?: string; wanted: number }
+        Returns: Json
+      }
+      tidy_run_jobs: { Args: Record<PropertyKey, never>; Returns: number }
+      usage_by_day: {
+        Args: { from_day?: string; to_day?: string }
+        Returns: {
+          agent_id: string
+          cached_tokens: number
+          calls: number
+          completion_tokens: number
+          day: string
+          kind: string
+          model: string
+          prompt_tokens: number
+          provider: string
+          reasoning_tokens: number
+          tenant_id: string
+          total_tokens: number
+          user_id: string
+        }[]
+      }
+      verify_audit: {
+        Args: { after_hash?: string; after_seq?: number; row_limit?: number; tenant_id: string }
+        Returns: Json
+      }
     }
     Enums: {
       [_ in never]: never

@@ -1,12 +1,22 @@
 import type { SupabaseClient } from '@supabase/supabase-js'
-import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { type ChatEvent, parseChatEvent } from './chat-events.ts'
 import type { Database } from './database.types.ts'
 import { BulkheadError, errorFromResponse } from './errors.ts'
+import { followRun } from './follow-run.ts'
+import type { FollowRunOptions } from './follow-run.ts'
+import { readEvents } from './read-events.ts'
+import type { RunFollower } from './run-follower.ts'
+import type { RunEvent } from './run-reducer.ts'
 
 export type { ChatEvent, Citation } from './chat-events.ts'
 export type { Database } from './database.types.ts'
 export { BulkheadError } from './errors.ts'
+export { followRun, watchRuns } from './follow-run.ts'
+export type { FollowRunOptions } from './follow-run.ts'
+export { createRunFollower } from './run-follower.ts'
+export type { RunFollower, RunFollowerOptions, RunListener, RunLogPage, RunTransport } from './run-follower.ts'
+export { createRunReducer } from './run-reducer.ts'
+export type { RunEvent, RunReducer, RunState, RunSummary, RunToolCall } from './run-reducer.ts'
 
 /** A source as the `sources` function answers it. */
 export type Source = {
@@ -306,8 +316,9 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
 
     /**
      * Asks, and yields the events of the answer as they arrive. Print either the deltas or the final `chunk`, not both.
+     * A connection that breaks, and a stream whose time is over, go on where they stopped, in the log of the run.
      * Leaving the loop or aborting the signal closes the connection; the answer is still finished and stored.
-     * Throws `stream_cut` when the connection ends before `complete`.
+     * Throws `stream_cut` when the connection ends before `complete` and cannot be had again.
      */
     async *chat(chat: ChatOptions): AsyncGenerator<ChatEvent, void, undefined> {
       const body = {
@@ -316,31 +327,122 @@ export function createBulkhead(supabase: AnyClient, options: BulkheadOptions = {
         ...(chat.agentId ? { agent_id: chat.agentId } : {}),
         ...(chat.knowledgeBaseIds ? { knowledge_base_ids: chat.knowledgeBaseIds } : {}),
       }
-      const response = await call('chat', { method: 'POST', body, signal: chat.signal })
-      if (!(response instanceof Response) || !response.body) {
-        throw new BulkheadError('The server did not stream an answer.', { code: 'invalid_response', status: 502 })
-      }
-      // TextDecoderStream keeps a character that is cut by a network read; the parser keeps an event that is.
-      const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())
-      const reader = events.getReader()
-      try {
-        let isComplete = false
-        for (;;) {
-          const { done, value } = await reader.read()
-          if (done) break
-          const event = parseChatEvent(value.data)
-          if (!event) continue
-          isComplete ||= event.event === 'complete'
-          yield event
+      let position = { runId: '', sessionId: '', seq: 0 }
+      let stream = await open('chat', { method: 'POST', body, signal: chat.signal })
+      for (let attempt = 0; ; attempt++) {
+        let cause: unknown
+        try {
+          for await (const event of eventsOf(stream)) {
+            // What is resumed names the agent's session; the person's is the one of the beginning.
+            const told =
+              position.sessionId !== '' && (event.event === 'start' || event.event === 'complete')
+                ? { ...event, session_id: position.sessionId }
+                : event
+            if (event.event === 'start') {
+              position = { ...position, runId: event.run_id, sessionId: position.sessionId || event.session_id }
+            }
+            if (event.event === 'stream_end') continue
+            if (event.seq !== undefined && event.seq > 0) {
+              if (event.seq <= position.seq) continue
+              position = { ...position, seq: event.seq }
+              attempt = 0
+            }
+            yield told
+            if (event.event === 'complete') return
+          }
+        } catch (error) {
+          cause = error
         }
         chat.signal?.throwIfAborted()
-        if (!isComplete) {
-          throw new BulkheadError('The answer was cut off.', { code: 'stream_cut', status: 0 })
-        }
-      } finally {
-        await reader.cancel().catch(() => {})
+        // Events without numbers are those of a foreign agent: they are in no log.
+        if (position.seq === 0 || attempt >= RESUME_DELAYS_MS.length) throw cutOff(cause)
+        stream = await resume(position, attempt, chat.signal)
       }
     },
+
+    /**
+     * The events of a run that is there already, after a position: first those of its log, then live. Ends with `complete`,
+     * or earlier when the server's time for one stream is over (`stream_end`). Throws `not_found`.
+     */
+    async *streamRun(
+      runId: string,
+      from: { after?: number; signal?: AbortSignal } = {},
+    ): AsyncGenerator<RunEvent, void, undefined> {
+      const path = `api/agents/runs/${encodeURIComponent(runId)}/stream?after=${from.after ?? 0}`
+      for await (const data of readEvents(await open(path, { method: 'GET', signal: from.signal }))) {
+        const event = parseEvent(data)
+        if (event !== null) yield event
+      }
+    },
+
+    /**
+     * Follows a run from any device: by Realtime, the log, and with `withStream` also by an event stream. Does nothing until
+     * somebody subscribes.
+     */
+    followRun(runId: string, follow: Omit<FollowRunOptions, 'stream'> & { withStream?: boolean } = {}): RunFollower {
+      const { withStream = false, ...rest } = follow
+      return followRun(supabase, runId, {
+        ...rest,
+        ...(withStream ? { stream: (id, after, signal) => this.streamRun(id, { after, signal }) } : {}),
+      })
+    },
+
+    /** Stops a run; its provider is cut off within a second. Throws `not_found`, and `run_not_active` for one that is over. */
+    async cancelRun(runId: string): Promise<{ status: string }> {
+      return (await call(`api/agents/runs/${encodeURIComponent(runId)}/cancel`, { method: 'POST', body: {} })) as {
+        status: string
+      }
+    },
+  }
+
+  async function open(path: string, request: Parameters<typeof call>[1]): Promise<ReadableStream<Uint8Array>> {
+    const response = await call(path, request)
+    if (response instanceof Response && response.body) return response.body
+    throw new BulkheadError('The server did not stream an answer.', { code: 'invalid_response', status: 502 })
+  }
+
+  /** Opens the stream of a run where another broke off, as soon as it can be had. */
+  async function resume(
+    { runId, seq }: { runId: string; seq: number },
+    attempt: number,
+    signal: AbortSignal | undefined,
+  ): Promise<ReadableStream<Uint8Array>> {
+    for (let next = attempt; ; next++) {
+      await new Promise((resolve) => setTimeout(resolve, RESUME_DELAYS_MS[next]))
+      signal?.throwIfAborted()
+      try {
+        return await open(`api/agents/runs/${encodeURIComponent(runId)}/stream?after=${seq}`, { method: 'GET', signal })
+      } catch (error) {
+        signal?.throwIfAborted()
+        const isHopeless = error instanceof BulkheadError && error.status >= 400 && error.status < 429
+        if (isHopeless || next + 1 >= RESUME_DELAYS_MS.length) throw cutOff(error)
+      }
+    }
+  }
+}
+
+/** Milliseconds before each attempt to get a stream again that broke off. */
+const RESUME_DELAYS_MS = [100, 500, 1_000, 2_000, 5_000]
+
+const cutOff = (cause: unknown): BulkheadError => {
+  const error = new BulkheadError('The answer was cut off.', { code: 'stream_cut', status: 0 })
+  error.cause = cause
+  return error
+}
+
+async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<ChatEvent, void, undefined> {
+  for await (const data of readEvents(stream)) {
+    const event = parseChatEvent(data)
+    if (event) yield event
+  }
+}
+
+function parseEvent(data: string): RunEvent | null {
+  try {
+    const value: unknown = JSON.parse(data)
+    return typeof value === 'object' && value !== null ? (value as RunEvent) : null
+  } catch {
+    return null
   }
 }
 

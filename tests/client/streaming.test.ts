@@ -42,6 +42,58 @@ async function collect(events: AsyncIterable<ChatEvent>): Promise<ChatEvent[]> {
   return all
 }
 
+/** Serves the events of one run: what is asked for gets `most` of them, then the connection breaks. */
+async function bulkheadOverRun(events: object[], most: number, isOwnEnd = false) {
+  const asked: string[] = []
+  server = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url}`)
+    const after = Number(new URL(request.url ?? '', 'http://x').searchParams.get('after') ?? 0)
+    const isResumed = request.method === 'GET'
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const rest = events.slice(after, after + most)
+    for (const event of rest) {
+      // A stream of the run names the agent's session.
+      const told = 'session_id' in event && isResumed ? { ...event, session_id: 'agent-session' } : event
+      response.write(`data: ${JSON.stringify(told)}\n\n`)
+    }
+    if (after + most >= events.length) return response.end()
+    if (isOwnEnd)
+      return response.end('data: {"event":"stream_end","run_id":"run_1","after":1,"reason":"time_limit"}\n\n')
+    response.write('data: {"event":"content_delta","delta":"cut')
+    return setTimeout(() => response.destroy(), 20)
+  })
+  await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const bulkhead = createBulkhead(createClient(`http://127.0.0.1:${port}`, 'key', { auth: { persistSession: false } }))
+  return { bulkhead, asked }
+}
+
+describe('a chat whose run is in a log', () => {
+  const numbered = EVENTS.map((event, at) => ({ ...event, seq: at + 1 }))
+
+  it.each([
+    ['breaks', false],
+    ['ends because its time is over', true],
+  ])('goes on where its stream %s, each event once', async (_name, isOwnEnd) => {
+    const { bulkhead, asked } = await bulkheadOverRun(numbered, 2, isOwnEnd)
+    expect(await collect(bulkhead.chat({ message: 'hi' }))).toEqual(numbered)
+    expect(asked).toEqual(['POST /functions/v1/chat', 'GET /functions/v1/api/agents/runs/run_1/stream?after=2'])
+  })
+
+  it('gives up when the run cannot be had again', async () => {
+    const { bulkhead, asked } = await bulkheadOverRun(numbered, 0)
+    await expect(collect(bulkhead.chat({ message: 'hi' }))).rejects.toMatchObject({ code: 'stream_cut' })
+    expect(asked).toHaveLength(1)
+  })
+
+  it('is streamed again from any position', async () => {
+    const { bulkhead } = await bulkheadOverRun(numbered, 10)
+    const seen = []
+    for await (const event of bulkhead.streamRun('run_1', { after: 2 })) seen.push(event['seq'])
+    expect(seen).toEqual([3, 4])
+  })
+})
+
 describe('chat', () => {
   it('yields the same events however the bytes are cut, also inside a character', async () => {
     for (const size of [1, 2, 3, 7, 64, STREAM.length]) {

@@ -255,17 +255,19 @@ describe('the run of a foreign agent', () => {
     try {
       const asked = agent.requests.length
       agent.answer(stream([{ event: 'content_delta', delta: 'At' }], () => {}))
-      const renewRunLease = vi.fn(() => Promise.resolve(renewRunLease.mock.calls.length < 2))
-      const complete = await askHere({ renewRunLease }, async () => {
+      const beatRun = vi.fn(() => {
+        return Promise.resolve({ held: beatRun.mock.calls.length < 2, last_seq: 0, stop: null })
+      })
+      const complete = await askHere({ beatRun }, async () => {
         await eventually(async () => expect(agent.requests.length).toBe(asked + 1))
-        for (const renewals of [1, 2]) {
-          vi.advanceTimersByTime(30_000)
-          expect(renewRunLease).toHaveBeenCalledTimes(renewals)
+        for (const beats of [1, 2]) {
+          vi.advanceTimersByTime(700)
+          expect(beatRun).toHaveBeenCalledTimes(beats)
         }
       })
       expect(complete).toMatchObject(lost)
       vi.advanceTimersByTime(120_000)
-      expect(renewRunLease).toHaveBeenCalledTimes(2)
+      expect(beatRun).toHaveBeenCalledTimes(2)
     } finally {
       vi.useRealTimers()
     }

@@ -41,9 +41,12 @@ async function ask(embedder: Embedder = createOfflineEmbedder()) {
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   const body = JSON.stringify({ message: 'When?' })
   const events = await eventsOf(await app.request('/chat', { method: 'POST', headers, body }))
-  const complete = only(events, 'complete')
-  const stored = await app.request(`/chat/sessions/${complete['session_id']}/messages`, { headers })
-  return { events, complete, answer: (await stored.json()).messages[1] }
+  const complete = events.find(({ event }) => event === 'complete') ?? {}
+  const messages = async () => {
+    const stored = await app.request(`/chat/sessions/${events[0]!['session_id']}/messages`, { headers })
+    return (await stored.json()).messages
+  }
+  return { events, complete, messages, answer: (await messages())[1] }
 }
 
 const CUT = Buffer.from('data: {"event":"content_delta","delta":"漢"}\n\n')
@@ -71,7 +74,7 @@ describe('when our own api', () => {
     )
     const { events, complete, answer } = await ask()
     expect(only(events, 'error')).toMatchObject({ code, message, error: message })
-    expect(events.at(-1)).toBe(complete)
+    expect(events.at(-1)).toBe(only(events, 'complete'))
     expect(complete).toMatchObject({ status: 'failed', content: 'Half', error: message, code, message_id: answer.id })
     expect(answer).toMatchObject({
       role: 'assistant',
@@ -102,6 +105,58 @@ describe('when our own api', () => {
   it('refuses, its reason is passed on', async () => {
     api.answer((response) => void response.writeHead(404).end('{"error":"Agent not found","code":"agent_not_found"}'))
     expect((await ask()).answer).toMatchObject({ status: 'failed', code: 'agent_not_found' })
+  })
+})
+
+describe('when a stream ends before its run', () => {
+  /** Begins the run that the api would begin, and ends the stream as told. */
+  async function cutOff(end: Parameters<typeof stream>[1]) {
+    const member = await stack.signIn('member@harbor.example')
+    let run: { id: string; run_id: string; lease_token: string } | null = null
+    api.answer(async (response, { path, body }) => {
+      const { data, error } = await member.schema('ai').rpc('start_run', {
+        agent_id: path.split('/')[3]!,
+        message: body['message'],
+        request: { message: body['message'] },
+        chat_message_id: body['chat_message_id'],
+      })
+      if (error) throw new Error(error.message)
+      run = data as unknown as typeof run
+      const events = [
+        { event: 'start', run_id: run!.run_id, seq: 1 },
+        { event: 'content_delta', delta: 'Half', off: 0, seq: 2 },
+      ]
+      await stream(events, end)(response, { path, headers: {}, body })
+    })
+    return { ...(await ask()), run: run! as { id: string; run_id: string; lease_token: string } }
+  }
+
+  it.each([
+    ['is cut off', (response: any) => void setTimeout(() => response.destroy(), 50)],
+    ['stalls', () => {}],
+    [
+      'says that its time is over',
+      (response: any) => void response.end('data: {"event":"stream_end","run_id":"run_x","after":2}\n\n'),
+    ],
+  ])('and %s, nothing is stored yet; the answer is when the run ends, whoever carries it out', async (_name, end) => {
+    const { events, answer, messages, run } = await cutOff(end)
+    expect(events.map(({ event }) => event)).toEqual(['session', 'start', 'content_delta', 'stream_end'])
+    expect(events.at(-1)).toEqual({
+      event: 'stream_end',
+      type: 'stream_end',
+      run_id: run.run_id,
+      after: 2,
+      reason: 'time_limit',
+    })
+    expect(answer).toBeUndefined()
+    const complete = { event: 'complete', type: 'complete', status: 'completed', content: 'Half past nine.' }
+    await stack.db.query(
+      `select ai.finish_run($1, $2, 'completed', 'Half past nine.', first_seq => 1, events => $3::jsonb)`,
+      [run.id, run.lease_token, JSON.stringify([complete])],
+    )
+    const [, stored, ...more] = await messages()
+    expect(stored).toMatchObject({ role: 'assistant', status: 'complete', content: 'Half past nine.', citations: [] })
+    expect(more).toEqual([])
   })
 })
 

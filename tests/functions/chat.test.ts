@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { createBulkhead, followRun, watchRuns } from '../../client/index.ts'
 import { eventually } from '../support/eventually.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import {
@@ -227,6 +228,26 @@ describe('POST /chat', () => {
       message_id: complete['message_id'],
       event: { event: 'complete', content: complete['content'] },
     })
+  })
+
+  it('is followed by another device while it is answered, and by one that comes later', async () => {
+    const [laptop, phone] = [await stack.signIn('member@harbor.example'), await stack.signIn('member@harbor.example')]
+    const seen: string[] = []
+    const stop = watchRuns(phone, MEMBER_ID, (runId) => seen.push(runId))
+    await eventually(() => expect(phone.realtime.getChannels().map(({ state }) => state)).toEqual(['joined']))
+    const asked: Json[] = []
+    for await (const event of createBulkhead(laptop).chat({ message: 'When does gate B open?' })) asked.push(event)
+    const complete = only(asked, 'complete')
+    await eventually(() => expect(seen).toEqual([complete['run_id']]))
+    for (const topic of [`chat:${MEMBER_ID}`, false] as const) {
+      const state = await followRun(phone, complete['run_id'], { topic }).finished()
+      expect(state).toMatchObject({ status: 'completed', content: complete['content'], seq: complete['seq'] })
+      expect(state.citations).toEqual(complete['citations'])
+    }
+    const other = await stack.signIn('admin@harbor.example')
+    await expect(followRun(other, complete['run_id']).finished()).rejects.toMatchObject({ code: 'not_found' })
+    stop()
+    for (const client of [laptop, phone, other]) await client.removeAllChannels()
   })
 
   it.each([

@@ -86,7 +86,7 @@ describe('who may listen', () => {
     await raw.close()
   })
 
-  test('the public twin of a private topic hears nothing of it, nor the other way round', async () => {
+  test('S01 the public twin of a private topic hears nothing of it, nor the other way round', async () => {
     const [a] = twoUsers()
     const [insider, outsider] = [await RawSocket.open(gateway), await RawSocket.open(gateway)]
     await insider.join(`chat:${a}`, { private: true }, await userToken(world, a))

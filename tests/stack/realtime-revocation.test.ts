@@ -36,7 +36,7 @@ const joinClub = (topic: string, user: string) =>
 const leaveClub = (topic: string, user: string) =>
   world.db.query('delete from public.club_members where topic = $1 and user_id = $2::uuid', [topic, user])
 
-describe('a member who is removed', () => {
+describe('S04 a member who is removed', () => {
   test('is given nothing a second later, and told why', async () => {
     const gateway = await openGateway(world, NO_ROUNDS)
     const [stays, goes] = twoUsers()

@@ -26,7 +26,7 @@ const publish = (topic: string, payload: object) =>
 const push = (raw: RawSocket, topic: string, ref = '9'): void =>
   raw.push('1', ref, `realtime:${topic}`, 'broadcast', { type: 'broadcast', event: 'e', payload: {} })
 
-test('a slow subscriber is cut off and does not delay the others', async () => {
+test('S08 a slow subscriber is cut off and does not delay the others', async () => {
   const gateway = await openGateway(world, { maxBufferedBytes: 1_000_000 })
   const topic = randomUUID()
   const [slow, quick] = [await RawSocket.open(gateway), await RawSocket.open(gateway)]
@@ -86,7 +86,7 @@ describe('limits, when they are set', () => {
     await gateway.close()
   })
 
-  test('joins per second: the join is refused and the socket closed with 1001', async () => {
+  test('S08 joins per second: the join is refused and the socket closed with 1001', async () => {
     const gateway = await openGateway(world, { joinsPerSecond: 0.05 })
     const raw = await RawSocket.open(gateway)
     const replies = []
@@ -99,7 +99,7 @@ describe('limits, when they are set', () => {
     await gateway.close()
   })
 
-  test('private channels only', async () => {
+  test('S01 private channels only', async () => {
     const gateway = await openGateway(world, { privateOnly: true })
     const raw = await RawSocket.open(gateway)
     expect(await raw.join('open')).toEqual({

@@ -16,6 +16,8 @@ export type AgentCall = {
   contextItems: Record<string, unknown>[]
   /** Whether our own agent may search its knowledge bases besides; not if the person has said where to look. */
   maySearch?: boolean
+  /** The stored question; our own api stores the answer to it when the run ends. */
+  messageId: string
   /** Whose token goes along; used with our own `api` only. */
   caller: Caller
   requestId: string
@@ -75,6 +77,7 @@ export function createAgentEndpoint(options: AgentEndpointOptions): AgentEndpoin
           session_id: call.sessionId,
           context_items: call.contextItems,
           citations_enabled: true,
+          ...(isOwn ? { chat_message_id: call.messageId } : {}),
           ...(isOwn && call.maySearch === false ? { knowledge_search: false } : {}),
         }),
         // A key must not follow a redirect to another host.

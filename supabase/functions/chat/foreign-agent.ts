@@ -2,11 +2,11 @@ import { createAnswerFilter } from '../_shared/answer-filter.ts'
 import { citationOf, citationsFor } from '../_shared/citations.ts'
 import { AppError, describeError, fromPostgrest } from '../_shared/errors.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
-import { holdRunLease, runLost, startRun } from '../_shared/runs.ts'
+import { holdRunLease, runLost, startRunHere } from '../_shared/runs.ts'
 import type { StartedRun } from '../_shared/runs.ts'
 import { addressesIn, sanitizeMarkdown } from '../_shared/sanitize.ts'
-import { numbered } from '../_shared/sse.ts'
 import type { Emit } from '../_shared/sse.ts'
+import { turnFailure } from './failure.ts'
 import type { Answer, Send, TurnContext } from './turn.ts'
 
 /** Events whose meaning we give ourselves; what else a foreign agent sends is passed on, made harmless. */
@@ -26,16 +26,18 @@ export async function answerFromForeignAgent(
 ): Promise<void> {
   const { deps, turn, message } = context
   const remoteId = await remoteAgentId(context)
-  const run = await startRun(context.db, {
+  const run = await startRunHere(context.db, {
     agentId: turn.agent_id,
     sessionId: context.agentSessionId,
     message,
     model: remoteId,
     provider: 'agent',
     context: items,
+    chatMessageId: turn.message_id,
   })
   answer.runUuid = run.id
-  const emit = numbered(send)
+  // Without numbers: these events are in no log, so that a stream that breaks off cannot be read on.
+  const emit: Emit = (event, fields) => send({ event, type: event, ...fields, ts: new Date().toISOString() })
   emit('start', {
     run_id: run.run_id,
     session_id: turn.session_id,
@@ -62,6 +64,7 @@ export async function answerFromForeignAgent(
     )
     give(filter.end())
     answer.citations = citationsFor(filter.used(), items)
+    const complete = completeEvent(run, answer, items.length, usage, filter.invalidCount())
     const isStored = await deps.ledger.finishRun({
       runId: run.id,
       leaseToken: run.lease_token,
@@ -70,10 +73,11 @@ export async function answerFromForeignAgent(
       usage,
       citations: answer.citations,
       invalidCitationCount: filter.invalidCount(),
+      rest: { firstSeq: 1, events: [complete], journal: [] },
     })
     if (!isStored) throw runLost()
     emit('chunk', { content: answer.content })
-    answer.complete = completeEvent(run, answer, items.length, usage, filter.invalidCount())
+    answer.complete = complete
   } catch (error) {
     give(filter.end())
     answer.citations = citationsFor(filter.used(), items)
@@ -104,7 +108,8 @@ async function relay(
     text: item.text,
     meta: { ...item.meta, ...(item.sourceName === undefined ? {} : { source_name: item.sourceName }) },
   }))
-  const call = { agentId, message, sessionId: agentSessionId, contextItems, caller, requestId }
+  const messageId = context.turn.message_id
+  const call = { agentId, message, messageId, sessionId: agentSessionId, contextItems, caller, requestId }
   for await (const event of deps.agentEndpoint.stream(call, signal)) {
     const text = event['delta'] ?? event['content']
     if ((event.event === 'content_delta' || event.event === 'chunk') && typeof text === 'string') {
@@ -168,6 +173,8 @@ async function failRun(
   answer: Answer,
   cause: unknown,
 ): Promise<void> {
+  const { message, code } = turnFailure(cause)
+  const complete = { ...completeEvent(run, answer, 0, {}, 0), status: 'failed', error: message, code }
   try {
     await deps.ledger.finishRun({
       runId: run.id,
@@ -176,8 +183,9 @@ async function failRun(
       content: answer.content,
       usage: {},
       error: 'The answer was not finished.',
-      errorCode: cause instanceof AppError ? cause.code : 'upstream_failed',
+      errorCode: code,
       citations: answer.citations,
+      rest: { firstSeq: 1, events: [complete], journal: [] },
     })
   } catch (error) {
     deps.log.error('finish_run_failed', { request_id: requestId, run_id: run.run_id, error: describeError(error) })

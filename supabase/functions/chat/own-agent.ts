@@ -2,13 +2,15 @@ import type { Citation } from '../_shared/citations.ts'
 import { AppError, ERROR_STATUS, fromPostgrest } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
+import { SseReadError } from '../_shared/sse.ts'
 import type { AgentEvent } from './agent-endpoint.ts'
 import type { Answer, Send, TurnContext } from './turn.ts'
 
 /**
  * Lets our own api answer. The asker's identity goes along, so context goes by reference and is read again there; the api
- * keeps the run, its citations and what was filtered out.
- * @throws AppError, SseReadError when there is no whole answer; `answer` then holds what there was.
+ * keeps the run, its citations and what was filtered out, and the database stores the answer when the run ends. A stream that
+ * ends before its run leaves `answer.openRun`.
+ * @throws AppError, SseReadError when there is no whole answer and no run either; `answer` then holds what there was.
  */
 export async function answerFromOwnAgent(
   context: TurnContext,
@@ -23,6 +25,7 @@ export async function answerFromOwnAgent(
       agentId: turn.agent_id,
       message,
       sessionId: agentSessionId,
+      messageId: turn.message_id,
       maySearch: context.knowledgeBaseIds === null,
       contextItems: items.map((item) => ({ item_id: item.itemId, meta: { score: item.meta['score'] } })),
       caller,
@@ -31,9 +34,12 @@ export async function answerFromOwnAgent(
     signal,
   )
   let runId: string | null = null
+  let lastSeq = 0
   try {
     for await (const event of events) {
       if (typeof event['run_id'] === 'string') runId = event['run_id']
+      if (event.event === 'stream_end') break
+      if (typeof event['seq'] === 'number') lastSeq = event['seq']
       if (event.event === 'complete') {
         // Held back until the message is stored: after it, nothing else may come.
         answer.complete = event
@@ -43,10 +49,17 @@ export async function answerFromOwnAgent(
       // The agent knows its own session; the client knows the person's.
       send('session_id' in event ? { ...event, session_id: turn.session_id } : event)
     }
-  } finally {
-    if (runId !== null) answer.runUuid = await runUuidOf(context, runId)
+    if (answer.complete === null) throw new AppError('upstream_failed', 'The answer was cut off.')
+  } catch (error) {
+    // What was not refused may have begun: then it goes on, and its answer is stored whoever finishes it.
+    if (!(error instanceof SseReadError) && !(error instanceof AppError && error.status >= 500)) throw error
+    const run = await runOf(context, { chat_message_id: turn.message_id })
+    if (run === null) throw error
+    answer.runUuid = run.id
+    answer.openRun = { run_id: run.run_id, after: lastSeq }
+    return
   }
-  if (answer.complete === null) throw new AppError('upstream_failed', 'The answer was cut off.')
+  if (runId !== null) answer.runUuid = (await runOf(context, { run_id: runId }))?.id ?? null
   take(answer, answer.complete as AgentEvent)
 }
 
@@ -62,14 +75,19 @@ function take(answer: Answer, complete: AgentEvent): void {
   }
 }
 
-async function runUuidOf({ db, deps, requestId }: TurnContext, runId: string): Promise<string | null> {
+/** The run of this public id, or the one that answers this message. */
+async function runOf(
+  { db, deps, requestId }: TurnContext,
+  match: { run_id: string } | { chat_message_id: string },
+): Promise<{ id: string; run_id: string } | null> {
   const { data, error } = await db
     .schema('ai')
     .from('agent_runs')
-    .select('id')
-    .eq('run_id', runId)
-    .maybeSingle<{ id: string }>()
+    .select('id,run_id')
+    .match(match)
+    .limit(1)
+    .maybeSingle<{ id: string; run_id: string }>()
   // The answer is worth storing without its run as well.
   if (error) deps.log.error('run_lookup_failed', { request_id: requestId, code: fromPostgrest(error).code })
-  return data?.id ?? null
+  return data
 }

@@ -1,12 +1,13 @@
 import type { Citation } from '../_shared/citations.ts'
 import type { Caller, Db } from '../_shared/context.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
-import { AppError, describeError, toAppError } from '../_shared/errors.ts'
+import { describeError } from '../_shared/errors.ts'
+import type { AppError } from '../_shared/errors.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
 import { contextItemsOf, search } from '../_shared/search.ts'
 import { commonSettings, readKnowledgeBases } from '../_shared/search/settings.ts'
-import { SseReadError } from '../_shared/sse.ts'
 import type { ChatDeps } from './env.ts'
+import { turnFailure } from './failure.ts'
 import { answerFromForeignAgent } from './foreign-agent.ts'
 import { answerFromOwnAgent } from './own-agent.ts'
 
@@ -49,6 +50,8 @@ export type Answer = {
   /** The agent's own `complete`; null when the stream broke off before it. */
   complete: Record<string, unknown> | null
   citations: Citation[]
+  /** The stream ended before the run, which goes on: the answer comes in the run's log after this position. */
+  openRun: { run_id: string; after: number } | null
 }
 
 /** Chunks that are retrieved for a question. */
@@ -58,7 +61,7 @@ const TURN_TIMEOUT_MS = 140_000
 
 /**
  * Answers one question: retrieves under the asker's own token, lets the agent answer, forwards its events and stores the
- * message. Ends with exactly one `complete` event, whatever happens, and never throws.
+ * message. Ends with exactly one `complete` event, or with `stream_end` while the run goes on elsewhere, and never throws.
  */
 export async function runTurn(context: TurnContext, send: Send): Promise<void> {
   const { deps, turn } = context
@@ -72,7 +75,15 @@ export async function runTurn(context: TurnContext, send: Send): Promise<void> {
     seq: 0,
     ts: new Date().toISOString(),
   })
-  const answer: Answer = { content: '', status: 'complete', error: null, runUuid: null, complete: null, citations: [] }
+  const answer: Answer = {
+    content: '',
+    status: 'complete',
+    error: null,
+    runUuid: null,
+    complete: null,
+    citations: [],
+    openRun: null,
+  }
   const timeout = new AbortController()
   const timer = setTimeout(() => timeout.abort(), TURN_TIMEOUT_MS)
   try {
@@ -89,6 +100,9 @@ export async function runTurn(context: TurnContext, send: Send): Promise<void> {
       send({ ...errorEvent(failure), session_id: turn.session_id, ts: new Date().toISOString() })
   } finally {
     clearTimeout(timer)
+  }
+  if (answer.openRun !== null) {
+    return send({ event: 'stream_end', type: 'stream_end', ...answer.openRun, reason: 'time_limit' })
   }
   const messageId = await store(context, answer)
   send({
@@ -108,15 +122,6 @@ async function retrieve(context: TurnContext, ids: string[], signal: AbortSignal
   const { hits, warnings } = await search(context, deps.search, request, signal)
   if (warnings.length > 0) deps.log.info('retrieval_warnings', { request_id: requestId, warnings })
   return contextItemsOf(hits)
-}
-
-function turnFailure(error: unknown): AppError {
-  if (error instanceof SseReadError) {
-    return error.reason === 'stalled' || error.reason === 'aborted'
-      ? new AppError('upstream_timeout', 'The agent stopped answering.', { cause: error })
-      : new AppError('upstream_failed', 'The answer was cut off.', { cause: error })
-  }
-  return toAppError(error)
 }
 
 const errorEvent = (failure: AppError) => ({

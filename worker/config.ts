@@ -15,6 +15,12 @@ export type WorkerSettings = {
   leaseSeconds: number
   /** How often work that nobody is about is looked for. */
   sweepSeconds: number
+  /** How often schedules that are due are looked for. */
+  scheduleSeconds: number
+  /** Runs of agents carried out at once. */
+  runConcurrency: number
+  /** How often runs that nobody is at are looked for, besides the queue's word. */
+  runSeconds: number
   /** How often the queue looks for jobs whose worker died. */
   superviseSeconds: number
   /** How often the queue is asked, besides its notifications. */
@@ -51,6 +57,9 @@ export function workerSettings(env: Env): WorkerSettings {
     concurrency: number(env, 'WORKER_CONCURRENCY', 2),
     leaseSeconds: number(env, 'WORKER_LEASE_SECONDS', 30),
     sweepSeconds: number(env, 'WORKER_SWEEP_SECONDS', 15),
+    scheduleSeconds: number(env, 'WORKER_SCHEDULE_SECONDS', 5, 0.5),
+    runConcurrency: number(env, 'WORKER_RUN_CONCURRENCY', 8),
+    runSeconds: number(env, 'WORKER_RUN_SECONDS', 1.5, 0.1),
     superviseSeconds: number(env, 'WORKER_SUPERVISE_SECONDS', 5),
     pollSeconds: number(env, 'WORKER_POLL_SECONDS', 2, 0.5),
     stopGraceMs: number(env, 'WORKER_STOP_GRACE_MS', 2_000, 0),

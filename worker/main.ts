@@ -6,6 +6,7 @@ import { objectStoreFromEnv } from '../supabase/functions/_shared/object-store.t
 import { providersFromEnv } from '../supabase/functions/_shared/providers/index.ts'
 import { workerSettings } from './config.ts'
 import { createLog } from './log.ts'
+import { runDepsFromEnv } from './run-deps.ts'
 import { startWorker } from './worker.ts'
 
 const log = createLog((line) => process.stdout.write(`${line}\n`), { service: 'worker' })
@@ -25,6 +26,7 @@ try {
     embedder,
     embedderFor,
     settings,
+    runs: runDepsFromEnv(process.env, settings.name, log),
     log,
   })
   let stopping = false

@@ -11,7 +11,14 @@ const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 export type QueueHandler = (delivery: Delivery) => Promise<void>
 
 /** A queue, how many of its jobs run at once, and what is done with each. */
-export type Subscription = { queue: string; concurrency: number; isUrgent: boolean; handle: QueueHandler }
+export type Subscription = {
+  queue: string
+  concurrency: number
+  isUrgent: boolean
+  /** Jobs of one tenant that may run at once, over all workers; jobs beyond are left to wait. Absent: as many as there are. */
+  tenantLimit?: number | undefined
+  handle: QueueHandler
+}
 
 export type Queue = {
   /** Fetches no more jobs; those in progress go on. */
@@ -56,7 +63,7 @@ export async function startQueue(
   boss.on('error', (error) => log.error('queue_error', { error: describeError(error) }))
   await boss.start()
 
-  for (const { queue, concurrency, isUrgent, handle } of subscriptions) {
+  for (const { queue, concurrency, isUrgent, tenantLimit, handle } of subscriptions) {
     const pollSeconds = isUrgent ? settings.pollSeconds : SLOW_POLL_SECONDS
     const options = {
       batchSize: 1,
@@ -65,6 +72,8 @@ export async function startQueue(
       pollingIntervalSeconds: pollSeconds,
       // Retries send no notification, so the poll is what finds them.
       notifyPollingIntervalSeconds: pollSeconds,
+      // Whose job it is, and whose turn, the database has written into it.
+      ...(tenantLimit === undefined ? {} : { groupConcurrency: tenantLimit }),
     }
     await boss.work<{ id?: unknown }, void, typeof options>(queue, options, async ([job]) => {
       if (!job) return

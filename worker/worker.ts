@@ -1,14 +1,18 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { describeError } from '../supabase/functions/_shared/errors.ts'
 import { WorkerStoppedError } from './failures.ts'
 import type { JobContext } from './jobs/context.ts'
-import { markDeadLetter, retryRemoval } from './jobs/dead-letters.ts'
+import { markDeadLetter, noteDeadRun, retryRemoval } from './jobs/dead-letters.ts'
 import { embedMemory } from './jobs/embed-memory.ts'
 import { extractSource } from './jobs/extract-source.ts'
+import { fireSchedules } from './jobs/fire-schedules.ts'
 import { indexSource } from './jobs/index-source.ts'
 import { maintainSearch } from './jobs/maintain-search.ts'
 import { reembedKnowledgeBase } from './jobs/reembed-knowledge-base.ts'
 import { removeObject } from './jobs/remove-object.ts'
+import { runAgent } from './jobs/run-agent.ts'
 import { sweep } from './jobs/sweep.ts'
+import { startRunExecutor } from './run-executor.ts'
 import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
 
 export type Worker = {
@@ -36,11 +40,31 @@ export async function startWorker(context: JobContext): Promise<Worker> {
         running.delete(work)
       }
     }
-  const { concurrency } = settings
+  // One place more than one tenant may fill by default, so that work of another finds one free.
+  const concurrency = settings.concurrency + 1
+  const limits = await queueLimits(context)
   const subscriptions: Subscription[] = [
-    { queue: 'extract_source', concurrency, isUrgent: true, handle: bind(extractSource) },
-    { queue: 'index_source', concurrency, isUrgent: true, handle: bind(indexSource) },
-    { queue: 'embed_memory', concurrency, isUrgent: true, handle: bind(embedMemory) },
+    {
+      queue: 'extract_source',
+      concurrency,
+      tenantLimit: limits['extract_source'],
+      isUrgent: true,
+      handle: bind(extractSource),
+    },
+    {
+      queue: 'index_source',
+      concurrency,
+      tenantLimit: limits['index_source'],
+      isUrgent: true,
+      handle: bind(indexSource),
+    },
+    {
+      queue: 'embed_memory',
+      concurrency,
+      tenantLimit: limits['embed_memory'],
+      isUrgent: true,
+      handle: bind(embedMemory),
+    },
     { queue: 'reembed_knowledge_base', concurrency: 1, isUrgent: true, handle: bind(reembedKnowledgeBase) },
     { queue: 'maintain_search', concurrency: 1, isUrgent: true, handle: bind(maintainSearch) },
     { queue: 'remove_object', concurrency: 1, isUrgent: false, handle: bind(removeObject) },
@@ -53,11 +77,26 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       handle: bind(markDeadLetter('reembedding')),
     },
     { queue: 'remove_object_dead', concurrency: 1, isUrgent: false, handle: bind(retryRemoval) },
+    { queue: 'run_agent_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadRun) },
   ]
+  const executor =
+    context.runs &&
+    startRunExecutor({
+      deps: context.runs,
+      places: settings.runConcurrency,
+      hasSpare: true,
+      lookMs: settings.runSeconds * 1000,
+      log,
+    })
+  if (executor)
+    subscriptions.push({ queue: 'run_agent', concurrency: 1, isUrgent: true, handle: bind(runAgent(executor)) })
   const queue = await startQueue(settings, subscriptions, stopping.signal, log)
-  const sweeping = sweepRegularly()
+  const repeating = Promise.all([
+    repeatEvery(settings.sweepSeconds, () => sweep(context)),
+    repeatEvery(settings.scheduleSeconds, () => fireSchedules(context)),
+  ])
   log.info('worker_started', {
-    concurrency,
+    concurrency: settings.concurrency,
     embedding_model: context.embedder.model,
     lease_seconds: settings.leaseSeconds,
   })
@@ -67,6 +106,7 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       accepting = false
       await queue.pause()
       log.info('worker_stopping', { running: running.size })
+      const runsEnded = executor?.stop(settings.stopGraceMs)
       const grace = new AbortController()
       await Promise.race([
         Promise.allSettled(running),
@@ -75,16 +115,27 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       grace.abort()
       stopping.abort(new WorkerStoppedError('The worker is stopping.'))
       await Promise.allSettled(running)
-      await sweeping
+      await runsEnded
+      await repeating
       await queue.stop()
       log.info('worker_stopped')
     },
   }
 
-  async function sweepRegularly(): Promise<void> {
+  async function repeatEvery(seconds: number, work: () => Promise<void>): Promise<void> {
     while (!stopping.signal.aborted) {
-      await sweep(context)
-      await wait(settings.sweepSeconds * 1000, undefined, { signal: stopping.signal }).catch(() => undefined)
+      await work()
+      await wait(seconds * 1000, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
+  }
+}
+
+/** The limits per tenant. Without them picks are less even; what runs is limited by the database all the same. */
+async function queueLimits({ ledger, log }: JobContext): Promise<Record<string, number>> {
+  try {
+    return await ledger.queueLimits()
+  } catch (error) {
+    log.error('queue_limits_not_read', { error: describeError(error) })
+    return {}
   }
 }

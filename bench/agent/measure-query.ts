@@ -43,6 +43,7 @@ export async function measureQueries({ deps, caller, agentId, dbUrl }: World): P
   const tool = createDatabaseQuery({ tables, descriptions })
   const context: ToolCallContext = {
     callId: 'call',
+    idempotencyKey: 'run_000000000000:call',
     signal: new AbortController().signal,
     log: deps.log,
     principal: {

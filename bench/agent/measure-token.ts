@@ -1,5 +1,5 @@
 import { createPrincipal } from '../../supabase/functions/_shared/principal.ts'
-import { startRun } from '../../supabase/functions/_shared/runs.ts'
+import { startRunHere } from '../../supabase/functions/_shared/runs.ts'
 import { timed } from '../support/stats.ts'
 import { dataOf } from '../support/target.ts'
 import { spreadOf, type TokenResult } from './results.ts'
@@ -11,12 +11,12 @@ const WARM_UP_RUNS = 5
 /** What a token costs by which a run goes on after the person's own has expired: with the question whether it may be had, and without. */
 export async function measureToken({ deps, caller, agentId }: World): Promise<TokenResult> {
   const opening = { agentId, sessionId: null, message: 'Bench', model: 'none', provider: 'none', context: [] }
-  const run = await startRun(deps.clientFor(caller), opening)
+  const run = await startRunHere(deps.clientFor(caller), opening)
   const stale = { ...caller, token: 'expired' }
   const times = { mint: [] as number[], delegated: [] as number[], call: [] as number[] }
   let token = ''
   for (let at = -WARM_UP_RUNS; at < RUNS; at++) {
-    const call = await timed(() => deps.ledger.renewRunLease(run.id, run.lease_token))
+    const call = await timed(() => deps.ledger.beatRun(run.id, run.lease_token, 120))
     const delegated = await timed(() => createPrincipal(deps, stale, run, agentId).caller())
     const act = { sub: 'agent', agent_id: agentId, run_id: run.run_id }
     const mint = await timed(() => deps.delegation.mint({ sub: caller.userId, tenantId: run.tenant_id, act }))

@@ -3,7 +3,7 @@ import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
 import type { WorkerSettings } from '../../worker/config.ts'
 import { sweep } from '../../worker/jobs/sweep.ts'
 
-const STEPS = ['dueIngestion', 'dueSearchMaintenance', 'failAbandonedRuns', 'removeStaleUploads'] as const
+const STEPS = ['dueIngestion', 'dueSearchMaintenance', 'sweepRunLog', 'expireApprovals', 'removeStaleUploads'] as const
 
 /** What a job is about that is about nothing in particular. */
 const NOTHING = '00000000-0000-0000-0000-000000000000'
@@ -24,7 +24,8 @@ async function sweepWith(broken: readonly string[]) {
       ]),
     dueSearchMaintenance: (...thresholds: unknown[]) =>
       answer('dueSearchMaintenance', JSON.stringify(thresholds) === '[40,25]'),
-    failAbandonedRuns: () => answer('failAbandonedRuns', 2),
+    sweepRunLog: () => answer('sweepRunLog', { folded: 2, removed: 1, rolled_back: 0 }),
+    expireApprovals: () => answer('expireApprovals', 4),
     removeStaleUploads: () => answer('removeStaleUploads', 3),
     enqueue: (...job: unknown[]) => answer('enqueue', queued.push(job)),
   } as unknown as Ledger
@@ -37,7 +38,7 @@ async function sweepWith(broken: readonly string[]) {
   return { queued, lines, events: lines.map((line) => line['event']) }
 }
 
-test('a sweep queues lost work again, ends abandoned runs and forgets stale uploads', async () => {
+test('a sweep queues lost work again, tidies the logs of runs, lets approvals expire and forgets stale uploads', async () => {
   const { queued, lines } = await sweepWith([])
   expect(queued).toEqual([
     ['extract_source', { id: 'a' }, 'a'],
@@ -52,7 +53,8 @@ test('a sweep queues lost work again, ends abandoned runs and forgets stale uplo
     { level: 'info', event: 'work_requeued', kind: 'reembedding', id: 'c' },
     { level: 'info', event: 'work_requeued', kind: 'memory', id: 'd' },
     { level: 'info', event: 'maintenance_queued' },
-    { level: 'info', event: 'abandoned_runs_failed', count: 2 },
+    { level: 'info', event: 'run_logs_swept', folded: 2, removed: 1, rolled_back: 0 },
+    { level: 'info', event: 'approvals_expired', count: 4 },
     { level: 'info', event: 'stale_uploads_removed', count: 3 },
   ])
 })
@@ -62,22 +64,27 @@ test.each([
   [
     'dueIngestion',
     'requeue_work',
-    ['sweep_failed', 'maintenance_queued', 'abandoned_runs_failed', 'stale_uploads_removed'],
+    ['sweep_failed', 'maintenance_queued', 'run_logs_swept', 'approvals_expired', 'stale_uploads_removed'],
   ],
   [
     'dueSearchMaintenance',
     'queue_maintenance',
-    [...REQUEUED, 'sweep_failed', 'abandoned_runs_failed', 'stale_uploads_removed'],
+    [...REQUEUED, 'sweep_failed', 'run_logs_swept', 'approvals_expired', 'stale_uploads_removed'],
   ],
   [
-    'failAbandonedRuns',
-    'fail_abandoned_runs',
-    [...REQUEUED, 'maintenance_queued', 'sweep_failed', 'stale_uploads_removed'],
+    'sweepRunLog',
+    'sweep_run_log',
+    [...REQUEUED, 'maintenance_queued', 'sweep_failed', 'approvals_expired', 'stale_uploads_removed'],
+  ],
+  [
+    'expireApprovals',
+    'expire_approvals',
+    [...REQUEUED, 'maintenance_queued', 'run_logs_swept', 'sweep_failed', 'stale_uploads_removed'],
   ],
   [
     'removeStaleUploads',
     'remove_stale_uploads',
-    [...REQUEUED, 'maintenance_queued', 'abandoned_runs_failed', 'sweep_failed'],
+    [...REQUEUED, 'maintenance_queued', 'run_logs_swept', 'approvals_expired', 'sweep_failed'],
   ],
 ])('when %s fails, that is logged and the other steps are done', async (broken, step, expected) => {
   const { lines, events } = await sweepWith([broken])
@@ -97,7 +104,8 @@ test('when nothing can be queued, both steps that queue say so', async () => {
   expect((await sweepWith(['enqueue'])).events).toEqual([
     'sweep_failed',
     'sweep_failed',
-    'abandoned_runs_failed',
+    'run_logs_swept',
+    'approvals_expired',
     'stale_uploads_removed',
   ])
 })

@@ -1,5 +1,6 @@
 import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
 import type { ObjectStore } from '../../supabase/functions/_shared/object-store.ts'
+import type { RunDeps } from '../../supabase/functions/_shared/execution/prepare.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
 import type { WorkerSettings } from '../config.ts'
 import type { Log } from '../log.ts'
@@ -13,6 +14,8 @@ export type JobContext = {
   /** Whoever can embed with the model of this name, or null. */
   embedderFor: (model: string) => Embedder | null
   settings: WorkerSettings
+  /** What runs of agents are carried out with; null: this worker carries out none. */
+  runs: RunDeps | null
   log: Log
 }
 

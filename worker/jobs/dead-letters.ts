@@ -15,6 +15,14 @@ export const markDeadLetter =
     log.error('dead_letter', { job_id: jobId, kind, id, marked })
   }
 
+/**
+ * The job of a run has failed again and again, e.g. because no database answered. The run itself waits on: executors look for
+ * runs that are due without a job, too, and `claim_run` ends one that was taken up ten times in vain.
+ */
+export async function noteDeadRun({ log }: Pick<JobContext, 'log'>, { id, jobId }: Delivery): Promise<void> {
+  log.error('dead_letter', { job_id: jobId, kind: 'run', id })
+}
+
 /** An object that could not be removed for days: the job goes back to its queue, so that nothing stays behind for good. */
 export async function retryRemoval({ ledger, log }: JobContext, { id, jobId }: Delivery): Promise<void> {
   await ledger.enqueue('remove_object', { id }, id)

@@ -11,8 +11,8 @@ const QUEUE_OF: Record<WorkKind, string> = {
 }
 
 /**
- * Queues again what waits although no job is about it, queues the upkeep of the search index when some is due, ends runs whose
- * executor died, and forgets uploads never sent. These have nothing to do with each other: one that fails is logged and does
+ * Queues again what waits although no job is about it, queues the upkeep of the search index when some is due, folds and removes
+ * logs of runs, lets approvals expire, and forgets uploads never sent. These have nothing to do with each other: one that fails is logged and does
  * not keep the others from being done.
  */
 export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger' | 'log' | 'settings'>): Promise<void> {
@@ -34,9 +34,13 @@ export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger'
     const queued = await ledger.enqueue('maintain_search', { id: MAINTENANCE }, MAINTENANCE)
     if (queued !== null) log.info('maintenance_queued')
   })
-  await attempt('fail_abandoned_runs', async () => {
-    const failed = await ledger.failAbandonedRuns()
-    if (failed > 0) log.info('abandoned_runs_failed', { count: failed })
+  await attempt('sweep_run_log', async () => {
+    const { folded, removed, rolled_back } = await ledger.sweepRunLog()
+    if (folded + removed + rolled_back > 0) log.info('run_logs_swept', { folded, removed, rolled_back })
+  })
+  await attempt('expire_approvals', async () => {
+    const woken = await ledger.expireApprovals()
+    if (woken > 0) log.info('approvals_expired', { count: woken })
   })
   await attempt('remove_stale_uploads', async () => {
     const removed = await ledger.removeStaleUploads()

@@ -1,0 +1,156 @@
+import { cpus, loadavg, totalmem } from 'node:os'
+import process from 'node:process'
+import pg from 'pg'
+import { createLifetime } from '../local/lifetime.ts'
+import { watchForShutdown } from '../local/shutdown.ts'
+import { formatLine, type Line } from './agent/report.ts'
+import { startModel, startWorld } from './agent/world.ts'
+import { measureDecisions } from './runs/decisions.ts'
+import { measureDevices } from './runs/devices.ts'
+import { measureDispatch } from './runs/dispatch.ts'
+import { measureFairness } from './runs/fairness.ts'
+import { measureJoins } from './runs/joins.ts'
+import { measureSteps } from './runs/steps.ts'
+import { beside, shown } from './runs/tools.ts'
+import { figure, verdict, type Bar } from './search/bars.ts'
+
+// `npm run bench:runs`: what runs cost and how soon they begin, go on and are seen, on a stack of its own with a scripted model;
+// beside each figure another of the same run. The last line and the exit code say which bars fall short.
+
+/** The end of a run that hangs. */
+const LIMIT_MS = 420_000
+const STOP_LIMIT_MS = 20_000
+const WAIT_RATIO = 2
+const JOURNAL_ROWS = 2
+
+const lifetime = createLifetime((error) => console.error('While stopping:', error))
+
+async function end(exitCode: number): Promise<never> {
+  setTimeout(() => process.exit(exitCode || 1), STOP_LIMIT_MS).unref()
+  await lifetime.end()
+  process.exit(exitCode)
+}
+
+function print(lines: Line[]): void {
+  for (const line of lines) console.log(formatLine(line))
+}
+
+type Context = {
+  world: Awaited<ReturnType<typeof startWorld>>
+  model: Awaited<ReturnType<typeof startModel>>
+  db: pg.Pool
+  isNative: boolean
+}
+
+const atMost = (name: string, value: number, limit: number): Bar => ({
+  name,
+  value,
+  limit,
+  atLeast: false,
+  holds: value <= limit,
+})
+
+/** The parts, in order; each prints its figures and says which bars it has. */
+const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
+  async dispatch({ world, model, db }) {
+    const { run, job } = await measureDispatch(world, model, db)
+    print(beside('dispatch: enqueued to begun', run, 'plain pg-boss job', job))
+    return []
+  },
+  async steps({ world, model, db, isNative }) {
+    const steps = await measureSteps(world, model, db, isNative)
+    const counted = (value: number | null) => (value === null ? 'only known on a native server' : figure(value))
+    print([
+      ['steps a second, one run, a tool call each', figure(steps.stepsPerSecond)],
+      ['rows of steps and calls per step', counted(steps.journalRows)],
+      ['writes of the run per step, events along', counted(steps.transactions)],
+      [
+        'bytes of a turn, answer of 100 words',
+        `${steps.turnBytes} in ${steps.events} events, ${steps.foldedBytes} folded; the text alone ${steps.textBytes}, ` +
+          `${figure(steps.foldedBytes / steps.textBytes)}x`,
+      ],
+    ])
+    return steps.journalRows === null ? [] : [atMost('rows per step besides events', steps.journalRows, JOURNAL_ROWS)]
+  },
+  async devices({ world, model, db }) {
+    const devices = await measureDevices(world, model, db)
+    print([
+      ...beside('insert to device, by the gateway', devices.device, 'plain WebSocket', devices.socket),
+      ['  plain insert', shown(devices.insert)],
+      ['  events that did not come', String(devices.missed)],
+    ])
+    return [atMost('events that did not come', devices.missed, 0)]
+  },
+  async joins({ world, model, db }) {
+    const joins = await measureJoins(world, model, db)
+    print(beside('joining a run in progress, first event', joins.join, 'plain request to the function', joins.request))
+    return []
+  },
+  async decisions({ world, model, db }) {
+    const { decision, request } = await measureDecisions(world, model, db)
+    print(beside('decision to going on', decision, 'plain request to the function', request))
+    return []
+  },
+  async fairness({ world, model, db }) {
+    const fairness = await measureFairness(world, model, db)
+    print([
+      ...beside('wait beside 10,000 runs of another tenant', fairness.loaded, 'with nobody else there', fairness.idle),
+      [
+        '  runs of that tenant at once, at most',
+        `${fairness.most} of ${fairness.limit}; ${fairness.left} still waited`,
+      ],
+    ])
+    return [
+      atMost('wait beside 10,000 runs, ratio of p95', fairness.loaded.p95 / fairness.idle.p95, WAIT_RATIO),
+      atMost('runs of a tenant beyond its places', Math.max(fairness.most - fairness.limit, 0), 0),
+    ]
+  },
+}
+
+async function measureAll(parts: readonly string[], serverUrl: string | undefined): Promise<Bar[]> {
+  const model = await startModel(lifetime)
+  const world = await startWorld(model, serverUrl, lifetime)
+  const isNative = serverUrl !== undefined
+  // The embedded database has one session for everybody.
+  const db = new pg.Pool({ connectionString: world.dbUrl, max: isNative ? 4 : 1 })
+  db.on('error', () => undefined)
+  await lifetime.onEnd(() => db.end())
+  const bars: Bar[] = []
+  for (const part of parts) bars.push(...((await PARTS[part]?.({ world, model, db, isNative })) ?? []))
+  return bars
+}
+
+const only = process.argv.slice(2)
+const unknown = only.filter((part) => !(part in PARTS))
+if (unknown.length > 0) {
+  console.error(`Usage: npm run bench:runs [-- part...], of ${Object.keys(PARTS).join(', ')}.`)
+  process.exit(2)
+}
+
+watchForShutdown({ stop: () => void end(130), force: () => process.exit(130) })
+const limit = setTimeout(() => {
+  console.error(`It was not done after ${LIMIT_MS / 1000} s.`)
+  void end(1)
+}, LIMIT_MS)
+
+const serverUrl = process.env.BENCH_DATABASE_URL ?? process.env.TEST_DATABASE_URL
+print([
+  ['date', new Date().toISOString().slice(0, 10)],
+  [
+    'machine',
+    `${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB, ${process.platform} ${process.arch}, Node ${process.versions.node}`,
+  ],
+  ['load of the last minute', loadavg()[0]?.toFixed(1) ?? 'unknown'],
+  ['database', serverUrl ? 'native PostgreSQL' : 'PGlite'],
+])
+try {
+  const bars = await measureAll(only.length > 0 ? only : Object.keys(PARTS), serverUrl)
+  clearTimeout(limit)
+  console.log(`\n${verdict(bars)}`)
+  await end(bars.every(({ holds }) => holds) ? 0 : 1)
+} catch (error) {
+  if (!lifetime.ending) {
+    console.error(error)
+    await end(1)
+  }
+}

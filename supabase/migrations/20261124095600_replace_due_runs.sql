@@ -1,0 +1,79 @@
+-- Of tenants with equally many running, the one served longest ago comes first: where there is one place, or all are free at
+-- once, the oldest run would always be that of whoever has queued ten thousand.
+create index agent_runs_tenant_id_started_at_idx on ai.agent_runs (tenant_id, started_at desc) where started_at is not null;
+
+drop function ai.due_runs(int);
+
+create function ai.due_runs(run_limit int default 20, except_tenants uuid[] default '{}')
+returns setof uuid
+language sql
+stable
+set search_path = ''
+as $$
+  with recursive tenants (tenant_id) as (
+    (
+      select agent_runs.tenant_id
+      from ai.agent_runs
+      where agent_runs.status = 'pending'
+      order by agent_runs.tenant_id
+      limit 1
+    )
+    union all
+    -- From tenant to tenant, however many runs of one wait.
+    select (
+      select agent_runs.tenant_id
+      from ai.agent_runs
+      where agent_runs.status = 'pending' and agent_runs.tenant_id > tenants.tenant_id
+      order by agent_runs.tenant_id
+      limit 1
+    )
+    from tenants
+    where tenants.tenant_id is not null
+  ),
+  due as (
+    select agent_runs.id, 0::bigint as turn, null::timestamptz as served_at, agent_runs.created_at
+    from ai.agent_runs
+    where agent_runs.status = 'running' and agent_runs.lease_expires_at <= now()
+    union all
+    select
+      waiting.id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.created_at, waiting.id), last_start.served_at,
+      waiting.created_at
+    from (select tenants.tenant_id from tenants where tenants.tenant_id <> all (due_runs.except_tenants)) as tenants
+    left join ai.tenant_settings on tenant_settings.tenant_id = tenants.tenant_id
+    cross join lateral (
+      select count(*)
+      from ai.agent_runs
+      where agent_runs.tenant_id = tenants.tenant_id and agent_runs.status = 'running'
+    ) as running
+    cross join lateral (
+      select max(agent_runs.started_at) as served_at
+      from ai.agent_runs
+      where agent_runs.tenant_id = tenants.tenant_id and agent_runs.started_at is not null
+    ) as last_start
+    cross join lateral (
+      select runs.id, runs.created_at
+      from ai.agent_runs as runs
+      where runs.tenant_id = tenants.tenant_id and runs.status = 'pending'
+        and not exists (
+          select from ai.agent_runs as others
+          where others.tenant_id = runs.tenant_id and others.session_id = runs.session_id and others.id <> runs.id
+            and (
+              others.status in ('running', 'waiting')
+              or (others.status = 'pending' and (others.created_at, others.id) < (runs.created_at, runs.id))
+            )
+        )
+      order by runs.created_at, runs.id
+      limit greatest(least(due_runs.run_limit, coalesce(tenant_settings.max_running_runs, 20) - running.count), 0)
+    ) as waiting
+  )
+  select due.id
+  from due
+  order by due.turn, due.served_at nulls first, due.created_at, due.id
+  limit greatest(due_runs.run_limit, 0);
+$$;
+
+comment on function ai.due_runs(int, uuid[]) is
+  'Ledger: runs that can be taken up now: those whose executor''s lease has run out, then pending ones, fairly: the tenant with the fewest running first, of these the one served longest ago, then the oldest. Pending runs of except_tenants are left out: an executor keeps its last place for others.';
+
+revoke execute on function ai.due_runs(int, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function ai.due_runs(int, uuid[]) to service_role;

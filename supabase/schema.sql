@@ -35,6 +35,7 @@ create table public.chat_messages (
   constraint chat_messages_spoken_in_a_session CHECK (((role = 'event'::text) OR ((session_id IS NOT NULL) AND (content IS NOT NULL)))),
   constraint chat_messages_status_is_known CHECK ((status = ANY (ARRAY['complete'::text, 'failed'::text]))),
   constraint chat_messages_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint chat_messages_tenant_id_id_key UNIQUE (tenant_id, id),
   constraint chat_messages_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
 );
 comment on table public.chat_messages is 'One turn of a chat session, or (role event) an event that a backend mirrors, as in recipe 4 of the cookbook.';
@@ -156,6 +157,8 @@ using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) 
 create policy "members see who is in the groups of their tenants" on public.group_members
 for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.group_members REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('group.member_removed', 'group', 'group_id', 'user_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.group_members REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('group.member_added', 'group', 'group_id', 'user_id');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.group_members FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.groups (
@@ -188,6 +191,9 @@ create policy "admins rename groups" on public.groups
 for update to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
 with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.groups REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('group.deleted', 'group', 'id', '');
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.groups REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('group.created', 'group', 'id', '');
+CREATE TRIGGER audit_updated AFTER UPDATE ON public.groups FOR EACH ROW EXECUTE FUNCTION private.audit_updated('group.updated', 'group', 'id', '', '');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.groups FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.invitations (
@@ -224,6 +230,9 @@ using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) 
 create policy "admins see the invitations of their tenants" on public.invitations
 for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.invitations REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('invitation.deleted', 'invitation', 'id', 'role');
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.invitations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('invitation.created', 'invitation', 'id', 'role expires_at');
+CREATE TRIGGER audit_updated AFTER UPDATE OF accepted_at ON public.invitations FOR EACH ROW WHEN (((old.accepted_at IS NULL) AND (new.accepted_at IS NOT NULL))) EXECUTE FUNCTION private.audit_updated('invitation.accepted', 'invitation', 'id', 'role', '');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.invitations FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.memberships (
@@ -254,6 +263,9 @@ create policy "admins change roles below owner, owners all" on public.membership
 for update to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('owner'::text) AS caller_tenant_ids))) OR ((role <> 'owner'::text) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))))
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('owner'::text) AS caller_tenant_ids))) OR ((role <> 'owner'::text) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.memberships REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('membership.removed', 'membership', 'user_id', 'role');
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.memberships REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('membership.added', 'membership', 'user_id', 'role');
+CREATE TRIGGER audit_updated AFTER UPDATE OF role ON public.memberships FOR EACH ROW WHEN ((old.role <> new.role)) EXECUTE FUNCTION private.audit_updated('membership.role_changed', 'membership', 'user_id', '', 'role');
 CREATE TRIGGER keep_an_owner BEFORE DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.keep_an_owner();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
@@ -332,6 +344,8 @@ create policy "admins rename their tenants" on public.tenants
 for update to authenticated
 using ((id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
 with check ((id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_tenant AFTER INSERT OR DELETE ON public.tenants FOR EACH ROW EXECUTE FUNCTION private.audit_tenant();
+CREATE TRIGGER audit_tenant_name AFTER UPDATE OF name ON public.tenants FOR EACH ROW WHEN ((old.name <> new.name)) EXECUTE FUNCTION private.audit_tenant();
 CREATE TRIGGER create_tenant_defaults AFTER INSERT ON public.tenants FOR EACH ROW EXECUTE FUNCTION private.create_tenant_defaults();
 
 CREATE OR REPLACE FUNCTION public.accept_invitation(invitation_id uuid)
@@ -433,6 +447,9 @@ create policy "creators and admins change links" on ai.agent_knowledge_bases
 for update to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id)))
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id)));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_knowledge_bases REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('agent.knowledge_base_removed', 'agent', 'agent_id', 'knowledge_base_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agent_knowledge_bases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.knowledge_base_added', 'agent', 'agent_id', 'knowledge_base_id');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agent_knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.knowledge_base_updated', 'agent', 'agent_id', 'knowledge_base_id', '');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.agent_mcp_servers (
@@ -450,12 +467,14 @@ create table ai.agent_mcp_servers (
   pinned_at timestamp with time zone,
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  permissions jsonb default '{}'::jsonb not null,
   constraint agent_mcp_servers_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
   constraint agent_mcp_servers_agent_id_name_key UNIQUE (agent_id, name),
   constraint agent_mcp_servers_config_holds_no_headers CHECK ((NOT (config ? 'headers'::text))),
   constraint agent_mcp_servers_config_is_an_object CHECK (((jsonb_typeof(config) = 'object'::text) AND (pg_column_size(config) <= 65536))),
   constraint agent_mcp_servers_header_names_have_a_form CHECK (((cardinality(header_names) <= 50) AND ((header_names)::text !~ '[{,]NULL[,}]'::text) AND ((header_names)::text ~ '^\{([A-Za-z0-9!#$%&''*+.^_`|~-]{1,200}(,[A-Za-z0-9!#$%&''*+.^_`|~-]{1,200})*)?\}$'::text))),
   constraint agent_mcp_servers_name_has_a_form CHECK (((name ~ '^[^[:cntrl:]]{1,100}$'::text) AND (btrim(name) <> ''::text))),
+  constraint agent_mcp_servers_permissions_have_a_form CHECK (private.is_tool_permissions(permissions, true)),
   constraint agent_mcp_servers_pinned_at_matches_tools CHECK (((pinned_tools IS NULL) = (pinned_at IS NULL))),
   constraint agent_mcp_servers_pinned_tools_is_a_list CHECK (((jsonb_typeof(pinned_tools) = 'array'::text) AND (pg_column_size(pinned_tools) <= 524288))),
   constraint agent_mcp_servers_pkey PRIMARY KEY (id),
@@ -469,12 +488,13 @@ comment on column ai.agent_mcp_servers.transport is 'http; sse is stored for cli
 comment on column ai.agent_mcp_servers.header_names is 'Names of the headers in secret_headers, for people to read.';
 comment on column ai.agent_mcp_servers.secret_headers is 'Ciphertext of the headers that requests carry. Written by admins, read by the ledger only; lost when the url changes.';
 comment on column ai.agent_mcp_servers.pinned_tools is '[{name, description, input_schema, read_only, hash}] as an admin has accepted them; null before that, and again when the url changes.';
+comment on column ai.agent_mcp_servers.permissions is 'Who may call its tools: {default, roles, approval, tools: {name: {default, roles, approval}}}; {}: everybody.';
 CREATE INDEX agent_mcp_servers_tenant_id_agent_id_idx ON ai.agent_mcp_servers USING btree (tenant_id, agent_id, created_at);
 alter table ai.agent_mcp_servers enable row level security;
 alter table ai.agent_mcp_servers force row level security;
 grant delete on table ai.agent_mcp_servers to authenticated;
 grant delete, insert, select, update on table ai.agent_mcp_servers to service_role;
-grant insert (tenant_id, agent_id, name, transport, url, header_names, config, enabled), select (id, tenant_id, agent_id, name, transport, url, header_names, config, enabled, pinned_tools, pinned_at, created_at, updated_at), update (name, transport, url, header_names, secret_headers, config, enabled, pinned_tools) on table ai.agent_mcp_servers to authenticated;
+grant insert (tenant_id, agent_id, name, transport, url, header_names, config, enabled, permissions), select (id, tenant_id, agent_id, name, transport, url, header_names, config, enabled, pinned_tools, pinned_at, created_at, updated_at, permissions), update (name, transport, url, header_names, secret_headers, config, enabled, pinned_tools, permissions) on table ai.agent_mcp_servers to authenticated;
 create policy "admins connect MCP servers" on ai.agent_mcp_servers
 for insert to authenticated
 with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
@@ -488,6 +508,9 @@ create policy "admins change MCP servers" on ai.agent_mcp_servers
 for update to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
 with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_mcp_servers REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('mcp_server.deleted', 'mcp_server', 'id', 'agent_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agent_mcp_servers REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('mcp_server.created', 'mcp_server', 'id', 'agent_id enabled');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.audit_updated('mcp_server.updated', 'mcp_server', 'id', 'agent_id', 'enabled');
 CREATE TRIGGER forget_what_the_server_was_trusted_with BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.forget_what_the_server_was_trusted_with();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '20');
@@ -528,34 +551,76 @@ create table ai.agent_runs (
   started_at timestamp with time zone,
   completed_at timestamp with time zone,
   created_at timestamp with time zone default now() not null,
+  wait_reason text,
+  cancel_requested_at timestamp with time zone,
+  last_seq integer default 0 not null,
+  attempts integer default 0 not null,
+  executor text,
+  multitask_strategy text default 'queue'::text not null,
+  rolled_back boolean default false not null,
+  is_new_session boolean default false not null,
+  streams boolean default true not null,
+  chat_message_id uuid,
+  log_state text default 'open'::text not null,
   constraint agent_runs_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
+  constraint agent_runs_chat_message_fkey FOREIGN KEY (tenant_id, chat_message_id) REFERENCES public.chat_messages(tenant_id, id) ON DELETE SET NULL (chat_message_id),
   constraint agent_runs_completed_at_matches_status CHECK (((status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) = (completed_at IS NOT NULL))),
+  constraint agent_runs_executor_has_a_length CHECK ((char_length(executor) <= 200)),
   constraint agent_runs_lease_matches_status CHECK (((status = 'running'::text) = (lease_token IS NOT NULL))),
+  constraint agent_runs_log_state_is_known CHECK ((log_state = ANY (ARRAY['open'::text, 'folded'::text, 'removed'::text]))),
+  constraint agent_runs_multitask_strategy_is_known CHECK ((multitask_strategy = ANY (ARRAY['reject'::text, 'queue'::text, 'interrupt'::text, 'rollback'::text]))),
   constraint agent_runs_pkey PRIMARY KEY (id),
   constraint agent_runs_run_id_key UNIQUE (run_id),
   constraint agent_runs_session_fkey FOREIGN KEY (tenant_id, session_id) REFERENCES ai.agent_sessions(tenant_id, id) ON DELETE CASCADE,
-  constraint agent_runs_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+  constraint agent_runs_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'waiting'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
   constraint agent_runs_tenant_id_id_key UNIQUE (tenant_id, id),
-  constraint agent_runs_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+  constraint agent_runs_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+  constraint agent_runs_wait_reason_is_known CHECK ((wait_reason = ANY (ARRAY['approval'::text, 'unsafe_call'::text]))),
+  constraint agent_runs_wait_reason_matches_status CHECK (((status = 'waiting'::text) = (wait_reason IS NOT NULL)))
 );
 comment on table ai.agent_runs is 'One execution of an agent: who it acted for, what went in, what came out, what it cost.';
 comment on column ai.agent_runs.user_id is 'The person the run acts for; null when the tenant''s backend acts for nobody in particular.';
 comment on column ai.agent_runs.principal_id is 'Subject of the token the run was started with: the person, or the backend principal of the tenant. Set by the database.';
 comment on column ai.agent_runs.provider is 'Who answered, e.g. openai or offline; with model it says what stands behind an answer. imported: nobody here, the session began with it.';
+comment on column ai.agent_runs.status is 'pending: to be executed; running: somebody holds the lease; waiting: for a person, held by nobody; completed, failed, cancelled: over.';
 comment on column ai.agent_runs.invalid_citation_count is 'Citation marks in the answer that resolved to nothing and were removed.';
 comment on column ai.agent_runs.lease_token is 'Fencing token of the executor; a late holder''s write is refused.';
+comment on column ai.agent_runs.wait_reason is 'approval: a tool call waits for one; unsafe_call: a call was interrupted, and whether it took effect is unknown.';
+comment on column ai.agent_runs.cancel_requested_at is 'The executor is told with its next write, within a second.';
+comment on column ai.agent_runs.last_seq is 'Number of the last event in ai.run_events.';
+comment on column ai.agent_runs.attempts is 'How often it was taken up since it last got further.';
+comment on column ai.agent_runs.executor is 'Who holds the lease, as it calls itself.';
+comment on column ai.agent_runs.multitask_strategy is 'What this run did about the others of its session: reject, queue, interrupt or rollback.';
+comment on column ai.agent_runs.rolled_back is 'A later run took its place: no part of the history, and deleted some minutes after its end.';
+comment on column ai.agent_runs.is_new_session is 'Whether the session was made for this run.';
+comment on column ai.agent_runs.streams is 'Started as a stream: its agent may use tools.';
+comment on column ai.agent_runs.chat_message_id is 'The message of the person that it answers.';
+comment on column ai.agent_runs.log_state is 'open: as it was written; folded: neighbouring deltas are one row; removed: its time is over.';
+CREATE INDEX agent_runs_active_idx ON ai.agent_runs USING btree (tenant_id, session_id, created_at) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'waiting'::text]));
+CREATE INDEX agent_runs_log_idx ON ai.agent_runs USING btree (log_state, completed_at) WHERE ((log_state <> 'removed'::text) AND (completed_at IS NOT NULL));
+CREATE INDEX agent_runs_pending_idx ON ai.agent_runs USING btree (tenant_id, created_at, id) WHERE (status = 'pending'::text);
+CREATE INDEX agent_runs_rolled_back_idx ON ai.agent_runs USING btree (completed_at) WHERE rolled_back;
+CREATE INDEX agent_runs_running_idx ON ai.agent_runs USING btree (tenant_id, created_at, id) WHERE (status = 'running'::text);
 CREATE INDEX agent_runs_tenant_id_agent_id_idx ON ai.agent_runs USING btree (tenant_id, agent_id);
+CREATE INDEX agent_runs_tenant_id_chat_message_id_idx ON ai.agent_runs USING btree (tenant_id, chat_message_id);
 CREATE INDEX agent_runs_tenant_id_session_id_idx ON ai.agent_runs USING btree (tenant_id, session_id, created_at);
+CREATE INDEX agent_runs_tenant_id_started_at_idx ON ai.agent_runs USING btree (tenant_id, started_at DESC) WHERE (started_at IS NOT NULL);
 CREATE INDEX agent_runs_user_id_idx ON ai.agent_runs USING btree (user_id);
 alter table ai.agent_runs enable row level security;
 alter table ai.agent_runs force row level security;
 grant delete, insert, select, update on table ai.agent_runs to service_role;
-grant select (id, tenant_id, run_id, session_id, agent_id, user_id, context_handler_id, model, provider, status, input_messages, output_messages, content, retrieved_context, error, error_code, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens, tool_call_count, tool_call_error_count, tool_call_duration_ms_total, invalid_citation_count, steps, events, reasoning_steps, started_at, completed_at, created_at) on table ai.agent_runs to authenticated;
+grant select (id, tenant_id, run_id, session_id, agent_id, user_id, context_handler_id, model, provider, status, input_messages, output_messages, content, retrieved_context, error, error_code, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens, tool_call_count, tool_call_error_count, tool_call_duration_ms_total, invalid_citation_count, steps, events, reasoning_steps, started_at, completed_at, created_at, wait_reason, cancel_requested_at, last_seq, attempts, multitask_strategy, rolled_back, is_new_session, streams, chat_message_id) on table ai.agent_runs to authenticated;
 create policy "people read their own runs" on ai.agent_runs
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
-CREATE TRIGGER end_pending_approvals AFTER UPDATE OF status ON ai.agent_runs FOR EACH ROW WHEN (((old.status = 'running'::text) AND (new.status <> 'running'::text))) EXECUTE FUNCTION private.end_pending_approvals();
+CREATE TRIGGER audit_cancel_request AFTER UPDATE OF cancel_requested_at ON ai.agent_runs FOR EACH ROW WHEN (((old.cancel_requested_at IS NULL) AND (new.cancel_requested_at IS NOT NULL) AND (new.status = ANY (ARRAY['pending'::text, 'running'::text])))) EXECUTE FUNCTION private.audit_run();
+CREATE TRIGGER audit_started AFTER INSERT ON ai.agent_runs FOR EACH ROW EXECUTE FUNCTION private.audit_run();
+CREATE TRIGGER audit_state AFTER UPDATE OF status ON ai.agent_runs FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = ANY (ARRAY['waiting'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.audit_run();
+CREATE TRIGGER end_pending_approvals AFTER UPDATE OF status ON ai.agent_runs FOR EACH ROW WHEN (((new.status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) AND (old.status <> ALL (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])))) EXECUTE FUNCTION private.end_pending_approvals();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_runs FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER release_reservations AFTER UPDATE OF lease_token ON ai.agent_runs FOR EACH ROW WHEN (((old.lease_token IS NOT NULL) AND (old.lease_token IS DISTINCT FROM new.lease_token))) EXECUTE FUNCTION private.release_run_reservations();
+CREATE TRIGGER release_reservations_of_deleted BEFORE DELETE ON ai.agent_runs FOR EACH ROW EXECUTE FUNCTION private.release_run_reservations();
+CREATE TRIGGER wake_next_run AFTER UPDATE OF status ON ai.agent_runs FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status <> ALL (ARRAY['pending'::text, 'running'::text])))) EXECUTE FUNCTION private.wake_next_run();
 
 create table ai.agent_sessions (
   id uuid default gen_random_uuid() not null,
@@ -590,6 +655,7 @@ using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SE
 create policy "people read their own sessions" on ai.agent_sessions
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_sessions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('session.deleted', 'session', 'id', 'user_id agent_id');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
@@ -602,9 +668,11 @@ create table ai.agent_tools (
   tool_id uuid,
   config_override jsonb default '{}'::jsonb not null,
   created_at timestamp with time zone default now() not null,
+  permissions jsonb default '{}'::jsonb not null,
   constraint agent_tools_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
   constraint agent_tools_agent_id_tool_name_key UNIQUE (agent_id, tool_name),
   constraint agent_tools_config_override_is_an_object CHECK (((jsonb_typeof(config_override) = 'object'::text) AND (pg_column_size(config_override) <= 65536))),
+  constraint agent_tools_permissions_have_a_form CHECK (private.is_tool_permissions(permissions)),
   constraint agent_tools_pkey PRIMARY KEY (id),
   constraint agent_tools_tool_fkey FOREIGN KEY (tenant_id, tool_id) REFERENCES ai.tools(tenant_id, id) ON DELETE CASCADE,
   constraint agent_tools_tool_id_matches_type CHECK (((tool_type = 'custom'::text) = (tool_id IS NOT NULL))),
@@ -614,26 +682,30 @@ create table ai.agent_tools (
 comment on table ai.agent_tools is 'Which tools an agent has. A tool acts with the rights of the person asking, so most grant nothing; those that send data out are assigned by admins.';
 comment on column ai.agent_tools.tool_name is 'Name the model calls it by; one of ours for a built-in tool.';
 comment on column ai.agent_tools.config_override is 'Of a database tool: {schemas: {schema: [table]}}; of other built-in tools: arguments that are forced into every call.';
+comment on column ai.agent_tools.permissions is 'Who may call it: {default, roles, approval}; {}: everybody. Set by admins, and what has any is taken away by them only.';
 CREATE INDEX agent_tools_tenant_id_agent_id_idx ON ai.agent_tools USING btree (tenant_id, agent_id, created_at);
 CREATE INDEX agent_tools_tenant_id_tool_id_idx ON ai.agent_tools USING btree (tenant_id, tool_id);
 alter table ai.agent_tools enable row level security;
 alter table ai.agent_tools force row level security;
 grant delete, select on table ai.agent_tools to authenticated;
 grant delete, insert, select, update on table ai.agent_tools to service_role;
-grant insert (tenant_id, agent_id, tool_type, tool_name, tool_id, config_override), update (config_override) on table ai.agent_tools to authenticated;
+grant insert (tenant_id, agent_id, tool_type, tool_name, tool_id, config_override, permissions), update (config_override, permissions) on table ai.agent_tools to authenticated;
 create policy "creators assign tools to agents, admins those that send data ou" on ai.agent_tools
 for insert to authenticated
-with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))));
+with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((permissions = '{}'::jsonb) AND (NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))));
 create policy "creators and admins take tools from agents" on ai.agent_tools
 for delete to authenticated
-using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id)));
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((permissions = '{}'::jsonb) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id))));
 create policy "members read the tools of the agents of their tenants" on ai.agent_tools
 for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
 create policy "creators configure tools of agents, admins those that send data" on ai.agent_tools
 for update to authenticated
-using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))))
-with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id))));
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((permissions = '{}'::jsonb) AND (NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (agent_id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))) AND private.may_change_agent(agent_id))))
+with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((permissions = '{}'::jsonb) AND (NOT private.sends_data_out(tool_type, tool_name)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND private.may_change_agent(agent_id))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_tools REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('agent.tool_removed', 'agent', 'agent_id', 'id tool_type tool_name tool_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agent_tools REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.tool_added', 'agent', 'agent_id', 'id tool_type tool_name tool_id');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.tool_updated', 'agent', 'agent_id', 'id tool_type tool_name tool_id', '');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '50');
 
@@ -648,6 +720,7 @@ create table ai.agents (
   created_by uuid default private.caller_user_id(),
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  published boolean default true not null,
   constraint agents_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
   constraint agents_model_has_a_length CHECK ((char_length(model) <= 200)),
   constraint agents_name_has_a_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 200))),
@@ -660,6 +733,7 @@ create table ai.agents (
 comment on table ai.agents is 'A configured assistant.';
 comment on column ai.agents.model is 'Name the chat provider knows; null means the provider''s default.';
 comment on column ai.agents.is_default is 'The one a chat without agent_id talks to; each tenant has exactly one, made with it.';
+comment on column ai.agents.published is 'Whether runs may be started. Taking it away stops the runs that are going on.';
 CREATE INDEX agents_created_by_idx ON ai.agents USING btree (created_by);
 CREATE UNIQUE INDEX agents_default_key ON ai.agents USING btree (tenant_id) WHERE is_default;
 CREATE INDEX agents_tenant_id_created_at_idx ON ai.agents USING btree (tenant_id, created_at DESC, id);
@@ -667,7 +741,7 @@ alter table ai.agents enable row level security;
 alter table ai.agents force row level security;
 grant delete, select on table ai.agents to authenticated;
 grant delete, insert, select, update on table ai.agents to service_role;
-grant insert (tenant_id, name, model, system_prompt, settings), update (name, model, system_prompt, settings) on table ai.agents to authenticated;
+grant insert (tenant_id, name, model, system_prompt, settings, published), update (name, model, system_prompt, settings, published) on table ai.agents to authenticated;
 create policy "members create agents" on ai.agents
 for insert to authenticated
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (NOT (created_by IS DISTINCT FROM ( SELECT private.caller_user_id() AS caller_user_id)))));
@@ -681,8 +755,40 @@ create policy "creators and admins change agents" on ai.agents
 for update to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND (id <> ALL (ARRAY( SELECT private.agents_that_send_out() AS agents_that_send_out))))))
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agents REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('agent.deleted', 'agent', 'id', '');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agents REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.created', 'agent', 'id', 'is_default');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.updated', 'agent', 'id', '', 'published');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+create table ai.approval_decisions (
+  tenant_id uuid not null,
+  approval_id uuid not null,
+  principal_id uuid not null,
+  user_id uuid,
+  approved boolean not null,
+  reason text,
+  created_at timestamp with time zone default now() not null,
+  constraint approval_decisions_approval_fkey FOREIGN KEY (tenant_id, approval_id) REFERENCES ai.approvals(tenant_id, id) ON DELETE CASCADE,
+  constraint approval_decisions_pkey PRIMARY KEY (approval_id, principal_id),
+  constraint approval_decisions_reason_has_a_length CHECK ((char_length(reason) <= 2000)),
+  constraint approval_decisions_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL
+);
+comment on table ai.approval_decisions is 'What each person said about a call that waited; one answer per person, never changed.';
+comment on column ai.approval_decisions.principal_id is 'Subject of the token it was decided with.';
+comment on column ai.approval_decisions.user_id is 'The person; null for the tenant''s backend and for an account that is gone.';
+CREATE INDEX approval_decisions_tenant_id_approval_id_idx ON ai.approval_decisions USING btree (tenant_id, approval_id);
+CREATE INDEX approval_decisions_user_id_idx ON ai.approval_decisions USING btree (user_id);
+alter table ai.approval_decisions enable row level security;
+alter table ai.approval_decisions force row level security;
+grant select (tenant_id, approval_id, user_id, approved, reason, created_at) on table ai.approval_decisions to authenticated;
+create policy "who reads an approval reads its decisions" on ai.approval_decisions
+for select to authenticated
+using ((EXISTS ( SELECT
+   FROM ai.approvals
+  WHERE ((approvals.tenant_id = approval_decisions.tenant_id) AND (approvals.id = approval_decisions.approval_id)))));
+CREATE TRIGGER audit_decided AFTER INSERT ON ai.approval_decisions FOR EACH ROW EXECUTE FUNCTION private.audit_decision();
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.approval_decisions FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.approvals (
   id uuid default gen_random_uuid() not null,
@@ -701,26 +807,41 @@ create table ai.approvals (
   expires_at timestamp with time zone not null,
   created_at timestamp with time zone default now() not null,
   decided_at timestamp with time zone,
+  decider_role text,
+  decider_group_id uuid,
+  four_eyes boolean default false not null,
+  quorum integer default 1 not null,
+  consumed_at timestamp with time zone,
   constraint approvals_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
   constraint approvals_call_id_has_a_length CHECK (((char_length(call_id) >= 1) AND (char_length(call_id) <= 200))),
+  constraint approvals_consumed_when_decided CHECK (((consumed_at IS NULL) OR (status <> 'pending'::text))),
   constraint approvals_decided_at_matches_status CHECK (((status = ANY (ARRAY['approved'::text, 'denied'::text])) = (decided_at IS NOT NULL))),
   constraint approvals_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint approvals_decider_role_is_known CHECK ((decider_role = ANY (ARRAY['viewer'::text, 'member'::text, 'admin'::text, 'owner'::text]))),
   constraint approvals_input_hash_has_a_form CHECK ((input_hash ~ '^[0-9a-f]{64}$'::text)),
   constraint approvals_message_has_a_length CHECK ((char_length(message) <= 2000)),
   constraint approvals_pkey PRIMARY KEY (id),
+  constraint approvals_quorum_has_a_range CHECK (((quorum >= 1) AND (quorum <= 20))),
   constraint approvals_reason_has_a_length CHECK ((char_length(reason) <= 2000)),
   constraint approvals_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
   constraint approvals_run_id_call_id_key UNIQUE (run_id, call_id),
   constraint approvals_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'denied'::text, 'expired'::text]))),
+  constraint approvals_tenant_id_id_key UNIQUE (tenant_id, id),
   constraint approvals_tool_input_is_an_object CHECK ((jsonb_typeof(tool_input) = 'object'::text)),
   constraint approvals_tool_name_has_a_length CHECK (((char_length(tool_name) >= 1) AND (char_length(tool_name) <= 200))),
   constraint approvals_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
 );
 comment on table ai.approvals is 'Calls of tools that wait, or waited, for a person: one call of one run with exactly these arguments.';
 comment on column ai.approvals.user_id is 'The person the run acts for; null for the tenant''s backend.';
-comment on column ai.approvals.input_hash is 'SHA-256 (hex) of tool_input as text: what was approved, and nothing else, may be called.';
+comment on column ai.approvals.input_hash is 'SHA-256 (hex) of tool_name, a line feed and tool_input as text: what was approved, and nothing else, may be called.';
 comment on column ai.approvals.decided_by is 'Who decided; null for the tenant''s backend and for an account that is gone.';
+comment on column ai.approvals.decider_role is 'Role in the tenant that who decides holds at least; null, without a group: the person of the run or an admin.';
+comment on column ai.approvals.decider_group_id is 'Group that who decides is in. No reference: when the group is gone nobody is in it, and that must not make the decision anybody''s.';
+comment on column ai.approvals.four_eyes is 'True: the person of the run does not decide.';
+comment on column ai.approvals.quorum is 'People who have to approve. One who denies is enough.';
+comment on column ai.approvals.consumed_at is 'When the run took the answer. An approval lets the one call begin that it was given for, and no other.';
 CREATE INDEX approvals_decided_by_idx ON ai.approvals USING btree (decided_by);
+CREATE INDEX approvals_pending_expires_at_idx ON ai.approvals USING btree (expires_at) WHERE (status = 'pending'::text);
 CREATE INDEX approvals_pending_idx ON ai.approvals USING btree (tenant_id, created_at) WHERE (status = 'pending'::text);
 CREATE INDEX approvals_tenant_id_agent_id_idx ON ai.approvals USING btree (tenant_id, agent_id);
 CREATE INDEX approvals_tenant_id_run_id_idx ON ai.approvals USING btree (tenant_id, run_id, created_at);
@@ -732,7 +853,99 @@ grant delete, insert, select, update on table ai.approvals to service_role;
 create policy "people read the approvals of their own runs, admins all" on ai.approvals
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+create policy "whoever may decide about an approval reads it" on ai.approvals
+for select to authenticated
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND private.may_decide_approval(approvals.*)));
+CREATE TRIGGER audit_requested AFTER INSERT ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.audit_approval();
+CREATE TRIGGER audit_status AFTER UPDATE OF status ON ai.approvals FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION private.audit_approval();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.audit_events (
+  tenant_id uuid not null,
+  seq bigint not null,
+  id uuid default gen_random_uuid() not null,
+  occurred_at timestamp with time zone not null,
+  recorded_at timestamp with time zone not null,
+  actor_id uuid,
+  act jsonb,
+  action text not null,
+  subject_type text not null,
+  subject_id text not null,
+  run_id uuid,
+  detail jsonb default '{}'::jsonb not null,
+  prev_hash text not null,
+  hash text not null,
+  constraint audit_events_act_is_an_object CHECK ((jsonb_typeof(act) = 'object'::text)),
+  constraint audit_events_action_has_a_form CHECK ((action ~ '^[a-z_]+\.[a-z_]+$'::text)),
+  constraint audit_events_detail_is_an_object CHECK ((jsonb_typeof(detail) = 'object'::text)),
+  constraint audit_events_hashes_have_a_length CHECK (((char_length(prev_hash) = 64) AND (char_length(hash) = 64))),
+  constraint audit_events_pkey PRIMARY KEY (tenant_id, seq),
+  constraint audit_events_seq_is_positive CHECK ((seq >= 1))
+);
+comment on table ai.audit_events is 'The audit log: append-only for everybody, chained by hash per tenant. Rows hold ids, names of actions, hashes and counts, never content.';
+comment on column ai.audit_events.seq is 'Place in the chain of the tenant, from 1 without gaps, in the order of the commits.';
+comment on column ai.audit_events.occurred_at is 'When the statement ran.';
+comment on column ai.audit_events.recorded_at is 'When its transaction was committed, by the clock of the server: does not run backwards along a chain.';
+comment on column ai.audit_events.actor_id is 'The person, or the tenant''s backend principal, in whose name it was done; null when nobody was signed in.';
+comment on column ai.audit_events.act is 'Through whom: {sub: agent, agent_id, run_id (run_...)}, {sub: service_key} or {sub: system}; null when the person did it themselves.';
+comment on column ai.audit_events.action is 'subject.verb; docs/audit.md lists them.';
+comment on column ai.audit_events.run_id is 'Id of the run (ai.agent_runs.id) it belongs to or was done in.';
+comment on column ai.audit_events.prev_hash is 'hash of the row before; 64 zeros in the first.';
+comment on column ai.audit_events.hash is 'SHA-256 (hex) over prev_hash and the rest of the row; docs/audit.md has the exact form.';
+CREATE INDEX audit_events_tenant_id_occurred_at_idx ON ai.audit_events USING btree (tenant_id, occurred_at);
+CREATE INDEX audit_events_tenant_id_run_id_idx ON ai.audit_events USING btree (tenant_id, run_id) WHERE (run_id IS NOT NULL);
+CREATE INDEX audit_events_tenant_id_subject_id_idx ON ai.audit_events USING btree (tenant_id, subject_id);
+alter table ai.audit_events enable row level security;
+alter table ai.audit_events force row level security;
+grant select on table ai.audit_events to authenticated;
+grant select on table ai.audit_events to service_role;
+create policy "admins read the audit log of their tenants" on ai.audit_events
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON ai.audit_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_audit_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ai.audit_events FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_audit_change();
+
+create table ai.budgets (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  scope text not null,
+  user_id uuid,
+  agent_id uuid,
+  period text not null,
+  max_tokens bigint not null,
+  created_by uuid,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  constraint budgets_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
+  constraint budgets_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint budgets_max_tokens_range CHECK (((max_tokens >= 0) AND (max_tokens <= '1000000000000000'::bigint))),
+  constraint budgets_period_is_known CHECK ((period = ANY (ARRAY['day'::text, 'month'::text, 'total'::text]))),
+  constraint budgets_pkey PRIMARY KEY (id),
+  constraint budgets_run_is_total CHECK (((scope <> 'run'::text) OR (period = 'total'::text))),
+  constraint budgets_scope_is_known CHECK ((scope = ANY (ARRAY['tenant'::text, 'user'::text, 'agent'::text, 'run'::text]))),
+  constraint budgets_subject_key UNIQUE NULLS NOT DISTINCT (tenant_id, scope, period, user_id, agent_id),
+  constraint budgets_subject_matches_scope CHECK ((((user_id IS NULL) OR (scope = 'user'::text)) AND ((agent_id IS NULL) OR (scope = 'agent'::text)))),
+  constraint budgets_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint budgets_tenant_id_id_key UNIQUE (tenant_id, id),
+  constraint budgets_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+);
+comment on table ai.budgets is 'Most tokens per period. Scope user or agent without a subject: for each one that has no limit of their own for that period; scope run: for each run. All limits that apply hold together.';
+comment on column ai.budgets.period is 'day and month are calendar ones in UTC; total never renews.';
+CREATE INDEX budgets_created_by_idx ON ai.budgets USING btree (created_by);
+CREATE INDEX budgets_tenant_id_agent_id_idx ON ai.budgets USING btree (tenant_id, agent_id);
+CREATE INDEX budgets_user_id_idx ON ai.budgets USING btree (user_id);
+alter table ai.budgets enable row level security;
+alter table ai.budgets force row level security;
+grant select on table ai.budgets to authenticated;
+grant delete, insert, select, update on table ai.budgets to service_role;
+create policy "admins read the budgets of their tenant" on ai.budgets
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.budgets REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('budget.removed', 'budget', 'id', 'scope period max_tokens user_id agent_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.budgets REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('budget.set', 'budget', 'id', 'scope period max_tokens user_id agent_id');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.budgets FOR EACH ROW EXECUTE FUNCTION private.audit_updated('budget.set', 'budget', 'id', 'scope period user_id agent_id', 'max_tokens');
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.budgets FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.budgets FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 create table ai.chunks (
   id uuid default gen_random_uuid() not null,
@@ -877,6 +1090,9 @@ using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text)
 create policy "members read the hooks of their tenants" on ai.hooks
 for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.hooks REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('hook.deleted', 'hook', 'id', 'agent_id event type');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.hooks REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('hook.created', 'hook', 'id', 'agent_id event type enabled');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.audit_updated('hook.updated', 'hook', 'id', 'agent_id event type', 'enabled');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '50');
 
@@ -987,6 +1203,9 @@ create policy "creators and admins change knowledge bases" on ai.knowledge_bases
 for update to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))))
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) OR ((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.knowledge_bases REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('knowledge_base.deleted', 'knowledge_base', 'id', '');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.knowledge_bases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('knowledge_base.created', 'knowledge_base', 'id', 'is_default');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.audit_updated('knowledge_base.updated', 'knowledge_base', 'id', '', '');
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
@@ -1022,7 +1241,140 @@ grant delete, insert, select, update on table ai.message_citations to service_ro
 create policy "people read the citations of their own runs" on ai.message_citations
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.message_citations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_citations();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.message_citations FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.run_events (
+  tenant_id uuid not null,
+  run_id uuid not null,
+  seq integer not null,
+  type text not null,
+  payload jsonb not null,
+  user_id uuid,
+  created_at timestamp with time zone default now() not null,
+  constraint run_events_payload_says_its_type CHECK (((payload ->> 'type'::text) = type)),
+  constraint run_events_pkey PRIMARY KEY (run_id, seq),
+  constraint run_events_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
+  constraint run_events_seq_is_positive CHECK ((seq > 0)),
+  constraint run_events_type_has_a_length CHECK (((char_length(type) >= 1) AND (char_length(type) <= 100)))
+);
+comment on table ai.run_events is 'The events of a run, in order and without gaps: what every device shows, live or later. Written by the holder of the lease.';
+comment on column ai.run_events.seq is 'From 1. After the end neighbouring deltas become one row: it has the number of the last of them, and payload.from_seq that of the first.';
+comment on column ai.run_events.payload is 'The event as clients get it, without seq and ts. ts is created_at.';
+comment on column ai.run_events.user_id is 'The person the run acts for; null for the tenant''s backend.';
+alter table ai.run_events enable row level security;
+alter table ai.run_events force row level security;
+grant select on table ai.run_events to authenticated;
+grant delete, insert, select, update on table ai.run_events to service_role;
+create policy "people read the events of their own runs" on ai.run_events
+for select to authenticated
+using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER broadcast_run_events AFTER INSERT ON ai.run_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.broadcast_run_events();
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.run_events FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER store_chat_answer AFTER INSERT ON ai.run_events REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION private.store_chat_answer();
+
+create table ai.run_steps (
+  tenant_id uuid not null,
+  run_id uuid not null,
+  step integer not null,
+  turn jsonb,
+  record jsonb,
+  user_id uuid,
+  created_at timestamp with time zone default now() not null,
+  completed_at timestamp with time zone,
+  constraint run_steps_completed_at_matches_record CHECK (((record IS NULL) = (completed_at IS NULL))),
+  constraint run_steps_pkey PRIMARY KEY (run_id, step),
+  constraint run_steps_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
+  constraint run_steps_step_is_positive CHECK ((step > 0))
+);
+comment on table ai.run_steps is 'The steps of a run: one call of the model and the tool calls it asked for.';
+comment on column ai.run_steps.turn is 'What the model said, before any filter. For executors only.';
+comment on column ai.run_steps.record is 'How the step went; null while it goes on.';
+comment on column ai.run_steps.user_id is 'The person the run acts for; null for the tenant''s backend.';
+alter table ai.run_steps enable row level security;
+alter table ai.run_steps force row level security;
+grant delete, insert, select, update on table ai.run_steps to service_role;
+grant select (tenant_id, run_id, step, record, user_id, created_at, completed_at) on table ai.run_steps to authenticated;
+create policy "people read the steps of their own runs" on ai.run_steps
+for select to authenticated
+using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.run_steps FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.schedules (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid default private.acting_tenant_id() not null,
+  agent_id uuid not null,
+  created_by uuid default private.caller_user_id() not null,
+  name text not null,
+  cron text not null,
+  timezone text default 'UTC'::text not null,
+  message text not null,
+  session_id text,
+  enabled boolean default true not null,
+  next_run_at timestamp with time zone,
+  last_run_at timestamp with time zone,
+  last_run_id uuid,
+  last_error text,
+  failure_count integer default 0 not null,
+  skipped_count integer default 0 not null,
+  disabled_reason text,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  constraint schedules_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
+  constraint schedules_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE CASCADE,
+  constraint schedules_cron_has_five_fields CHECK (private.is_cron(cron)),
+  constraint schedules_disabled_reason_is_known CHECK ((disabled_reason = ANY (ARRAY['creator_left'::text, 'creator_lost_role'::text, 'agent_unpublished'::text, 'invalid_cron'::text, 'failed_repeatedly'::text]))),
+  constraint schedules_disabled_reason_matches_enabled CHECK (((NOT enabled) OR (disabled_reason IS NULL))),
+  constraint schedules_last_run_fkey FOREIGN KEY (tenant_id, last_run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE SET NULL (last_run_id),
+  constraint schedules_message_has_a_length CHECK (((char_length(message) >= 1) AND (char_length(message) <= 20000))),
+  constraint schedules_name_has_a_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 200))),
+  constraint schedules_next_run_at_matches_enabled CHECK ((enabled OR (next_run_at IS NULL))),
+  constraint schedules_pkey PRIMARY KEY (id),
+  constraint schedules_session_id_has_a_form CHECK ((session_id ~ '^[A-Za-z0-9_.:@-]{1,200}$'::text)),
+  constraint schedules_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint schedules_tenant_id_id_key UNIQUE (tenant_id, id),
+  constraint schedules_timezone_has_a_form CHECK (((char_length(timezone) <= 64) AND (timezone ~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$'::text)))
+);
+comment on table ai.schedules is 'Runs that begin by themselves, in the name of whoever made the schedule and with that person''s rights at the time.';
+comment on column ai.schedules.created_by is 'The principal of its runs. Not the backend: a run needs a person whose rights are read.';
+comment on column ai.schedules.cron is 'Five fields: minute, hour, day of month, month, day of week.';
+comment on column ai.schedules.timezone is 'A name of the IANA database, e.g. Europe/Berlin: cron is meant in its local time.';
+comment on column ai.schedules.session_id is 'Public id of the session its runs go on with; null: each begins one.';
+comment on column ai.schedules.next_run_at is 'Null until the worker has computed it.';
+comment on column ai.schedules.last_error is 'Code of why it could not begin its last run; null when it could.';
+comment on column ai.schedules.failure_count is 'Runs in succession that could not begin; at ten it is switched off.';
+comment on column ai.schedules.skipped_count is 'Times it was due while its last run still went on.';
+comment on column ai.schedules.disabled_reason is 'Why it was switched off by the system; null when a person did.';
+CREATE INDEX schedules_created_by_idx ON ai.schedules USING btree (created_by);
+CREATE INDEX schedules_due_idx ON ai.schedules USING btree (next_run_at) WHERE enabled;
+CREATE INDEX schedules_tenant_id_agent_id_idx ON ai.schedules USING btree (tenant_id, agent_id);
+CREATE INDEX schedules_tenant_id_created_at_idx ON ai.schedules USING btree (tenant_id, created_at DESC, id);
+CREATE INDEX schedules_tenant_id_last_run_id_idx ON ai.schedules USING btree (tenant_id, last_run_id);
+alter table ai.schedules enable row level security;
+alter table ai.schedules force row level security;
+grant delete, select on table ai.schedules to authenticated;
+grant delete, insert, select, update on table ai.schedules to service_role;
+grant insert (tenant_id, agent_id, name, cron, timezone, message, session_id, enabled), update (name, cron, timezone, message, session_id, enabled) on table ai.schedules to authenticated;
+create policy "members make schedules for themselves, agents make none" on ai.schedules
+for insert to authenticated
+with check (((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND ((( SELECT auth.jwt() AS jwt) #>> '{act,run_id}'::text[]) IS NULL)));
+create policy "creators and admins delete schedules" on ai.schedules
+for delete to authenticated
+using (((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))) AND ((( SELECT auth.jwt() AS jwt) #>> '{act,run_id}'::text[]) IS NULL)));
+create policy "people read their own schedules, admins all" on ai.schedules
+for select to authenticated
+using ((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+create policy "creators change their schedules, admins switch them off" on ai.schedules
+for update to authenticated
+using (((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))) AND ((( SELECT auth.jwt() AS jwt) #>> '{act,run_id}'::text[]) IS NULL)))
+with check (((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))) AND ((( SELECT auth.jwt() AS jwt) #>> '{act,run_id}'::text[]) IS NULL)));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.schedules REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('schedule.deleted', 'schedule', 'id', 'agent_id created_by');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.schedules REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('schedule.created', 'schedule', 'id', 'agent_id created_by cron timezone enabled');
+CREATE TRIGGER audit_updated AFTER UPDATE OF name, cron, timezone, message, session_id, enabled ON ai.schedules FOR EACH ROW WHEN (((((((old.name IS DISTINCT FROM new.name) OR (old.cron IS DISTINCT FROM new.cron)) OR (old.timezone IS DISTINCT FROM new.timezone)) OR (old.message IS DISTINCT FROM new.message)) OR (old.session_id IS DISTINCT FROM new.session_id)) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION private.audit_updated('schedule.updated', 'schedule', 'id', 'agent_id created_by', 'cron timezone enabled disabled_reason');
+CREATE TRIGGER check_schedule BEFORE INSERT OR UPDATE ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.check_schedule();
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('tenant_id', '100');
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 create table ai.source_grants (
   id uuid default gen_random_uuid() not null,
@@ -1062,6 +1414,8 @@ for select to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND (EXISTS ( SELECT
    FROM ai.sources
   WHERE (sources.id = source_grants.source_id)))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.source_grants REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('source.grant_removed', 'source', 'source_id', 'user_id group_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.source_grants REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('source.granted', 'source', 'source_id', 'user_id group_id');
 CREATE TRIGGER copy_grants_to_source AFTER INSERT OR DELETE OR UPDATE ON ai.source_grants FOR EACH ROW EXECUTE FUNCTION private.copy_grants_to_source();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.source_grants FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
@@ -1179,10 +1533,51 @@ create policy "sources stay inside their tenant on update" on ai.sources
 for update to authenticated /* restrictive */
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))))
 with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.sources REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('source.deleted', 'source', 'id', 'owner_id visibility');
+CREATE TRIGGER audit_described AFTER UPDATE OF name, metadata, owner_id ON ai.sources FOR EACH ROW WHEN (((old.name <> new.name) OR (old.metadata <> new.metadata) OR (old.owner_id IS DISTINCT FROM new.owner_id))) EXECUTE FUNCTION private.audit_updated('source.updated', 'source', 'id', '', 'owner_id');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.sources REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('source.created', 'source', 'id', 'owner_id visibility file_type');
+CREATE TRIGGER audit_updated AFTER UPDATE OF visibility ON ai.sources FOR EACH ROW WHEN ((old.visibility <> new.visibility)) EXECUTE FUNCTION private.audit_updated('source.visibility_changed', 'source', 'id', '', 'visibility');
 CREATE TRIGGER copy_visibility_to_chunks AFTER UPDATE ON ai.sources FOR EACH ROW WHEN ((((old.visibility IS DISTINCT FROM new.visibility) OR (old.owner_id IS DISTINCT FROM new.owner_id)) OR (old.allowed_principals IS DISTINCT FROM new.allowed_principals))) EXECUTE FUNCTION private.copy_visibility_to_chunks();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER remove_object_of_source AFTER DELETE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.remove_object_of_source();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+create table ai.tenant_settings (
+  tenant_id uuid default private.acting_tenant_id() not null,
+  run_event_days integer default 30 not null,
+  max_running_runs integer default 20 not null,
+  max_queued_runs integer default 10000 not null,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  constraint tenant_settings_max_queued_runs_has_a_range CHECK (((max_queued_runs >= 0) AND (max_queued_runs <= 1000000))),
+  constraint tenant_settings_max_running_runs_has_a_range CHECK (((max_running_runs >= 0) AND (max_running_runs <= 100000))),
+  constraint tenant_settings_pkey PRIMARY KEY (tenant_id),
+  constraint tenant_settings_run_event_days_has_a_range CHECK (((run_event_days >= 1) AND (run_event_days <= 3650))),
+  constraint tenant_settings_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
+);
+comment on table ai.tenant_settings is 'What a tenant may set about its runs, and what the operator sets for it. Without a row the defaults of the columns hold.';
+comment on column ai.tenant_settings.run_event_days is 'Days after its end for which the log of a run is kept. The run and its answer stay.';
+comment on column ai.tenant_settings.max_running_runs is 'Runs that are executed at the same time; more wait. Set by the operator.';
+comment on column ai.tenant_settings.max_queued_runs is 'Runs that may wait to be executed; more are refused. Set by the operator.';
+alter table ai.tenant_settings enable row level security;
+alter table ai.tenant_settings force row level security;
+grant select on table ai.tenant_settings to authenticated;
+grant delete, insert, select, update on table ai.tenant_settings to service_role;
+grant insert (tenant_id, run_event_days), update (run_event_days) on table ai.tenant_settings to authenticated;
+create policy "admins begin the settings of their tenants" on ai.tenant_settings
+for insert to authenticated
+with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+create policy "admins read the settings of their tenants" on ai.tenant_settings
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+create policy "admins change the settings of their tenants" on ai.tenant_settings
+for update to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
+with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.tenant_settings REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('tenant.settings_changed', 'tenant', 'tenant_id', 'run_event_days max_running_runs max_queued_runs');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.tenant_settings FOR EACH ROW EXECUTE FUNCTION private.audit_updated('tenant.settings_changed', 'tenant', 'tenant_id', '', 'run_event_days max_running_runs max_queued_runs');
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.tenant_settings FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.tenant_settings FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 create table ai.tool_call_events (
   id uuid default gen_random_uuid() not null,
@@ -1278,10 +1673,53 @@ create policy "admins change tools" on ai.tools
 for update to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))
 with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.tools REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('tool.deleted', 'tool', 'id', 'type');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.tools REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('tool.created', 'tool', 'id', 'type');
+CREATE TRIGGER audit_updated AFTER UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.audit_updated('tool.updated', 'tool', 'id', 'type', '');
 CREATE TRIGGER forget_secrets_of_other_host BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.forget_secrets_of_other_host();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('tenant_id', '100');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
+
+create table ai.usage_entries (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  run_id uuid,
+  user_id uuid,
+  agent_id uuid,
+  step integer,
+  kind text not null,
+  model text,
+  provider text,
+  prompt_tokens bigint default 0 not null,
+  completion_tokens bigint default 0 not null,
+  reasoning_tokens bigint default 0 not null,
+  cached_tokens bigint default 0 not null,
+  total_tokens bigint default 0 not null,
+  is_estimate boolean default false not null,
+  created_at timestamp with time zone default now() not null,
+  constraint usage_entries_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
+  constraint usage_entries_are_not_negative CHECK ((LEAST(prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens) >= 0)),
+  constraint usage_entries_kind_is_known CHECK ((kind = ANY (ARRAY['chat'::text, 'embedding'::text]))),
+  constraint usage_entries_pkey PRIMARY KEY (id),
+  constraint usage_entries_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE SET NULL (run_id),
+  constraint usage_entries_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint usage_entries_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL
+);
+comment on table ai.usage_entries is 'Tokens of one call to a model, and whose they were. created_at is when the call began.';
+comment on column ai.usage_entries.is_estimate is 'The provider''s count never came: prompt_tokens is what was estimated before the call.';
+CREATE INDEX usage_entries_tenant_id_agent_id_idx ON ai.usage_entries USING btree (tenant_id, agent_id, created_at);
+CREATE INDEX usage_entries_tenant_id_created_at_idx ON ai.usage_entries USING btree (tenant_id, created_at);
+CREATE INDEX usage_entries_tenant_id_run_id_idx ON ai.usage_entries USING btree (tenant_id, run_id);
+CREATE INDEX usage_entries_user_id_idx ON ai.usage_entries USING btree (user_id, tenant_id, created_at);
+alter table ai.usage_entries enable row level security;
+alter table ai.usage_entries force row level security;
+grant select on table ai.usage_entries to authenticated;
+grant insert, select on table ai.usage_entries to service_role;
+create policy "people read their own usage, admins that of their tenant" on ai.usage_entries
+for select to authenticated
+using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.usage_entries FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 CREATE OR REPLACE FUNCTION ai.abandon_upload(source_id uuid)
  RETURNS void
@@ -1316,31 +1754,192 @@ $function$;
 comment on function ai.add_source_to_knowledge_base(uuid,uuid) is 'Puts an extracted source into a knowledge base and queues its indexing in the same transaction; again: indexes it anew. Returns the indexed source with source_name. PT400 source_not_extracted, PT404.';
 grant execute on function ai.add_source_to_knowledge_base(uuid,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.append_run_events(run_id uuid, lease_token uuid, first_seq integer, events jsonb, journal jsonb DEFAULT '[]'::jsonb, lease_seconds integer DEFAULT 10)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+  new_last_seq int;
+  got_further boolean;
+begin
+  if append_run_events.events @> '[{"type": "complete"}]' then
+    raise exception 'complete is written with the end of the run, by finish_run' using errcode = '22023';
+  end if;
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = append_run_events.run_id and agent_runs.lease_token = append_run_events.lease_token
+  for no key update;
+  if run.id is null then
+    return jsonb_build_object('held', false, 'last_seq', null, 'stop', null);
+  end if;
+  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, append_run_events.first_seq, append_run_events.events);
+  got_further := private.write_run_journal(run.tenant_id, run.id, run.user_id, append_run_events.journal);
+  update ai.agent_runs
+  set
+    last_seq = new_last_seq, attempts = case when got_further then 1 else agent_runs.attempts end,
+    lease_expires_at = now() + make_interval(secs => least(greatest(append_run_events.lease_seconds, 1), 600))
+  where agent_runs.id = run.id;
+  return jsonb_build_object('held', true, 'last_seq', new_last_seq, 'stop', private.run_stop(run));
+end;
+$function$;
+comment on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) is 'Ledger: adds events [{event, type, ...}] to the log of a run, the first with the number first_seq, applies the journal in the same transaction and keeps the lease for lease_seconds. Sent again, nothing is written twice. Returns {held, last_seq, stop: null, cancelled, membership_lost or agent_unpublished}; held false: the lease is lost and nothing was written. PT409 conflict for a gap, 22023 for an unknown op and for the event complete. journal: [{op: turn, step, ...}, {op: call_started, step, call_id, is_retry_safe, ...}, {op: call_finished, step, call_id, ...}, {op: step_done, step, record}].';
+grant execute on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.approval_outcome(approval_id uuid, lease_token uuid)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
+  run uuid;
   approval ai.approvals;
 begin
-  update ai.approvals set status = 'expired'
-  from ai.agent_runs
-  where approvals.id = approval_outcome.approval_id and approvals.status = 'pending' and approvals.expires_at <= now()
-    and agent_runs.tenant_id = approvals.tenant_id and agent_runs.id = approvals.run_id
-    and agent_runs.lease_token = approval_outcome.lease_token;
-  select approvals.* into approval
+  select agent_runs.id into run
   from ai.approvals
   join ai.agent_runs on agent_runs.tenant_id = approvals.tenant_id and agent_runs.id = approvals.run_id
-  where approvals.id = approval_outcome.approval_id and agent_runs.lease_token = approval_outcome.lease_token;
-  if approval.id is null then
+  where approvals.id = approval_outcome.approval_id and agent_runs.lease_token = approval_outcome.lease_token
+  for no key update of agent_runs;
+  if run is null then
     return null;
+  end if;
+  update ai.approvals
+  set
+    status = case when approvals.status = 'pending' then 'expired' else approvals.status end,
+    consumed_at = coalesce(approvals.consumed_at, now())
+  where approvals.id = approval_outcome.approval_id and (approvals.status <> 'pending' or approvals.expires_at <= now());
+  select approvals.* into approval from ai.approvals where approvals.id = approval_outcome.approval_id;
+  -- Good for one beginning of the call. The journal knows whether it began, and whether it may begin again.
+  if approval.status = 'approved' and exists (
+    select from private.run_calls
+    where run_calls.run_id = run and run_calls.call_id = approval.call_id
+      and (
+        run_calls.finished is not null
+        or (run_calls.started is not null and not coalesce(run_calls.is_retry_safe, false) and run_calls.decision is distinct from 'retry')
+      )
+  ) then
+    return jsonb_build_object('status', 'used', 'reason', null);
   end if;
   return jsonb_build_object('status', approval.status, 'reason', approval.reason);
 end;
 $function$;
-comment on function ai.approval_outcome(uuid,uuid) is 'Ledger: {status: pending, approved, denied or expired, reason}; one whose time is over becomes expired by being asked for. Null when the lease of its run is lost.';
+comment on function ai.approval_outcome(uuid,uuid) is 'Ledger: {status: pending, approved, denied, expired or used, reason}. An approval is taken by being asked for: from then on it lets this call begin, or begin again where its journal lets it, and is used after that. One whose time is over becomes expired. Null when the lease of its run is lost.';
 grant execute on function ai.approval_outcome(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.approvals_to_decide(max_rows integer DEFAULT 50)
+ RETURNS SETOF ai.approvals
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select approvals.*
+  from ai.approvals
+  where approvals.status = 'pending' and approvals.expires_at > now()
+    and approvals.tenant_id = any (private.caller_tenants())
+    and private.may_decide_approval(approvals)
+    and not exists (
+      select from ai.approval_decisions
+      where approval_decisions.approval_id = approvals.id and approval_decisions.user_id = (select auth.uid())
+    )
+  order by approvals.created_at, approvals.id
+  limit least(greatest(coalesce(max_rows, 50), 1), 500);
+$function$;
+comment on function ai.approvals_to_decide(integer) is 'The calls that wait for the caller''s decision, those that wait longest first; at most max_rows (1 to 500).';
+grant execute on function ai.approvals_to_decide(integer) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.beat_run(run_id uuid, lease_token uuid, lease_seconds integer DEFAULT 10)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+  lease constant interval := make_interval(secs => least(greatest(beat_run.lease_seconds, 1), 600));
+begin
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = beat_run.run_id and agent_runs.lease_token = beat_run.lease_token;
+  if run.id is not null and run.lease_expires_at < now() + lease * 2 / 3 then
+    -- Compared again: it may have been taken over since it was read.
+    update ai.agent_runs set lease_expires_at = now() + lease
+    where agent_runs.id = beat_run.run_id and agent_runs.lease_token = beat_run.lease_token
+    returning * into run;
+  end if;
+  if run.id is null then
+    return jsonb_build_object('held', false, 'last_seq', null, 'stop', null);
+  end if;
+  return jsonb_build_object('held', true, 'last_seq', run.last_seq, 'stop', private.run_stop(run));
+end;
+$function$;
+comment on function ai.beat_run(uuid,uuid,integer) is 'Ledger: says that the executor lives, and tells it whether to go on; answers like append_run_events. Writes only when a third of lease_seconds is used up.';
+grant execute on function ai.beat_run(uuid,uuid,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.begin_request(caller_id uuid, narrowing uuid[], idempotency_key text, route text, body_hash text, lock_seconds integer DEFAULT 400)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  tenant_ids constant uuid[] := array(
+    select memberships.tenant_id
+    from public.memberships
+    where memberships.user_id = begin_request.caller_id and memberships.tenant_id = all (narrowing)
+    union
+    select tenant_principals.tenant_id
+    from private.tenant_principals
+    where tenant_principals.id = begin_request.caller_id and tenant_principals.tenant_id = all (narrowing)
+    order by 1
+  );
+  key constant bytea := sha256(
+    convert_to(jsonb_build_array(begin_request.caller_id, tenant_ids, begin_request.route, begin_request.idempotency_key)::text, 'UTF8')
+  );
+  attempt constant uuid := gen_random_uuid();
+  present private.idempotency_keys;
+begin
+  if begin_request.caller_id is null or begin_request.idempotency_key is null or begin_request.route is null or begin_request.body_hash is null then
+    raise exception 'caller_id, idempotency_key, route and body_hash are required' using errcode = '22004';
+  end if;
+  delete from private.idempotency_keys
+  where idempotency_keys.scope in (
+    select expired.scope
+    from private.idempotency_keys as expired
+    where expired.expires_at <= now()
+    limit 20
+    for update skip locked
+  );
+
+  -- Of twins the second waits here for the first to have its row, and then finds it.
+  insert into private.idempotency_keys as keys (scope, id, tenant_id, caller_id, route, body_hash, locked_until)
+  values (
+    key, attempt, case when cardinality(tenant_ids) = 1 then tenant_ids[1] end, begin_request.caller_id, left(begin_request.route, 500),
+    begin_request.body_hash, now() + make_interval(secs => lock_seconds)
+  )
+  on conflict (scope) do update
+  set
+    id = excluded.id, body_hash = excluded.body_hash, status = 'in_progress', response = null, locked_until = excluded.locked_until,
+    created_at = excluded.created_at, expires_at = excluded.expires_at
+  -- One that is over, and one whose first attempt died, begin anew.
+  where keys.expires_at <= now() or (keys.status = 'in_progress' and keys.locked_until <= now() and keys.body_hash = excluded.body_hash)
+  returning * into present;
+  if present.id = attempt then
+    return jsonb_build_object('state', 'new', 'id', attempt);
+  end if;
+
+  select * into present from private.idempotency_keys where idempotency_keys.scope = key;
+  if present.body_hash <> begin_request.body_hash then
+    perform private.raise_error(
+      409, 'idempotency_conflict', 'This Idempotency-Key was sent with another request.', 'Use a new key for every new request.'
+    );
+  end if;
+  if present.status = 'answered' then
+    return jsonb_build_object('state', 'answered', 'response', present.response);
+  end if;
+  return jsonb_build_object('state', 'in_progress');
+end;
+$function$;
+comment on function ai.begin_request(uuid,uuid[],text,text,text,integer) is 'Ledger: what to do with a request that has an Idempotency-Key: {state: new, id}: carry it out and call ai.finish_request(); {state: answered, response}; {state: in_progress}. narrowing: the tenants that header and token name. PT409 idempotency_conflict when the key came with another body. An attempt is given up for dead after lock_seconds.';
+grant execute on function ai.begin_request(uuid,uuid[],text,text,text,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.burn_tool_call_token(jti uuid, expires_at timestamp with time zone)
  RETURNS boolean
@@ -1364,6 +1963,36 @@ end;
 $function$;
 comment on function ai.burn_tool_call_token(uuid,timestamp with time zone) is 'Ledger: uses the token of a tool call up. True once for each jti; false for one that was used or has expired.';
 grant execute on function ai.burn_tool_call_token(uuid,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.cancel_extraction(source_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.cancel_extraction(source_id);
+$function$;
+comment on function ai.cancel_extraction(uuid) is 'Calls the extraction of a source off; retry_source() takes it up again. Returns the source. PT404; PT409 conflict unless it is pending or extracting, upload_incomplete before its bytes are there.';
+grant execute on function ai.cancel_extraction(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.cancel_indexing(indexed_source_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.cancel_indexing(indexed_source_id);
+$function$;
+comment on function ai.cancel_indexing(uuid) is 'Calls the indexing of a source in one knowledge base off; what was searchable before stays. Returns {id, knowledge_base_id, source_id, index_status}. PT404; PT409 conflict unless it is pending or indexing.';
+grant execute on function ai.cancel_indexing(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.cancel_run(run_id text)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.cancel_run(run_id);
+$function$;
+comment on function ai.cancel_run(text) is 'Cancels a run (run_...) of the caller. Returns {run_id, status}: cancelled at once when nobody executes it, else running, until its executor has heard of it. PT404 not_found, PT409 run_not_active when it is over.';
+grant execute on function ai.cancel_run(text) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.check_request()
  RETURNS void
@@ -1521,6 +2150,16 @@ $function$;
 comment on function ai.claim_reembedding(uuid,text,integer) is 'Ledger: takes the lease on a re-embedding that waits, whose lease has run out, or that was complete before more chunks came. Null when there is nothing to do.';
 grant execute on function ai.claim_reembedding(uuid,text,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.claim_run(run_id uuid, executor text, lease_seconds integer DEFAULT 10)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.claim_run(run_id, executor, lease_seconds);
+$function$;
+comment on function ai.claim_run(uuid,text,integer) is 'Ledger: takes up a run that is pending, or whose executor''s lease has run out, for lease_seconds (1 to 600). Null when there is nothing to take up: the run is over, waits for a person, is held, is behind another of its session, or the tenant has no free place. A run that must not go on is ended instead: cancelled, or failed with membership_lost, agent_unpublished, insufficient_credits or interrupted (after 10 attempts that got no further). Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, agent_id, principal_id, request, streams, history, retrieved_context, context_handler_id, last_seq, attempts, is_resumed, steps: [{step, turn, record, calls: [{call_id, started, is_retry_safe, finished, decision}]}]}.';
+grant execute on function ai.claim_run(uuid,text,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.complete_upload(source_id uuid)
  RETURNS jsonb
  LANGUAGE sql
@@ -1541,15 +2180,35 @@ $function$;
 comment on function ai.create_session(uuid,uuid,jsonb) is 'Opens a session of the caller with an agent and returns its public id. The tenant''s backend may name the person it is for, and then begin it with messages: up to 200 {role, content}, user and assistant in turn. PT404 agent_not_found, PT403 forbidden, PT400 invalid_request.';
 grant execute on function ai.create_session(uuid,uuid,jsonb) to authenticated;
 
-CREATE OR REPLACE FUNCTION ai.decide_approval(run_id text, approved boolean, reason text DEFAULT NULL::text)
+CREATE OR REPLACE FUNCTION ai.decide_approval(approval_id uuid, approved boolean, reason text DEFAULT NULL::text, input_hash text DEFAULT NULL::text)
  RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  select private.decide_approval(run_id, approved, reason);
+  select private.decide_approval(approval_id, null, approved, reason, input_hash);
 $function$;
-comment on function ai.decide_approval(text,boolean,text) is 'Approves or denies the tool call that waits longest in a run (run_...), once: by the person of the run or an admin, never by an agent. Returns {status: "resumed", approval_id}. PT404 approval_not_found for everybody else, and when none waits or it has expired; PT400 invalid_request.';
-grant execute on function ai.decide_approval(text,boolean,text) to authenticated;
+comment on function ai.decide_approval(uuid,boolean,text,text) is 'Approves or denies a tool call that waits, once per person: who private.may_decide_approval() lets, never an agent. input_hash, when given, must be that of the approval. Returns {status, approval_id, approvals, quorum}; status is resumed, or waiting while more people have to approve. PT404 approval_not_found for everybody else, and when it does not wait or has expired; PT409 conflict for a second decision and another hash; PT400 invalid_request.';
+grant execute on function ai.decide_approval(uuid,boolean,text,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.decide_approval(run_id text, approved boolean, reason text DEFAULT NULL::text, approval_id uuid DEFAULT NULL::uuid, input_hash text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.decide_approval(approval_id, coalesce(run_id, ''), approved, reason, input_hash);
+$function$;
+comment on function ai.decide_approval(text,boolean,text,uuid,text) is 'The same for a run (run_...): about this approval of it, or without one about the call that waits longest of those the caller may decide about and has not. Who names the approval cannot decide about another call by sending the same again.';
+grant execute on function ai.decide_approval(text,boolean,text,uuid,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.decide_interrupted_call(run_id text, call_id text, decision text)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.decide_interrupted_call(run_id, call_id, decision);
+$function$;
+comment on function ai.decide_interrupted_call(text,text,text) is 'Decides, once, about a tool call that was interrupted and may not simply be repeated: retry, skip (the model is told) or fail (the run ends). By the person of the run or an admin, never by an agent. Returns {run_id, status: pending or failed}. PT404 not_found for everybody else and when none waits, PT400 invalid_request.';
+grant execute on function ai.decide_interrupted_call(text,text,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.delegate_run(run_id uuid, lease_token uuid)
  RETURNS jsonb
@@ -1583,6 +2242,16 @@ end;
 $function$;
 comment on function ai.delegate_run(uuid,uuid) is 'Ledger: whose token may be minted for a run right now: {sub, tenant_id, agent_id, run_id (run_...)}. PT403 forbidden when the person has left the tenant; null when the lease is lost.';
 grant execute on function ai.delegate_run(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.delete_budget(budget_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.delete_budget(budget_id);
+$function$;
+comment on function ai.delete_budget(uuid) is 'Admins: takes a budget away. PT404 not_found, also for one of a tenant the caller is no admin of.';
+grant execute on function ai.delete_budget(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.describe_tables(tables jsonb)
  RETURNS jsonb
@@ -1735,6 +2404,97 @@ $function$;
 comment on function ai.due_ingestion() is 'Ledger: at most 500 sources, indexed sources, re-embeddings and memories that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 grant execute on function ai.due_ingestion() to service_role;
 
+CREATE OR REPLACE FUNCTION ai.due_runs(run_limit integer DEFAULT 20, except_tenants uuid[] DEFAULT '{}'::uuid[])
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with recursive tenants (tenant_id) as (
+    (
+      select agent_runs.tenant_id
+      from ai.agent_runs
+      where agent_runs.status = 'pending'
+      order by agent_runs.tenant_id
+      limit 1
+    )
+    union all
+    -- From tenant to tenant, however many runs of one wait.
+    select (
+      select agent_runs.tenant_id
+      from ai.agent_runs
+      where agent_runs.status = 'pending' and agent_runs.tenant_id > tenants.tenant_id
+      order by agent_runs.tenant_id
+      limit 1
+    )
+    from tenants
+    where tenants.tenant_id is not null
+  ),
+  due as (
+    select agent_runs.id, 0::bigint as turn, null::timestamptz as served_at, agent_runs.created_at
+    from ai.agent_runs
+    where agent_runs.status = 'running' and agent_runs.lease_expires_at <= now()
+    union all
+    select
+      waiting.id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.created_at, waiting.id), last_start.served_at,
+      waiting.created_at
+    from (select tenants.tenant_id from tenants where tenants.tenant_id <> all (due_runs.except_tenants)) as tenants
+    left join ai.tenant_settings on tenant_settings.tenant_id = tenants.tenant_id
+    cross join lateral (
+      select count(*)
+      from ai.agent_runs
+      where agent_runs.tenant_id = tenants.tenant_id and agent_runs.status = 'running'
+    ) as running
+    cross join lateral (
+      select max(agent_runs.started_at) as served_at
+      from ai.agent_runs
+      where agent_runs.tenant_id = tenants.tenant_id and agent_runs.started_at is not null
+    ) as last_start
+    cross join lateral (
+      select runs.id, runs.created_at
+      from ai.agent_runs as runs
+      where runs.tenant_id = tenants.tenant_id and runs.status = 'pending'
+        and not exists (
+          select from ai.agent_runs as others
+          where others.tenant_id = runs.tenant_id and others.session_id = runs.session_id and others.id <> runs.id
+            and (
+              others.status in ('running', 'waiting')
+              or (others.status = 'pending' and (others.created_at, others.id) < (runs.created_at, runs.id))
+            )
+        )
+      order by runs.created_at, runs.id
+      limit greatest(least(due_runs.run_limit, coalesce(tenant_settings.max_running_runs, 20) - running.count), 0)
+    ) as waiting
+  )
+  select due.id
+  from due
+  order by due.turn, due.served_at nulls first, due.created_at, due.id
+  limit greatest(due_runs.run_limit, 0);
+$function$;
+comment on function ai.due_runs(integer,uuid[]) is 'Ledger: runs that can be taken up now: those whose executor''s lease has run out, then pending ones, fairly: the tenant with the fewest running first, of these the one served longest ago, then the oldest. Pending runs of except_tenants are left out: an executor keeps its last place for others.';
+grant execute on function ai.due_runs(integer,uuid[]) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.due_schedules(max_count integer DEFAULT 100)
+ RETURNS TABLE(id uuid, tenant_id uuid, cron text, timezone text, next_run_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select due.id, due.tenant_id, due.cron, due.timezone, due.next_run_at
+  from (
+    select
+      schedules.*,
+      row_number() over (partition by schedules.tenant_id order by schedules.next_run_at nulls first, schedules.id) as place
+    from ai.schedules
+    where schedules.enabled and (schedules.next_run_at is null or schedules.next_run_at <= now())
+  ) as due
+  -- The first of each tenant before the second of any.
+  order by due.place, due.next_run_at nulls first, due.id
+  limit least(greatest(due_schedules.max_count, 1), 1000);
+$function$;
+comment on function ai.due_schedules(integer) is 'Ledger: schedules whose time has come, or has not been computed yet (next_run_at null); tenants take turns. At most max_count (1 to 1000).';
+grant execute on function ai.due_schedules(integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.due_search_maintenance(build_from integer DEFAULT 4000, retire_below integer DEFAULT 2500)
  RETURNS boolean
  LANGUAGE sql
@@ -1778,25 +2538,39 @@ $function$;
 comment on function ai.enqueue(text,jsonb,timestamp with time zone,text) is 'Inserts a pg-boss job in the caller''s transaction. `dedupe`: at most one waiting job with this key. Returns the job''s id, or null if such a job waits already. 22023 for an unknown queue.';
 grant execute on function ai.enqueue(text,jsonb,timestamp with time zone,text) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.fail_abandoned_runs()
+CREATE OR REPLACE FUNCTION ai.expire_approvals(max_runs integer DEFAULT 500, run_id uuid DEFAULT NULL::uuid)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  failed int;
+  run uuid;
+  expired int;
+  count int := 0;
 begin
-  update ai.agent_runs
-  set
-    status = 'failed', error = 'The run was interrupted.', error_code = 'interrupted', lease_token = null, lease_expires_at = null,
-    completed_at = now()
-  where agent_runs.status = 'running' and agent_runs.lease_expires_at < now();
-  get diagnostics failed = row_count;
-  return failed;
+  for run in
+    select distinct approvals.run_id from ai.approvals
+    where approvals.status = 'pending' and approvals.expires_at <= now()
+      and (expire_approvals.run_id is null or approvals.run_id = expire_approvals.run_id)
+    order by approvals.run_id
+    limit least(greatest(coalesce(max_runs, 500), 1), 5000)
+  loop
+    -- The run first, as everybody does. One that is being worked on is left to the next time, or asks by itself.
+    perform from ai.agent_runs where agent_runs.id = run for no key update skip locked;
+    continue when not found;
+    update ai.approvals set status = 'expired'
+    where approvals.run_id = run and approvals.status = 'pending' and approvals.expires_at <= now();
+    get diagnostics expired = row_count;
+    if expired > 0 then
+      perform private.wake_run(run);
+    end if;
+    count := count + expired;
+  end loop;
+  return count;
 end;
 $function$;
-comment on function ai.fail_abandoned_runs() is 'Ledger: ends runs whose executor died. Returns how many. Called by the worker''s sweep.';
-grant execute on function ai.fail_abandoned_runs() to service_role;
+comment on function ai.expire_approvals(integer,uuid) is 'Ledger: ends approvals whose time is over, of one run or of at most max_runs runs, and wakes the runs that wait for them. Returns how many.';
+grant execute on function ai.expire_approvals(integer,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.fail_extraction(source_id uuid, lease_token uuid, status text, error_code text, reason_code text, error_message text, next_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS boolean
@@ -2067,16 +2841,69 @@ $function$;
 comment on function ai.finish_reembedding(uuid,uuid) is 'Ledger: switched (search compares the new vectors from now on), complete (a person switches), incomplete (more has come: read on) or lost (the lease).';
 grant execute on function ai.finish_reembedding(uuid,uuid) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.finish_run(run_id uuid, lease_token uuid, status text, content text, usage jsonb DEFAULT '{}'::jsonb, error text DEFAULT NULL::text, error_code text DEFAULT NULL::text, citations jsonb DEFAULT '[]'::jsonb, invalid_citation_count integer DEFAULT 0, output_messages jsonb DEFAULT NULL::jsonb)
+CREATE OR REPLACE FUNCTION ai.finish_request(id uuid, caller_id uuid, response jsonb DEFAULT NULL::jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if finish_request.response is null or finish_request.response = 'null' then
+    delete from private.idempotency_keys
+    where idempotency_keys.id = finish_request.id and idempotency_keys.caller_id = finish_request.caller_id
+      and idempotency_keys.status = 'in_progress';
+  else
+    update private.idempotency_keys
+    set status = 'answered', response = finish_request.response, locked_until = null
+    where idempotency_keys.id = finish_request.id and idempotency_keys.caller_id = finish_request.caller_id
+      and idempotency_keys.status = 'in_progress';
+  end if;
+  return found;
+end;
+$function$;
+comment on function ai.finish_request(uuid,uuid,jsonb) is 'Ledger: keeps the answer of an attempt of ai.begin_request(), or, without one, forgets the attempt, so that the key may be used again. False when the attempt was given up for dead.';
+grant execute on function ai.finish_request(uuid,uuid,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.finish_run(run_id uuid, lease_token uuid, status text, content text, usage jsonb DEFAULT '{}'::jsonb, error text DEFAULT NULL::text, error_code text DEFAULT NULL::text, citations jsonb DEFAULT '[]'::jsonb, invalid_citation_count integer DEFAULT 0, output_messages jsonb DEFAULT NULL::jsonb, first_seq integer DEFAULT NULL::integer, events jsonb DEFAULT '[]'::jsonb, journal jsonb DEFAULT '[]'::jsonb)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
   run ai.agent_runs;
+  new_last_seq int;
 begin
   if finish_run.status not in ('completed', 'failed', 'cancelled') then
     raise exception 'status must be completed, failed or cancelled' using errcode = '22023';
+  end if;
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = finish_run.run_id and agent_runs.lease_token = finish_run.lease_token
+  for no key update;
+  if run.id is null then
+    return false;
+  end if;
+  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, finish_run.first_seq, finish_run.events);
+  perform private.write_run_journal(run.tenant_id, run.id, run.user_id, finish_run.journal);
+  -- A log ends with `complete`, whoever wrote it.
+  if not exists (
+    select from ai.run_events
+    where run_events.run_id = run.id and run_events.seq = new_last_seq and run_events.type = 'complete'
+  ) then
+    new_last_seq := private.write_run_events(
+      run.tenant_id, run.id, run.user_id, new_last_seq, new_last_seq + 1,
+      jsonb_build_array(jsonb_build_object(
+        'event', 'complete', 'type', 'complete', 'run_id', run.run_id,
+        'session_id', (
+          select agent_sessions.session_id
+          from ai.agent_sessions
+          where agent_sessions.tenant_id = run.tenant_id and agent_sessions.id = run.session_id
+        ),
+        'context_handler_id', run.context_handler_id, 'content', coalesce(finish_run.content, ''),
+        'retrieved_items', case jsonb_typeof(run.retrieved_context) when 'array' then jsonb_array_length(run.retrieved_context) else 0 end, 'is_new_session', run.is_new_session, 'status', finish_run.status,
+        'steps', jsonb_array_length(run.steps), 'tool_calls', '[]'::jsonb, 'usage', coalesce(finish_run.usage, '{}'),
+        'error', finish_run.error, 'provider', run.provider, 'model', run.model, 'ts', private.event_time()
+      ))
+    );
   end if;
   update ai.agent_runs
   set
@@ -2087,12 +2914,8 @@ begin
     output_messages = coalesce(
       finish_run.output_messages, jsonb_build_array(jsonb_build_object('role', 'assistant', 'content', finish_run.content))
     ),
-    lease_token = null, lease_expires_at = null, completed_at = now()
-  where agent_runs.id = finish_run.run_id and agent_runs.lease_token = finish_run.lease_token
-  returning * into run;
-  if run.id is null then
-    return false;
-  end if;
+    last_seq = new_last_seq, lease_token = null, lease_expires_at = null, executor = null, completed_at = now()
+  where agent_runs.id = run.id;
   insert into ai.message_citations (tenant_id, run_id, user_id, citation_key, item_id, source_id, text_excerpt, meta)
   select
     run.tenant_id, run.id, run.user_id, citation.citation_key, citation.item_id, sources.id, left(coalesce(citation.text_excerpt, ''), 300),
@@ -2102,11 +2925,22 @@ begin
   )
   -- A source that is gone by now, or was never this tenant's, leaves the citation without a source.
   left join ai.sources on sources.tenant_id = run.tenant_id and sources.id = citation.source_id;
+  delete from private.run_requests where run_requests.run_id = run.id;
   return true;
 end;
 $function$;
-comment on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb) is 'Ledger: ends a run with its answer, usage (tokens) and citations [{citation_key, item_id, source_id, text_excerpt, meta}], all at once. False when the lease is lost or the run has ended.';
-grant execute on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb) to service_role;
+comment on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb,integer,jsonb,jsonb) is 'Ledger: ends a run with its answer, usage (tokens), citations [{citation_key, item_id, source_id, text_excerpt, meta}] and last events, all at once; a log that does not end with complete gets that event. False when the lease is lost or the run has ended. PT409 conflict for a gap between the events.';
+grant execute on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb,integer,jsonb,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.fire_due_schedule(schedule_id uuid, expected_next_run_at timestamp with time zone, following_run_at timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.fire_due_schedule(schedule_id, expected_next_run_at, following_run_at);
+$function$;
+comment on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) is 'Ledger: begins the run of a schedule that is due at expected_next_run_at, once, in the name of its creator, and puts it off to following_run_at (at least a minute later; null: never again). Returns {outcome: fired, id, run_id}, {outcome: skipped} while its last run goes on, {outcome: refused | disabled, reason}, or null when it is not due, not enabled or somebody else was first.';
+grant execute on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.mark_dead_letter(kind text, id uuid, error_message text)
  RETURNS boolean
@@ -2177,6 +3011,59 @@ AS $function$
 $function$;
 comment on function ai.mcp_server_secrets(uuid,uuid) is 'Ledger: the sealed headers of an MCP server, to ask it for its tools. Null when there are none.';
 grant execute on function ai.mcp_server_secrets(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.plan_schedule(schedule_id uuid, cron text, timezone text, next_run_at timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update ai.schedules
+  set
+    enabled = plan_schedule.next_run_at is not null,
+    disabled_reason = case when plan_schedule.next_run_at is null then 'invalid_cron' end,
+    next_run_at = plan_schedule.next_run_at
+  where schedules.id = plan_schedule.schedule_id
+    and schedules.enabled and schedules.next_run_at is null
+    and schedules.cron = plan_schedule.cron and schedules.timezone = plan_schedule.timezone;
+  return found;
+end;
+$function$;
+comment on function ai.plan_schedule(uuid,text,text,timestamp with time zone) is 'Ledger: the next time of a schedule, computed from this cron and timezone; null: there is none, and it is switched off as invalid_cron. False when it has changed or been planned meanwhile.';
+grant execute on function ai.plan_schedule(uuid,text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.queue_health()
+ RETURNS TABLE(queue text, waiting bigint, deferred bigint, active bigint, dead bigint, tenants_waiting bigint, oldest_waiting_seconds numeric, oldest_active_seconds numeric, max_active_per_tenant integer)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select * from private.queue_health();
+$function$;
+comment on function ai.queue_health() is 'Operator: each queue with its jobs that wait, wait for a later time, run, and were given up; the tenants waiting; the age of the oldest that waits and runs, in seconds; the limit per tenant. Needs the secret key.';
+grant execute on function ai.queue_health() to service_role;
+
+CREATE OR REPLACE FUNCTION ai.queue_limits()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select private.queue_limits();
+$function$;
+comment on function ai.queue_limits() is 'Ledger: jobs of one tenant that may run at once, by queue. Queues without a limit are left out.';
+grant execute on function ai.queue_limits() to service_role;
+
+CREATE OR REPLACE FUNCTION ai.queue_tenants()
+ RETURNS TABLE(tenant_id uuid, tenant_name text, waiting_jobs bigint, active_jobs bigint, pending_runs bigint, running_runs bigint, waiting_runs bigint, dead bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select * from private.queue_tenants();
+$function$;
+comment on function ai.queue_tenants() is 'Operator: the tenants with jobs, unfinished runs or dead letters, and how many. waiting_runs wait for a person. Needs the secret key.';
+grant execute on function ai.queue_tenants() to service_role;
 
 CREATE OR REPLACE FUNCTION ai.read_pages(indexed_source_id uuid, lease_token uuid, from_page integer, page_limit integer)
  RETURNS jsonb
@@ -2296,6 +3183,16 @@ $function$;
 comment on function ai.record_run_trace(uuid,uuid,jsonb,jsonb,jsonb,jsonb) is 'Ledger: stores what happened in a run so far, in place of what was stored before; also as ai.tool_call_events. tool_calls: [{step, call_id, tool_name, arguments, result, is_error, duration_ms, model?, occurred_at?}]. False when the lease is lost.';
 grant execute on function ai.record_run_trace(uuid,uuid,jsonb,jsonb,jsonb,jsonb) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.redrive_dead_letters(queue text, max_count integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.redrive_dead_letters(queue, max_count);
+$function$;
+comment on function ai.redrive_dead_letters(text,integer) is 'Operator: puts what a queue has given up back into it, with all its attempts; at most max_count (1 to 10000). Returns how many. Twice is harmless: a job that waits already is not queued again. PT404. Needs the secret key.';
+grant execute on function ai.redrive_dead_letters(text,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.reembed_knowledge_base(knowledge_base_id uuid, embedding_model text, switch_when_complete boolean DEFAULT true)
  RETURNS void
  LANGUAGE sql
@@ -2356,6 +3253,16 @@ $function$;
 comment on function ai.reembedding_progress(uuid) is 'The last re-embedding of each knowledge base the caller can see, and of the memories (knowledge_base_id null): status pending, running, complete or failed with its reason, and how many of the items that the caller may see have their vector.';
 grant execute on function ai.reembedding_progress(uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.reextract_source(source_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.reextract_source(source_id);
+$function$;
+comment on function ai.reextract_source(uuid) is 'Extracts a source again and indexes it again wherever it is indexed; until then search finds what it found. Returns the source. PT404; PT409 not_retryable while it waits or runs, or upload_incomplete.';
+grant execute on function ai.reextract_source(uuid) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text DEFAULT 'tenant'::text, metadata jsonb DEFAULT '{}'::jsonb, knowledge_base_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS jsonb
  LANGUAGE sql
@@ -2408,21 +3315,7 @@ $function$;
 comment on function ai.renew_lease(text,uuid,uuid,integer) is 'Ledger: keeps a lease for lease_seconds from now. False when it is lost; the holder must stop.';
 grant execute on function ai.renew_lease(text,uuid,uuid,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.renew_run_lease(run_id uuid, lease_token uuid)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-begin
-  update ai.agent_runs set lease_expires_at = now() + interval '2 minutes'
-  where agent_runs.id = renew_run_lease.run_id and agent_runs.lease_token = renew_run_lease.lease_token;
-  return found;
-end;
-$function$;
-comment on function ai.renew_run_lease(uuid,uuid) is 'Ledger: keeps the run for two more minutes. False when the lease is lost; the executor must stop.';
-grant execute on function ai.renew_run_lease(uuid,uuid) to service_role;
-
-CREATE OR REPLACE FUNCTION ai.request_approval(run_id uuid, lease_token uuid, call_id text, tool_name text, tool_input jsonb, message text, timeout_seconds integer)
+CREATE OR REPLACE FUNCTION ai.request_approval(run_id uuid, lease_token uuid, call_id text, tool_name text, tool_input jsonb, message text, timeout_seconds integer DEFAULT NULL::integer, rule jsonb DEFAULT '{}'::jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -2430,8 +3323,15 @@ AS $function$
 declare
   run ai.agent_runs;
   approval ai.approvals;
-  hash constant text := encode(sha256(convert_to(request_approval.tool_input::text, 'UTF8')), 'hex');
+  hash constant text := encode(
+    sha256(convert_to(request_approval.tool_name || E'\n' || request_approval.tool_input::text, 'UTF8')), 'hex'
+  );
+  is_announced boolean := false;
 begin
+  -- Who cannot be told who may decide must not let anybody.
+  if not private.is_approval_rule(coalesce(request_approval.rule, '{}')) then
+    perform private.raise_error(400, 'invalid_request', 'The rule of the approval has no known form.', null);
+  end if;
   -- Locked: a run that ends meanwhile leaves no approval waiting.
   select * into run
   from ai.agent_runs
@@ -2440,28 +3340,124 @@ begin
   if run.id is null then
     return null;
   end if;
-  insert into ai.approvals (tenant_id, run_id, agent_id, user_id, call_id, tool_name, tool_input, input_hash, message, expires_at)
+  insert into ai.approvals (
+    tenant_id, run_id, agent_id, user_id, call_id, tool_name, tool_input, input_hash, message, decider_role, decider_group_id, four_eyes,
+    quorum, expires_at
+  )
   values (
     run.tenant_id, run.id, run.agent_id, run.user_id, request_approval.call_id, request_approval.tool_name, request_approval.tool_input,
-    hash, left(request_approval.message, 2000),
-    now() + make_interval(secs => least(greatest(coalesce(request_approval.timeout_seconds, 300), 1), 86400))
+    hash, left(request_approval.message, 2000), rule ->> 'role', (rule ->> 'group_id')::uuid, coalesce((rule ->> 'four_eyes')::boolean, false),
+    coalesce((rule ->> 'quorum')::int, 1),
+    now() + make_interval(
+      secs => least(greatest(coalesce(request_approval.timeout_seconds, (rule ->> 'expires_in_seconds')::int, 604800), 1), 3456000)
+    )
   )
   on conflict on constraint approvals_run_id_call_id_key do nothing
   returning * into approval;
   if approval.id is null then
-    -- Asked before, by an executor that did not hear the answer.
+    -- Asked before, by an executor that did not hear the answer or did not wait for it.
     select * into approval
     from ai.approvals
     where approvals.run_id = run.id and approvals.call_id = request_approval.call_id;
     if approval.input_hash <> hash or approval.tool_name <> request_approval.tool_name then
       perform private.raise_error(409, 'conflict', 'An approval was asked for another call of this id.', 'Give every call an id of its own.');
     end if;
+    is_announced := exists (
+      select from ai.run_events
+      where run_events.run_id = run.id and run_events.type = 'approval_requested'
+        and run_events.payload ->> 'approval_id' = approval.id::text
+    );
   end if;
-  return jsonb_build_object('approval_id', approval.id, 'expires_at', approval.expires_at);
+  return jsonb_build_object(
+    'approval_id', approval.id, 'expires_at', approval.expires_at, 'input_hash', approval.input_hash, 'is_announced', is_announced
+  );
 end;
 $function$;
-comment on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer) is 'Ledger: lets a tool call wait for a person, for timeout_seconds (1 to 86400). Returns {approval_id, expires_at}, the same for the same call; null when the lease is lost. PT409 conflict for the id of another call.';
-grant execute on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer) to service_role;
+comment on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer,jsonb) is 'Ledger: lets a tool call wait for a person, for timeout_seconds (1 to 3456000: 40 days), else for as long as the rule says, else a week. The rule is one of private.is_approval_rule(). Returns {approval_id, expires_at, input_hash, is_announced (whether the log tells of it)}, the same for the same call; null when the lease is lost. PT409 conflict for the id of another call, PT400 invalid_request for another rule.';
+grant execute on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.reserve_tokens(run_id uuid, lease_token uuid, step integer, model text, prompt_tokens bigint, max_tokens bigint DEFAULT NULL::bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  -- Answers longer than this are asked for only by who says so: what is reserved is missing elsewhere.
+  default_max_tokens constant bigint := 4096;
+  run ai.agent_runs;
+  counter record;
+  tightest record;
+  budget_ids uuid[] := '{}';
+  granted bigint;
+  reservation_id uuid;
+begin
+  if reserve_tokens.prompt_tokens is null or reserve_tokens.prompt_tokens < 0 or reserve_tokens.max_tokens < 1 or reserve_tokens.step is null then
+    raise exception 'step and prompt_tokens are required; max_tokens must be positive' using errcode = '22023';
+  end if;
+  -- Shared: the lease cannot change hands before the reservation stands.
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = reserve_tokens.run_id and agent_runs.lease_token = reserve_tokens.lease_token
+  for share;
+  if run.id is null then
+    return null;
+  end if;
+
+  perform private.open_budget_counters(run.tenant_id, run.user_id, run.agent_id, run.id, now());
+  for counter in
+    select
+      budget_counters.budget_id, budgets.scope, budgets.period,
+      budgets.max_tokens - budget_counters.used_tokens - budget_counters.reserved_tokens as balance
+    from private.budget_counters
+    join private.budgets_of(run.tenant_id, run.user_id, run.agent_id, run.id) as budgets
+      on budgets.budget_id = budget_counters.budget_id and budgets.subject_id = budget_counters.subject_id
+    where budget_counters.period_start = private.budget_period_start(budgets.period, now())
+    order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
+    for update of budget_counters
+  loop
+    if cardinality(budget_ids) = 0 then
+      tightest := counter;
+    elsif counter.balance < tightest.balance then
+      tightest := counter;
+    end if;
+    budget_ids := budget_ids || counter.budget_id;
+  end loop;
+
+  granted := reserve_tokens.max_tokens;
+  if cardinality(budget_ids) > 0 then
+    if tightest.balance < reserve_tokens.prompt_tokens + 1 then
+      perform private.raise_error(
+        402, 'budget_exceeded', format('The token budget of this %s is used up.', tightest.scope),
+        'Wait until it renews, or ask an admin of the tenant for a larger one.',
+        jsonb_build_object(
+          'balance', greatest(tightest.balance, 0), 'estimated_cost', reserve_tokens.prompt_tokens + 1,
+          'renews_at', private.budget_renews_at(tightest.period, now()), 'scope', tightest.scope, 'period', tightest.period
+        )
+      );
+    end if;
+    granted := least(coalesce(granted, default_max_tokens), tightest.balance - reserve_tokens.prompt_tokens);
+    update private.budget_counters
+    set reserved_tokens = budget_counters.reserved_tokens + reserve_tokens.prompt_tokens + granted
+    from private.budgets_of(run.tenant_id, run.user_id, run.agent_id, run.id) as budgets
+    where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
+      and budget_counters.period_start = private.budget_period_start(budgets.period, now())
+      and budget_counters.budget_id = any (budget_ids);
+  end if;
+
+  insert into private.token_reservations (
+    tenant_id, run_id, lease_token, user_id, agent_id, step, model, provider, prompt_tokens, reserved_tokens, budget_ids
+  )
+  values (
+    run.tenant_id, run.id, reserve_tokens.lease_token, run.user_id, run.agent_id, reserve_tokens.step,
+    coalesce(reserve_tokens.model, run.model), run.provider, reserve_tokens.prompt_tokens, reserve_tokens.prompt_tokens + coalesce(granted, 0),
+    budget_ids
+  )
+  returning id into reservation_id;
+  return jsonb_build_object('id', reservation_id, 'max_tokens', granted);
+end;
+$function$;
+comment on function ai.reserve_tokens(uuid,uuid,integer,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model: {id, max_tokens}. max_tokens is what was asked for (4096 without), less if the tightest budget has less left; unbounded stays null where no budget applies. PT402 budget_exceeded {balance, estimated_cost, renews_at, scope, period} when prompt_tokens and one more are not left. Null when the lease is lost.';
+grant execute on function ai.reserve_tokens(uuid,uuid,integer,text,bigint,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.resolve_service_tenant(kind text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, tenant_header text DEFAULT NULL::text, default_tenant text DEFAULT NULL::text, act_as_user uuid DEFAULT NULL::uuid)
  RETURNS jsonb
@@ -2532,6 +3528,15 @@ CREATE OR REPLACE FUNCTION ai.run_configuration(run_id uuid, lease_token uuid)
  SET search_path TO ''
 AS $function$
   select jsonb_build_object(
+    'principal_role', (
+      case
+        when agent_runs.user_id is null then 'backend'
+        else (
+          select memberships.role from public.memberships
+          where memberships.tenant_id = agent_runs.tenant_id and memberships.user_id = agent_runs.user_id
+        )
+      end
+    ),
     'tools', (
       select coalesce(
         jsonb_agg(
@@ -2539,7 +3544,7 @@ AS $function$
             'assignment_id', agent_tools.id, 'tool_type', agent_tools.tool_type, 'tool_name', agent_tools.tool_name,
             'tool_id', agent_tools.tool_id, 'config_override', agent_tools.config_override, 'name', tools.name,
             'description', tools.description, 'input_schema', tools.input_schema, 'config', tools.config,
-            'secret_headers', tools.secret_headers
+            'secret_headers', tools.secret_headers, 'permissions', agent_tools.permissions
           )
           order by agent_tools.created_at, agent_tools.id
         ),
@@ -2555,7 +3560,7 @@ AS $function$
           jsonb_build_object(
             'id', agent_mcp_servers.id, 'name', agent_mcp_servers.name, 'url', agent_mcp_servers.url,
             'config', agent_mcp_servers.config, 'secret_headers', agent_mcp_servers.secret_headers,
-            'pinned_tools', agent_mcp_servers.pinned_tools
+            'pinned_tools', agent_mcp_servers.pinned_tools, 'permissions', agent_mcp_servers.permissions
           )
           order by agent_mcp_servers.created_at, agent_mcp_servers.id
         ),
@@ -2600,7 +3605,7 @@ AS $function$
   from ai.agent_runs
   where agent_runs.id = run_configuration.run_id and agent_runs.lease_token = run_configuration.lease_token;
 $function$;
-comment on function ai.run_configuration(uuid,uuid) is 'Ledger: what the agent of a run has been given: {tools: [{assignment_id, tool_type, tool_name, tool_id, config_override, name, description, input_schema, config, secret_headers}], mcp_servers: [{id, name, url, config, secret_headers, pinned_tools}], hooks: [{id, event, matcher, type, config, position}], knowledge_bases: [{id, name, description, config}]}. Servers and hooks that are not enabled are left out; name to secret_headers are null for built-in tools. Null when the lease is lost.';
+comment on function ai.run_configuration(uuid,uuid) is 'Ledger: what the agent of a run has been given, and the role of the person it acts for right now: {principal_role (viewer, member, admin, owner, or backend; null: not in the tenant any more), tools: [{assignment_id, tool_type, tool_name, tool_id, config_override, name, description, input_schema, config, secret_headers, permissions}], mcp_servers: [{id, name, url, config, secret_headers, pinned_tools, permissions}], hooks: [{id, event, matcher, type, config, position}], knowledge_bases: [{id, name, description, config}]}. Servers and hooks that are not enabled are left out; name to secret_headers are null for built-in tools. Null when the lease is lost.';
 grant execute on function ai.run_configuration(uuid,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.save_source_pages(source_id uuid, lease_token uuid, pages jsonb)
@@ -2957,6 +3962,34 @@ $function$;
 comment on function ai.search_models(uuid[]) is 'The models to embed a query with: one row per model among the knowledge bases that the caller can see (and names), with those it is for. Null model: nothing is embedded there yet.';
 grant execute on function ai.search_models(uuid[]) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.set_budget(scope text, period text, max_tokens bigint, subject_id uuid DEFAULT NULL::uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.set_budget(scope, period, max_tokens, subject_id);
+$function$;
+comment on function ai.set_budget(text,text,bigint,uuid) is 'Admins: limits the tokens of the tenant they act in, of a person or agent (subject_id; without: of each one that has no budget of their own), or of each run. Returns the row of ai.budgets; what has been used in the period counts. PT403 forbidden, PT404 not_found, PT400 invalid_request, PT400 tenant_required.';
+grant execute on function ai.set_budget(text,text,bigint,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.settle_tokens(id uuid, lease_token uuid, usage jsonb DEFAULT NULL::jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  reservation_ids constant uuid[] := array(
+    select token_reservations.id
+    from private.token_reservations
+    where token_reservations.id = settle_tokens.id and token_reservations.lease_token = settle_tokens.lease_token
+  );
+begin
+  return private.close_reservations(reservation_ids, nullif(settle_tokens.usage, 'null')) > 0;
+end;
+$function$;
+comment on function ai.settle_tokens(uuid,uuid,jsonb) is 'Ledger: ends a reservation with the tokens that were used, and writes the usage entry; usage null: nothing was heard, and the estimate of the prompt is counted. False when it is settled already, also because the lease was lost.';
+grant execute on function ai.settle_tokens(uuid,uuid,jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.stage_chunks(indexed_source_id uuid, lease_token uuid, chunks jsonb, embedding_model text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -2987,15 +4020,17 @@ $function$;
 comment on function ai.stage_chunks(uuid,uuid,jsonb,text) is 'Ledger: keeps embedded chunks aside until all are there; the same chunk_index again replaces it. False when the lease is lost.';
 grant execute on function ai.stage_chunks(uuid,uuid,jsonb,text) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.start_run(agent_id uuid, session_id text DEFAULT NULL::text, message text DEFAULT NULL::text, model text DEFAULT NULL::text, provider text DEFAULT NULL::text, retrieved_context jsonb DEFAULT '[]'::jsonb, context_handler_id uuid DEFAULT NULL::uuid)
+CREATE OR REPLACE FUNCTION ai.start_run(agent_id uuid, session_id text DEFAULT NULL::text, message text DEFAULT NULL::text, model text DEFAULT NULL::text, provider text DEFAULT NULL::text, retrieved_context jsonb DEFAULT '[]'::jsonb, context_handler_id uuid DEFAULT NULL::uuid, request jsonb DEFAULT '{}'::jsonb, multitask_strategy text DEFAULT 'queue'::text, streams boolean DEFAULT true, chat_message_id uuid DEFAULT NULL::uuid)
  RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  select private.start_run(agent_id, session_id, message, model, provider, retrieved_context, context_handler_id);
+  select private.start_run(
+    agent_id, session_id, message, model, provider, retrieved_context, context_handler_id, request, multitask_strategy, streams, chat_message_id
+  );
 $function$;
-comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, history: [{role, content}]} with the last 50 completed turns. PT404 agent_not_found or session_not_found, PT400 invalid_request.';
-grant execute on function ai.start_run(uuid,text,text,text,text,jsonb,uuid) to authenticated;
+comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, status, last_seq, history: [{role, content}]} with the last 50 completed turns. status running: the caller executes it, under lease_token, which lasts 10 seconds; pending, without a token: another run of the session is not over, or the tenant has no free place, and it is queued. multitask_strategy says what is done about the others: reject, queue, interrupt (cancel them) or rollback (cancel and forget them). request is what an executor needs to take the run up; a run without one cannot wait and ends with its executor. PT404 agent_not_found, session_not_found or not_found (the message), PT409 agent_unpublished, session_busy or limit_reached, PT402 insufficient_credits, PT400 invalid_request.';
+grant execute on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.store_memory_vector(memory_id uuid, body_hash text, embedding_model text, embedding jsonb)
  RETURNS boolean
@@ -3080,6 +4115,151 @@ $function$;
 comment on function ai.store_reembedded(uuid,uuid,jsonb) is 'Ledger: stores vectors of the new model beside those in use: [{id, text_hash, embedding}]. Items that are gone or read otherwise meanwhile are left out. False when the lease is lost; 22023 for vectors of unequal length.';
 grant execute on function ai.store_reembedded(uuid,uuid,jsonb) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.suspend_run(run_id uuid, lease_token uuid, first_seq integer, events jsonb, journal jsonb, wait_reason text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+  new_last_seq int;
+  new_status text;
+begin
+  if suspend_run.wait_reason not in ('approval', 'unsafe_call') then
+    raise exception 'wait_reason must be approval, unsafe_call or null' using errcode = '22023';
+  end if;
+  if suspend_run.events @> '[{"type": "complete"}]' then
+    raise exception 'complete is written with the end of the run, by finish_run' using errcode = '22023';
+  end if;
+  -- Locked: who decides meanwhile waits, and finds the run waiting.
+  select * into run
+  from ai.agent_runs
+  where agent_runs.id = suspend_run.run_id and agent_runs.lease_token = suspend_run.lease_token
+  for no key update;
+  if run.id is null then
+    return null;
+  end if;
+  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, suspend_run.first_seq, suspend_run.events);
+  perform private.write_run_journal(run.tenant_id, run.id, run.user_id, suspend_run.journal);
+  if run.cancel_requested_at is not null then
+    update ai.agent_runs set last_seq = new_last_seq where agent_runs.id = run.id;
+    perform private.end_run(run.id, 'cancelled');
+    return null;
+  end if;
+  new_status := case
+    when private.run_is_still_waiting(run.id, suspend_run.wait_reason) then 'waiting'
+    else 'pending'
+  end;
+  update ai.agent_runs
+  set
+    status = new_status, wait_reason = case when new_status = 'waiting' then suspend_run.wait_reason end, last_seq = new_last_seq,
+    lease_token = null, lease_expires_at = null, executor = null,
+    -- Given to the queue before anything was done: it has not started.
+    started_at = case when new_last_seq > 0 then agent_runs.started_at end,
+    -- Put down in good order, not dropped.
+    attempts = case when new_status = 'waiting' or suspend_run.wait_reason is null then 0 else agent_runs.attempts end
+  where agent_runs.id = run.id;
+  if new_status = 'pending' then
+    perform private.enqueue('run_agent', jsonb_build_object('id', run.id), now(), run.id::text);
+  end if;
+  return new_status;
+end;
+$function$;
+comment on function ai.suspend_run(uuid,uuid,integer,jsonb,jsonb,text) is 'Ledger: puts a run down, with its last events. wait_reason approval or unsafe_call: it waits for a person; null: another executor goes on, and it is queued. Returns waiting, or pending (also when what it would wait for has been decided meanwhile); null when the lease is lost or the run has been cancelled.';
+grant execute on function ai.suspend_run(uuid,uuid,integer,jsonb,jsonb,text) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.sweep_run_log(run_limit integer DEFAULT 500)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  swept uuid[];
+  folded int;
+  removed int;
+  rolled_back int;
+begin
+  delete from ai.agent_runs
+  where agent_runs.rolled_back and agent_runs.completed_at < now() - interval '5 minutes';
+  get diagnostics rolled_back = row_count;
+
+  -- Some minutes are left to those who read along.
+  swept := array(
+    select agent_runs.id
+    from ai.agent_runs
+    where agent_runs.log_state = 'open' and agent_runs.completed_at < now() - interval '5 minutes'
+    order by agent_runs.completed_at
+    limit sweep_run_log.run_limit
+    for no key update skip locked
+  );
+  with deltas as (
+    select
+      run_events.run_id, run_events.seq, run_events.payload,
+      -- Neighbours of one kind have the same number here; a row may have been folded before.
+      run_events.type in ('content_delta', 'reasoning_delta') as is_delta,
+      run_events.payload - array['delta', 'off', 'from_seq', 'seq', 'ts'] as rest
+    from ai.run_events
+    where run_events.run_id = any (swept)
+  ),
+  marked as (
+    select
+      deltas.*,
+      -- The rest has the type in it.
+      deltas.is_delta and lag(deltas.rest) over in_order = deltas.rest as is_next
+    from deltas
+    window in_order as (partition by deltas.run_id order by deltas.seq)
+  ),
+  grouped as (
+    select marked.*, count(*) filter (where marked.is_next is not true) over (partition by marked.run_id order by marked.seq) as part
+    from marked
+  ),
+  folds as (
+    select
+      grouped.run_id, max(grouped.seq) as seq, min(coalesce((grouped.payload ->> 'from_seq')::int, grouped.seq)) as from_seq,
+      string_agg(grouped.payload ->> 'delta', '' order by grouped.seq) as delta,
+      (array_agg(grouped.payload -> 'off' order by grouped.seq))[1] as off,
+      array_agg(grouped.seq) as seqs
+    from grouped
+    where grouped.is_delta
+    group by grouped.run_id, grouped.part
+    having count(*) > 1
+  ),
+  written as (
+    update ai.run_events
+    set
+      payload = run_events.payload || jsonb_build_object('from_seq', folds.from_seq, 'delta', folds.delta)
+        || case when folds.off is null then '{}'::jsonb else jsonb_build_object('off', folds.off) end
+    from folds
+    where run_events.run_id = folds.run_id and run_events.seq = folds.seq
+  )
+  delete from ai.run_events
+  using folds
+  where run_events.run_id = folds.run_id and run_events.seq = any (folds.seqs) and run_events.seq <> folds.seq;
+  update ai.agent_runs set log_state = 'folded' where agent_runs.id = any (swept);
+  folded := cardinality(swept);
+
+  swept := array(
+    select agent_runs.id
+    from ai.agent_runs
+    left join ai.tenant_settings on tenant_settings.tenant_id = agent_runs.tenant_id
+    where agent_runs.log_state = 'folded'
+      and agent_runs.completed_at < now() - make_interval(days => coalesce(tenant_settings.run_event_days, 30))
+    order by agent_runs.completed_at
+    limit sweep_run_log.run_limit
+    for no key update of agent_runs skip locked
+  );
+  delete from ai.run_events where run_events.run_id = any (swept);
+  delete from ai.run_steps where run_steps.run_id = any (swept);
+  delete from private.run_calls where run_calls.run_id = any (swept);
+  update ai.agent_runs set log_state = 'removed' where agent_runs.id = any (swept);
+  removed := cardinality(swept);
+
+  return jsonb_build_object('folded', folded, 'removed', removed, 'rolled_back', rolled_back);
+end;
+$function$;
+comment on function ai.sweep_run_log(integer) is 'Ledger: folds neighbouring deltas in the logs of runs that have been over for 5 minutes, removes logs whose time (run_event_days) is over, and deletes runs that were rolled back; at most run_limit runs each. Returns {folded, removed, rolled_back}, in runs.';
+grant execute on function ai.sweep_run_log(integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.switch_embedding_model(knowledge_base_id uuid, embedding_model text)
  RETURNS void
  LANGUAGE sql
@@ -3089,6 +4269,94 @@ AS $function$
 $function$;
 comment on function ai.switch_embedding_model(uuid,text) is 'Lets search compare vectors of another model, atomically; back again the same way, as long as nothing discarded the old vectors. PT409 while a chunk lacks one. For its creator and admins. PT400, PT403, PT404.';
 grant execute on function ai.switch_embedding_model(uuid,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.take_requests(subject text, wanted integer, max_requests integer, user_id uuid DEFAULT NULL::uuid, tenant_id uuid DEFAULT NULL::uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  window_seconds constant int := 60;
+  started constant timestamptz := to_timestamp(floor(extract(epoch from clock_timestamp()) / window_seconds) * window_seconds);
+  ends_in constant numeric := round(greatest(window_seconds - extract(epoch from clock_timestamp() - started), 0.001), 3);
+  -- A tenant the person is not in has no bucket for them: naming others would be a way to ever new ones.
+  own_tenant constant uuid := case when take_requests.user_id is null or private.is_member(take_requests.tenant_id, take_requests.user_id) then take_requests.tenant_id end;
+  key constant bytea := sha256(convert_to(jsonb_build_array(take_requests.subject, take_requests.user_id, own_tenant)::text, 'UTF8'));
+  given int;
+begin
+  if take_requests.subject is null or take_requests.wanted is null or take_requests.wanted < 1 or take_requests.max_requests is null or take_requests.max_requests < 1 then
+    raise exception 'subject, wanted and max_requests are required and positive' using errcode = '22023';
+  end if;
+  insert into private.rate_counters as counters (bucket, window_start, taken, granted)
+  values (key, started, least(wanted, max_requests), least(wanted, max_requests))
+  on conflict (bucket) do update
+  set
+    granted = case
+      when counters.window_start >= excluded.window_start then greatest(least(wanted, max_requests - counters.taken), 0)
+      else excluded.granted
+    end,
+    taken = case
+      when counters.window_start >= excluded.window_start then greatest(least(counters.taken + wanted, max_requests), counters.taken)
+      else excluded.taken
+    end,
+    window_start = greatest(counters.window_start, excluded.window_start)
+  returning granted into given;
+
+  -- Buckets nobody comes back to; those another call is at are left to it.
+  delete from private.rate_counters
+  where rate_counters.bucket in (
+    select counters.bucket
+    from private.rate_counters as counters
+    where counters.window_start < started - interval '10 minutes'
+    limit 20
+    for update skip locked
+  );
+  return jsonb_build_object('granted', given, 'ends_in', ends_in);
+end;
+$function$;
+comment on function ai.take_requests(text,integer,integer,uuid,uuid) is 'Ledger: takes up to `wanted` of the max_requests per minute of a bucket: {granted: 0 to wanted, ends_in: seconds until the minute is over}. The bucket is the subject (user, backend, address:...) with the person and, if they are in it, the tenant.';
+grant execute on function ai.take_requests(text,integer,integer,uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.tidy_run_jobs()
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.tidy_run_jobs();
+$function$;
+comment on function ai.tidy_run_jobs() is 'Ledger: removes jobs that would only wake somebody for a run that is over or waits for a person. Returns how many. For executors that do not take jobs: the function `worker`.';
+grant execute on function ai.tidy_run_jobs() to service_role;
+
+CREATE OR REPLACE FUNCTION ai.usage_by_day(from_day date DEFAULT NULL::date, to_day date DEFAULT NULL::date)
+ RETURNS TABLE(tenant_id uuid, day date, user_id uuid, agent_id uuid, kind text, model text, provider text, calls bigint, prompt_tokens bigint, completion_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, total_tokens bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    entries.tenant_id, (entries.created_at at time zone 'UTC')::date, entries.user_id, entries.agent_id, entries.kind, entries.model,
+    entries.provider, count(*), sum(entries.prompt_tokens)::bigint, sum(entries.completion_tokens)::bigint, sum(entries.reasoning_tokens)::bigint,
+    sum(entries.cached_tokens)::bigint, sum(entries.total_tokens)::bigint
+  from ai.usage_entries as entries
+  where entries.created_at >= coalesce(from_day, (now() at time zone 'UTC')::date - 30)::timestamp at time zone 'UTC'
+    and entries.created_at < (coalesce(to_day, (now() at time zone 'UTC')::date) + 1)::timestamp at time zone 'UTC'
+  group by 1, 2, 3, 4, 5, 6, 7
+  order by 2, 1, 3, 4, 5, 6, 7;
+$function$;
+comment on function ai.usage_by_day(date,date) is 'Tokens per day (UTC), person, agent and model, from from_day (default: 30 days ago) to to_day (default: today): of the whole tenant for admins, of oneself for others.';
+grant execute on function ai.usage_by_day(date,date) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.verify_audit(tenant_id uuid, after_seq bigint DEFAULT 0, after_hash text DEFAULT NULL::text, row_limit integer DEFAULT 100000)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select private.verify_audit(tenant_id, after_seq, after_hash, row_limit);
+$function$;
+comment on function ai.verify_audit(uuid,bigint,text,integer) is 'Computes the audit chain of a tenant anew, for its admins and the secret key: at most row_limit rows after row after_seq, whose hash must be after_hash if that is given. Returns {ok, checked, first_bad_seq, reason (gap, link_broken, row_changed, end_missing, head_changed, anchor_changed), head_hash and last_seq of the last good row, is_complete (the end was reached), clock: {skewed (rows whose time does not fit, by more than a second), first_seq}}. PT403 forbidden for everybody else, PT400 invalid_request.';
+grant execute on function ai.verify_audit(uuid,bigint,text,integer) to authenticated;
+grant execute on function ai.verify_audit(uuid,bigint,text,integer) to service_role;
 
 -- Schema private
 
@@ -3104,6 +4372,49 @@ create type private.query_terms as (terms text[], queries tsquery[], idf double 
 
 create type private.search_leg as (item_ids uuid[], scores double precision[]);
 
+create table private.audit_heads (
+  tenant_id uuid not null,
+  seq bigint default 0 not null,
+  hash text default repeat('0'::text, 64) not null,
+  constraint audit_heads_pkey PRIMARY KEY (tenant_id)
+);
+comment on table private.audit_heads is 'The last row of each tenant''s audit chain. Its lock decides who comes next; a log that is shorter than its head has lost rows.';
+alter table private.audit_heads enable row level security;
+alter table private.audit_heads force row level security;
+
+create table private.audit_pending (
+  id bigint generated always as identity not null,
+  tenant_id uuid not null,
+  occurred_at timestamp with time zone default clock_timestamp() not null,
+  actor_id uuid,
+  act jsonb,
+  entries jsonb not null,
+  constraint audit_pending_pkey PRIMARY KEY (id)
+);
+comment on table private.audit_pending is 'What a transaction has done so far, one row per statement and tenant. Chained and removed when it commits.';
+comment on column private.audit_pending.entries is '[{action, subject_type, subject_id, detail, run_id, actor_id, act}]; the last two stand in place of the row''s where present.';
+alter table private.audit_pending enable row level security;
+alter table private.audit_pending force row level security;
+CREATE CONSTRAINT TRIGGER chain_audit AFTER INSERT ON private.audit_pending DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION private.chain_audit();
+
+create table private.budget_counters (
+  tenant_id uuid not null,
+  budget_id uuid not null,
+  subject_id uuid not null,
+  period_start timestamp with time zone not null,
+  used_tokens bigint default 0 not null,
+  reserved_tokens bigint default 0 not null,
+  constraint budget_counters_are_not_negative CHECK (((used_tokens >= 0) AND (reserved_tokens >= 0))),
+  constraint budget_counters_budget_fkey FOREIGN KEY (tenant_id, budget_id) REFERENCES ai.budgets(tenant_id, id) ON DELETE CASCADE,
+  constraint budget_counters_pkey PRIMARY KEY (budget_id, subject_id, period_start)
+);
+comment on table private.budget_counters is 'What has been used of a budget in a period, and what is reserved for calls under way.';
+comment on column private.budget_counters.subject_id is 'Id of the tenant, person, agent or run that the budget is counted for.';
+CREATE INDEX budget_counters_tenant_id_budget_id_idx ON private.budget_counters USING btree (tenant_id, budget_id);
+alter table private.budget_counters enable row level security;
+alter table private.budget_counters force row level security;
+grant delete, insert, select, update on table private.budget_counters to service_role;
+
 create table private.burnt_tool_call_tokens (
   jti uuid not null,
   expires_at timestamp with time zone not null,
@@ -3115,6 +4426,34 @@ alter table private.burnt_tool_call_tokens enable row level security;
 alter table private.burnt_tool_call_tokens force row level security;
 grant delete, insert, select on table private.burnt_tool_call_tokens to service_role;
 
+create table private.idempotency_keys (
+  scope bytea not null,
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid,
+  caller_id uuid not null,
+  route text not null,
+  body_hash text not null,
+  status text default 'in_progress'::text not null,
+  response jsonb,
+  locked_until timestamp with time zone,
+  created_at timestamp with time zone default now() not null,
+  expires_at timestamp with time zone default (now() + '24:00:00'::interval) not null,
+  constraint idempotency_keys_pkey PRIMARY KEY (scope),
+  constraint idempotency_keys_response_matches_status CHECK (((status = 'answered'::text) = (response IS NOT NULL))),
+  constraint idempotency_keys_status_is_known CHECK ((status = ANY (ARRAY['in_progress'::text, 'answered'::text]))),
+  constraint idempotency_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
+);
+comment on table private.idempotency_keys is 'First answers to requests with an Idempotency-Key, for 24 hours.';
+comment on column private.idempotency_keys.scope is 'SHA-256 of caller, the tenants the caller acts in, route and key: the same key elsewhere is another one, and so it is for somebody who has left a tenant.';
+comment on column private.idempotency_keys.id is 'Names the attempt: an attempt that was given up for dead cannot answer for the one that followed.';
+comment on column private.idempotency_keys.tenant_id is 'The tenant, when the caller acted in exactly one: the answer is deleted with it.';
+CREATE INDEX idempotency_keys_expires_at_idx ON private.idempotency_keys USING btree (expires_at);
+CREATE INDEX idempotency_keys_id_idx ON private.idempotency_keys USING btree (id);
+CREATE INDEX idempotency_keys_tenant_id_idx ON private.idempotency_keys USING btree (tenant_id);
+alter table private.idempotency_keys enable row level security;
+alter table private.idempotency_keys force row level security;
+grant delete, insert, select, update on table private.idempotency_keys to service_role;
+
 create table private.object_removals (
   id uuid default gen_random_uuid() not null,
   storage_path text not null,
@@ -3125,6 +4464,31 @@ comment on table private.object_removals is 'Objects whose source row is gone an
 alter table private.object_removals enable row level security;
 alter table private.object_removals force row level security;
 grant delete, insert, select on table private.object_removals to service_role;
+
+create table private.queue_limits (
+  queue text not null,
+  max_active_per_tenant integer not null,
+  constraint queue_limits_max_is_positive CHECK (((max_active_per_tenant >= 1) AND (max_active_per_tenant <= 10000))),
+  constraint queue_limits_pkey PRIMARY KEY (queue),
+  constraint queue_limits_queue_fkey FOREIGN KEY (queue) REFERENCES pgboss.queue(name) ON DELETE CASCADE
+);
+comment on table private.queue_limits is 'How many jobs of one tenant may run at once in a queue, over all workers. The operator changes it; a queue without a row has no such limit.';
+alter table private.queue_limits enable row level security;
+alter table private.queue_limits force row level security;
+
+create table private.rate_counters (
+  bucket bytea not null,
+  window_start timestamp with time zone not null,
+  taken integer not null,
+  granted integer not null,
+  constraint rate_counters_pkey PRIMARY KEY (bucket)
+);
+comment on table private.rate_counters is 'Requests of the running window by bucket: the SHA-256 of who asks. A window that is over is overwritten or removed.';
+comment on column private.rate_counters.granted is 'What the last call of ai.take_requests() was given.';
+CREATE INDEX rate_counters_window_start_idx ON private.rate_counters USING btree (window_start);
+alter table private.rate_counters enable row level security;
+alter table private.rate_counters force row level security;
+grant delete, insert, select, update on table private.rate_counters to service_role;
 
 create table private.reembeddings (
   id uuid default gen_random_uuid() not null,
@@ -3163,6 +4527,47 @@ create policy "members see the re-embeddings of their tenants" on private.reembe
 for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON private.reembeddings FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table private.run_calls (
+  tenant_id uuid not null,
+  run_id uuid not null,
+  call_id text not null,
+  step integer not null,
+  started jsonb,
+  is_retry_safe boolean,
+  finished jsonb,
+  decision text,
+  decided_by uuid,
+  decided_at timestamp with time zone,
+  created_at timestamp with time zone default now() not null,
+  constraint run_calls_call_id_has_a_length CHECK (((char_length(call_id) >= 1) AND (char_length(call_id) <= 200))),
+  constraint run_calls_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint run_calls_decision_is_known CHECK ((decision = ANY (ARRAY['retry'::text, 'skip'::text, 'fail'::text]))),
+  constraint run_calls_pkey PRIMARY KEY (run_id, call_id),
+  constraint run_calls_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE
+);
+comment on table private.run_calls is 'Tool calls of a run: begun, ended, and what a person decided about one that was interrupted between the two.';
+comment on column private.run_calls.is_retry_safe is 'Whether it may be repeated when its executor died before it ended.';
+comment on column private.run_calls.decision is 'Counts once: beginning the call again uses it up.';
+CREATE INDEX run_calls_decided_by_idx ON private.run_calls USING btree (decided_by);
+alter table private.run_calls enable row level security;
+alter table private.run_calls force row level security;
+grant delete, insert, select, update on table private.run_calls to service_role;
+CREATE TRIGGER audit_started AFTER INSERT ON private.run_calls FOR EACH ROW WHEN ((new.started IS NOT NULL)) EXECUTE FUNCTION private.audit_call();
+CREATE TRIGGER audit_started_again AFTER UPDATE OF started, decision ON private.run_calls FOR EACH ROW WHEN ((((new.started IS DISTINCT FROM old.started) AND (new.started IS NOT NULL)) OR ((new.decision IS DISTINCT FROM old.decision) AND (new.decision IS NOT NULL)))) EXECUTE FUNCTION private.audit_call();
+
+create table private.run_requests (
+  run_id uuid not null,
+  tenant_id uuid not null,
+  request jsonb not null,
+  created_at timestamp with time zone default now() not null,
+  constraint run_requests_pkey PRIMARY KEY (run_id),
+  constraint run_requests_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE
+);
+comment on table private.run_requests is 'What the caller of a run sent, until it ends: words of the caller only. Whoever executes the run checks them again and reads everything else under the person''s rights.';
+alter table private.run_requests enable row level security;
+alter table private.run_requests force row level security;
+grant delete, insert, select, update on table private.run_requests to service_role;
 
 create table private.search_lexemes (
   item_id uuid not null,
@@ -3291,6 +4696,8 @@ CREATE INDEX staged_chunks_tenant_id_indexed_source_id_idx ON private.staged_chu
 alter table private.staged_chunks enable row level security;
 alter table private.staged_chunks force row level security;
 grant delete, insert, select, update on table private.staged_chunks to service_role;
+CREATE TRIGGER record_usage_of_again AFTER UPDATE ON private.staged_chunks REFERENCING NEW TABLE AS staged FOR EACH STATEMENT EXECUTE FUNCTION private.record_embedding_usage();
+CREATE TRIGGER record_usage_of_new AFTER INSERT ON private.staged_chunks REFERENCING NEW TABLE AS staged FOR EACH STATEMENT EXECUTE FUNCTION private.record_embedding_usage();
 
 create table private.tenant_principals (
   tenant_id uuid not null,
@@ -3322,6 +4729,33 @@ grant select on table private.term_statistics to service_role;
 create policy "people count words in their segments" on private.term_statistics
 for select to authenticated
 using ((segment_id = ANY (( SELECT private.caller_segment_ids() AS caller_segment_ids)::integer[])));
+
+create table private.token_reservations (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  run_id uuid not null,
+  lease_token uuid not null,
+  user_id uuid,
+  agent_id uuid,
+  step integer not null,
+  model text,
+  provider text,
+  prompt_tokens bigint not null,
+  reserved_tokens bigint not null,
+  budget_ids uuid[] not null,
+  created_at timestamp with time zone default now() not null,
+  constraint token_reservations_are_not_negative CHECK (((prompt_tokens >= 0) AND (reserved_tokens >= 0))),
+  constraint token_reservations_pkey PRIMARY KEY (id),
+  constraint token_reservations_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
+  constraint token_reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
+);
+comment on table private.token_reservations is 'Calls to models under way: what each may use at most. A row is deleted when the call is settled.';
+comment on column private.token_reservations.prompt_tokens is 'Estimate of the prompt: what is counted as used if nothing is heard of the call again.';
+comment on column private.token_reservations.budget_ids is 'The budgets in whose counters the tokens are reserved.';
+CREATE INDEX token_reservations_tenant_id_run_id_idx ON private.token_reservations USING btree (tenant_id, run_id);
+alter table private.token_reservations enable row level security;
+alter table private.token_reservations force row level security;
+grant delete, insert, select, update on table private.token_reservations to service_role;
 
 create table private.vector_sets (
   id integer generated always as identity not null,
@@ -3519,6 +4953,58 @@ $function$;
 comment on function private.agents_that_send_out() is 'Agents, in the tenants where the caller is a member or more, that have a tool which sends data out, an MCP server or a request as a hook.';
 grant execute on function private.agents_that_send_out() to authenticated;
 
+CREATE OR REPLACE FUNCTION private.append_audit(tenant_id uuid, first_id bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  head private.audit_heads;
+  event ai.audit_events;
+  entry record;
+begin
+  select * into head from private.audit_heads where audit_heads.tenant_id = append_audit.tenant_id for update;
+  if head.tenant_id is null then
+    insert into private.audit_heads (tenant_id) values (append_audit.tenant_id) on conflict do nothing;
+    select * into strict head from private.audit_heads where audit_heads.tenant_id = append_audit.tenant_id for update;
+  end if;
+  event.tenant_id := append_audit.tenant_id;
+  -- Read under the lock: the order of the chain is the order of the times in it.
+  event.recorded_at := clock_timestamp();
+  for entry in
+    with moved as (
+      delete from private.audit_pending
+      where audit_pending.id >= append_audit.first_id and audit_pending.tenant_id = append_audit.tenant_id
+      returning *
+    )
+    select moved.occurred_at, moved.actor_id, moved.act, entries.value
+    from moved
+    cross join lateral jsonb_array_elements(moved.entries) with ordinality as entries (value, place)
+    order by moved.id, entries.place
+  loop
+    event.seq := head.seq + 1;
+    event.id := gen_random_uuid();
+    event.occurred_at := entry.occurred_at;
+    event.actor_id := case when entry.value ? 'actor_id' then (entry.value ->> 'actor_id')::uuid else entry.actor_id end;
+    event.act := case when entry.value ? 'act' then nullif(entry.value -> 'act', 'null') else entry.act end;
+    event.action := entry.value ->> 'action';
+    event.subject_type := entry.value ->> 'subject_type';
+    event.subject_id := entry.value ->> 'subject_id';
+    event.run_id := (entry.value ->> 'run_id')::uuid;
+    event.detail := coalesce(entry.value -> 'detail', '{}');
+    event.prev_hash := head.hash;
+    event.hash := private.audit_hash(event);
+    insert into ai.audit_events values (event.*);
+    head.seq := event.seq;
+    head.hash := event.hash;
+  end loop;
+  update private.audit_heads set seq = head.seq, hash = head.hash where audit_heads.tenant_id = append_audit.tenant_id;
+end;
+$function$;
+comment on function private.append_audit(uuid,bigint) is 'Chains the events of a tenant that this transaction has staged, from this one on. Keeps the head of the chain locked until the commit.';
+
 CREATE OR REPLACE FUNCTION private.apply_embedding_model(tenant_id uuid, knowledge_base_id uuid, embedding_model text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3567,6 +5053,254 @@ end;
 $function$;
 comment on function private.apply_embedding_model(uuid,uuid,text) is 'Lets search compare vectors of another model from the end of this transaction on; false, and nothing happens, while an item lacks one. The caller holds hold_embedding_model() exclusively.';
 grant execute on function private.apply_embedding_model(uuid,uuid,text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.audit_approval()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.record_audit(
+    new.tenant_id, 'approval.' || case tg_op when 'INSERT' then 'requested' else new.status end, 'approval', new.id::text,
+    jsonb_strip_nulls(jsonb_build_object(
+      'call_id', new.call_id, 'tool_name', new.tool_name, 'input_hash', new.input_hash, 'user_id', new.user_id,
+      'decider_role', new.decider_role, 'decider_group_id', new.decider_group_id, 'four_eyes', new.four_eyes, 'quorum', new.quorum
+    )),
+    new.run_id
+  );
+  return null;
+end;
+$function$;
+comment on function private.audit_approval() is 'Trigger: approval.requested, approval.approved, approval.denied and approval.expired. What single people said is approval.decided.';
+
+CREATE OR REPLACE FUNCTION private.audit_call()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  decision constant text := case when tg_op = 'UPDATE' and new.decision is distinct from old.decision then new.decision end;
+  approved jsonb;
+  detail constant jsonb := jsonb_build_object('call_id', new.call_id, 'step', new.step, 'tool_name', left(new.started ->> 'tool_name', 200));
+begin
+  if decision is not null then
+    perform private.record_audit(
+      new.tenant_id, 'call.decided', 'run', new.run_id::text, detail || jsonb_build_object('decision', decision), new.run_id
+    );
+    return null;
+  end if;
+  select detail || jsonb_build_object(
+    'approval_id', approvals.id,
+    'input_hash', encode(
+      sha256(convert_to((new.started ->> 'tool_name') || E'\n' || coalesce(new.started -> 'arguments', '{}')::text, 'UTF8')), 'hex'
+    )
+  )
+  into approved
+  from ai.approvals
+  where approvals.run_id = new.run_id and approvals.call_id = new.call_id and approvals.tenant_id = new.tenant_id;
+  perform private.stage_audit(new.tenant_id, jsonb_build_array(
+    jsonb_build_object(
+      'action', 'tool.called', 'subject_type', 'run', 'subject_id', new.run_id, 'run_id', new.run_id, 'detail', coalesce(approved, detail)
+    )
+    || coalesce(private.run_actor(new.tenant_id, new.run_id), '{}')
+  ));
+  return null;
+end;
+$function$;
+comment on function private.audit_call() is 'Trigger: tool.called when a call begins, and when it begins again, one that was approved with the hash of what is called; call.decided when a person decides about an interrupted one.';
+
+CREATE OR REPLACE FUNCTION private.audit_citations()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  answer record;
+begin
+  for answer in
+    select
+      new_rows.tenant_id, new_rows.run_id, count(*) as citation_count,
+      to_jsonb((array_agg(new_rows.item_id order by new_rows.citation_key) filter (where new_rows.item_id is not null))[:200]) as chunk_ids,
+      to_jsonb((array_agg(distinct new_rows.source_id) filter (where new_rows.source_id is not null))[:200]) as source_ids
+    from new_rows
+    group by new_rows.tenant_id, new_rows.run_id
+  loop
+    perform private.stage_audit(answer.tenant_id, jsonb_build_array(
+      jsonb_build_object(
+        'action', 'answer.cited', 'subject_type', 'run', 'subject_id', answer.run_id, 'run_id', answer.run_id,
+        'detail', jsonb_build_object(
+          'citation_count', answer.citation_count, 'chunk_ids', coalesce(answer.chunk_ids, '[]'), 'source_ids', coalesce(answer.source_ids, '[]')
+        )
+      )
+      || coalesce(private.run_actor(answer.tenant_id, answer.run_id), '{}')
+    ));
+  end loop;
+  return null;
+end;
+$function$;
+comment on function private.audit_citations() is 'Trigger after insert per statement, new rows as new_rows: answer.cited, one event per run: which chunks reached the answer (200 at most) and of which sources.';
+
+CREATE OR REPLACE FUNCTION private.audit_decision()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.record_audit(
+    new.tenant_id, 'approval.decided', 'approval', new.approval_id::text,
+    jsonb_build_object('approved', new.approved, 'principal_id', new.principal_id, 'input_hash', approvals.input_hash), approvals.run_id
+  )
+  from ai.approvals
+  where approvals.tenant_id = new.tenant_id and approvals.id = new.approval_id;
+  return null;
+end;
+$function$;
+comment on function private.audit_decision() is 'Trigger: approval.decided, for every person who decides.';
+
+CREATE OR REPLACE FUNCTION private.audit_deleted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.stage_audit_of_rows(array(select to_jsonb(old_rows) from old_rows), tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3]);
+  return null;
+end;
+$function$;
+comment on function private.audit_deleted() is 'Trigger after delete per statement, old rows as old_rows: (action, subject_type, column of subject_id, columns for detail): an event per row, none when the tenant is gone.';
+
+CREATE OR REPLACE FUNCTION private.audit_hash(event ai.audit_events)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  return encode(sha256(convert_to(
+    event.prev_hash || E'\n' || jsonb_build_object(
+      'tenant_id', event.tenant_id, 'seq', event.seq, 'id', event.id,
+      'occurred_at', to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+      'recorded_at', to_char(event.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+      'actor_id', event.actor_id, 'act', event.act, 'action', event.action, 'subject_type', event.subject_type,
+      'subject_id', event.subject_id, 'run_id', event.run_id, 'detail', event.detail
+    )::text, 'UTF8'
+  )), 'hex');
+end;
+$function$;
+comment on function private.audit_hash(ai.audit_events) is 'What hash must be: SHA-256 over prev_hash, a line feed and the other columns as the text of a jsonb object, times in UTC with six decimals.';
+
+CREATE OR REPLACE FUNCTION private.audit_inserted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.stage_audit_of_rows(array(select to_jsonb(new_rows) from new_rows), tg_argv[0], tg_argv[1], tg_argv[2], tg_argv[3]);
+  return null;
+end;
+$function$;
+comment on function private.audit_inserted() is 'Trigger after insert per statement, new rows as new_rows: (action, subject_type, column of subject_id, columns for detail): an event per row.';
+
+CREATE OR REPLACE FUNCTION private.audit_run()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  detail jsonb := jsonb_strip_nulls(jsonb_build_object('agent_id', new.agent_id, 'user_id', new.user_id));
+  context_ids uuid[];
+begin
+  if tg_op = 'INSERT' then
+    context_ids := array(
+      select (items.value ->> 'item_id')::uuid
+      from jsonb_array_elements(case when jsonb_typeof(new.retrieved_context) = 'array' then new.retrieved_context else '[]' end) with ordinality as items (value, place)
+      where pg_input_is_valid(items.value ->> 'item_id', 'uuid')
+      order by items.place
+      limit 200
+    );
+    detail := detail || jsonb_build_object('status', new.status) || case
+      when context_ids = '{}' then '{}'
+      else jsonb_build_object('context_ids', to_jsonb(context_ids))
+    end;
+    perform private.record_audit(new.tenant_id, 'run.started', 'run', new.id::text, detail, new.id);
+  elsif new.status = 'waiting' then
+    perform private.record_audit(
+      new.tenant_id, 'run.waiting', 'run', new.id::text, detail || jsonb_build_object('wait_reason', new.wait_reason), new.id
+    );
+  elsif new.status in ('completed', 'failed', 'cancelled') then
+    perform private.record_audit(
+      new.tenant_id, 'run.' || new.status, 'run', new.id::text,
+      detail || jsonb_strip_nulls(jsonb_build_object(
+        'error_code', new.error_code, 'prompt_tokens', new.prompt_tokens, 'completion_tokens', new.completion_tokens,
+        'total_tokens', new.total_tokens, 'tool_call_count', new.tool_call_count
+      )),
+      new.id
+    );
+  else
+    perform private.record_audit(new.tenant_id, 'run.cancel_requested', 'run', new.id::text, detail, new.id);
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.audit_run() is 'Trigger: run.started (with the ids of the chunks it was given, 200 at most), run.waiting, run.completed, run.failed, run.cancelled and run.cancel_requested.';
+
+CREATE OR REPLACE FUNCTION private.audit_tenant()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if tg_op = 'UPDATE' then
+    perform private.record_audit(new.id, 'tenant.renamed', 'tenant', new.id::text);
+  else
+    perform private.record_audit(
+      coalesce(new.id, old.id), case tg_op when 'INSERT' then 'tenant.created' else 'tenant.deleted' end, 'tenant', coalesce(new.id, old.id)::text
+    );
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.audit_tenant() is 'Trigger: tenant.created, tenant.renamed, and tenant.deleted, which is the last row of a chain.';
+
+CREATE OR REPLACE FUNCTION private.audit_updated()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  old_row constant jsonb := to_jsonb(old);
+  new_row constant jsonb := to_jsonb(new);
+  fields constant text[] := array(
+    select columns.key
+    from jsonb_each(new_row) as columns
+    where columns.value is distinct from old_row -> columns.key and columns.key <> 'updated_at'
+    order by columns.key collate "C"
+  );
+  shown constant text[] := array(select field from unnest(fields) as field where field = any (string_to_array(tg_argv[4], ' ')));
+begin
+  if fields = '{}' then
+    return null;
+  end if;
+  perform private.record_audit(
+    new.tenant_id, tg_argv[0], tg_argv[1], new_row ->> tg_argv[2],
+    private.columns_of(new_row, string_to_array(tg_argv[3], ' ')) || jsonb_build_object('fields', to_jsonb(fields)) || case
+      when shown = '{}' then '{}'
+      else jsonb_build_object('from', private.columns_of(old_row, shown), 'to', private.columns_of(new_row, shown))
+    end
+  );
+  return null;
+end;
+$function$;
+comment on function private.audit_updated() is 'Trigger after update per row: (action, subject_type, column of subject_id, columns for detail, columns whose values are put down as from and to): which fields have changed. No event when none has.';
 
 CREATE OR REPLACE FUNCTION private.begin_chat_turn(session_id uuid, agent_id uuid, message text)
  RETURNS jsonb
@@ -3713,6 +5447,92 @@ begin
 end;
 $function$;
 comment on function private.broadcast_chat_message() is 'Trigger: tells the devices of a person about each of their messages on the private topic chat:{user_id}.';
+
+CREATE OR REPLACE FUNCTION private.broadcast_run_events()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  event record;
+  message jsonb;
+begin
+  for event in
+    select
+      agent_runs.run_id, new_events.seq, new_events.type, new_events.user_id,
+      -- Larger ones are announced by number; the client reads the row under its own rights.
+      case
+        when octet_length(new_events.payload::text) > 32768 then jsonb_build_object('ref', true)
+        else jsonb_build_object('ts', new_events.created_at) || new_events.payload
+      end as payload
+    from new_events
+    join ai.agent_runs on agent_runs.id = new_events.run_id
+    order by new_events.run_id, new_events.seq
+  loop
+    message := event.payload || jsonb_build_object('run_id', event.run_id, 'seq', event.seq, 'type', event.type);
+    if event.user_id is not null then
+      perform realtime.send(payload => message, event => 'run_event', topic => 'chat:' || event.user_id::text, private => true);
+    end if;
+    perform realtime.send(payload => message, event => 'run_event', topic => 'run:' || event.run_id, private => true);
+  end loop;
+  return null;
+end;
+$function$;
+comment on function private.broadcast_run_events() is 'Trigger: sends each new event of a run as {run_id, seq, type, ts, event, ...} to the private topics chat:{user_id} and run:{run_id}; one of more than 32 KB as {run_id, seq, type, ref: true}. Never fails the run: realtime.send() turns its errors into warnings.';
+
+CREATE OR REPLACE FUNCTION private.budget_period_start(period text, at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case period when 'total' then 'epoch'::timestamptz else date_trunc(period, at, 'UTC') end;
+$function$;
+comment on function private.budget_period_start(text,timestamp with time zone) is 'When the period of a budget began that this moment is in; the epoch for total.';
+grant execute on function private.budget_period_start(text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION private.budget_renews_at(period text, at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case period when 'total' then null else (date_trunc(period, at, 'UTC') at time zone 'UTC' + ('1 ' || period)::interval) at time zone 'UTC' end;
+$function$;
+comment on function private.budget_renews_at(text,timestamp with time zone) is 'When the next period of a budget begins; null for total.';
+grant execute on function private.budget_renews_at(text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION private.budgets_of(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, also uuid[] DEFAULT '{}'::uuid[])
+ RETURNS TABLE(budget_id uuid, scope text, period text, max_tokens bigint, subject_id uuid)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with candidates as (
+    select
+      budgets.id, budgets.scope, budgets.period, budgets.max_tokens,
+      case budgets.scope
+        when 'tenant' then budgets.tenant_id
+        when 'user' then budgets_of.user_id
+        when 'agent' then budgets_of.agent_id
+        else budgets_of.run_id
+      end as subject_id,
+      -- A limit of one's own takes the place of the one for everybody.
+      row_number() over (
+        partition by budgets.scope, budgets.period order by budgets.user_id is null and budgets.agent_id is null
+      ) as place
+    from ai.budgets
+    where budgets.tenant_id = budgets_of.tenant_id
+      and (budgets.user_id is null or budgets.user_id = budgets_of.user_id)
+      and (budgets.agent_id is null or budgets.agent_id = budgets_of.agent_id)
+  )
+  select candidates.id, candidates.scope, candidates.period, candidates.max_tokens, candidates.subject_id
+  from candidates
+  where candidates.subject_id is not null and (candidates.place = 1 or candidates.id = any (also));
+$function$;
+comment on function private.budgets_of(uuid,uuid,uuid,uuid,uuid[]) is 'The budgets that apply to a run of this person (null: the backend) and agent, with the id each is counted for; and those of `also` that applied when a reservation was made.';
+grant execute on function private.budgets_of(uuid,uuid,uuid,uuid,uuid[]) to service_role;
 
 CREATE OR REPLACE FUNCTION private.caller_backend_tenant_ids()
  RETURNS SETOF uuid
@@ -3871,6 +5691,98 @@ comment on function private.caller_user_id() is 'The signed-in person, or null f
 grant execute on function private.caller_user_id() to authenticated;
 grant execute on function private.caller_user_id() to service_role;
 
+CREATE OR REPLACE FUNCTION private.cancel_extraction(source_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  source ai.sources := private.lock_own_source(source_id);
+begin
+  if source.uploaded_at is null then
+    perform private.raise_error(409, 'upload_incomplete', 'The bytes of this source have not arrived.', 'Abandon the upload instead.');
+  end if;
+  if source.extraction_status not in ('pending', 'extracting') then
+    perform private.raise_error(
+      409, 'conflict', format('The source is %s; there is nothing to cancel.', source.extraction_status), 'Only pending and extracting sources can be cancelled.'
+    );
+  end if;
+  update ai.sources
+  set
+    extraction_status = 'cancelled', error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where sources.id = source.id
+  returning * into source;
+  return private.source_json(source);
+end;
+$function$;
+comment on function private.cancel_extraction(uuid) is 'Core of ai.cancel_extraction().';
+grant execute on function private.cancel_extraction(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.cancel_indexing(indexed_source_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  item ai.indexed_sources;
+begin
+  select * into item from ai.indexed_sources where indexed_sources.id = cancel_indexing.indexed_source_id;
+  -- Before the indexed source, the order in which indexing takes these locks. Whose it is not, it does not exist for.
+  perform private.lock_own_source(item.source_id);
+  select * into item from ai.indexed_sources where indexed_sources.id = cancel_indexing.indexed_source_id for update;
+  if item.id is null then
+    perform private.raise_error(404, 'not_found', 'Source not found.', 'Check its id; only its owner and admins can do this.');
+  end if;
+  if item.index_status not in ('pending', 'indexing') then
+    perform private.raise_error(
+      409, 'conflict', format('The source is %s here; there is nothing to cancel.', item.index_status), 'Only pending and indexing sources can be cancelled.'
+    );
+  end if;
+  update ai.indexed_sources
+  set
+    index_status = 'cancelled', error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where indexed_sources.id = item.id
+  returning * into item;
+  delete from private.staged_chunks where staged_chunks.indexed_source_id = item.id;
+  return jsonb_build_object('id', item.id, 'knowledge_base_id', item.knowledge_base_id, 'source_id', item.source_id, 'index_status', item.index_status);
+end;
+$function$;
+comment on function private.cancel_indexing(uuid) is 'Core of ai.cancel_indexing().';
+grant execute on function private.cancel_indexing(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.cancel_run(run_id text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+begin
+  select * into run
+  from ai.agent_runs
+  where agent_runs.run_id = cancel_run.run_id
+    and (
+      (agent_runs.user_id = (select auth.uid()) and agent_runs.tenant_id = any (array(select private.caller_tenant_ids())))
+      or agent_runs.tenant_id = any (array(select private.caller_backend_tenant_ids()))
+    )
+  for no key update;
+  if run.id is null then
+    perform private.raise_error(404, 'not_found', 'Run not found.', 'Check the id of the run.');
+  end if;
+  if run.status in ('completed', 'failed', 'cancelled') then
+    perform private.raise_error(409, 'run_not_active', 'This run is over.', null, jsonb_build_object('status', run.status));
+  end if;
+  return jsonb_build_object('run_id', run.run_id, 'status', private.request_cancel(run.id));
+end;
+$function$;
+comment on function private.cancel_run(text) is 'Core of ai.cancel_run().';
+grant execute on function private.cancel_run(text) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.catch_up_vector_graph(vector_set_id integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -3892,6 +5804,32 @@ end;
 $function$;
 comment on function private.catch_up_vector_graph(integer) is 'Between filling and finishing: brings in what was written meanwhile without making anybody wait, so that little is left for the step that does. Returns how many rows changed; null when there is nothing to catch up or somebody else is at it.';
 grant execute on function private.catch_up_vector_graph(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION private.chain_audit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  tenants uuid[];
+  tenant uuid;
+begin
+  -- Fires for every row; the first, which has the lowest id, takes them all. Rows of other transactions are invisible: none of
+  -- them is ever committed.
+  tenants := array(select distinct audit_pending.tenant_id from private.audit_pending where audit_pending.id >= new.id);
+  if not new.tenant_id = any (tenants) then
+    return null;
+  end if;
+  -- In one order for everybody.
+  for tenant in select unnest(tenants) order by 1 loop
+    perform private.append_audit(tenant, new.id);
+  end loop;
+  return null;
+end;
+$function$;
+comment on function private.chain_audit() is 'Deferred trigger: chains what the transaction has staged, when it commits.';
 
 CREATE OR REPLACE FUNCTION private.changeable_knowledge_base(knowledge_base_id uuid)
  RETURNS ai.knowledge_bases
@@ -3922,6 +5860,44 @@ end;
 $function$;
 comment on function private.changeable_knowledge_base(uuid) is 'The knowledge base, held exclusively, if the caller may change its embedding model: who created it and admins. PT404, PT403.';
 
+CREATE OR REPLACE FUNCTION private.check_budget(tenant_id uuid, user_id uuid, agent_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  tightest record;
+begin
+  select
+    budgets.scope, budgets.period,
+    budgets.max_tokens
+      - coalesce(
+        counters.used_tokens + counters.reserved_tokens,
+        private.tokens_used(check_budget.tenant_id, budgets.scope, budgets.subject_id, private.budget_period_start(budgets.period, now()))
+      ) as balance
+  into tightest
+  from private.budgets_of(check_budget.tenant_id, check_budget.user_id, check_budget.agent_id, null) as budgets
+  left join private.budget_counters as counters
+    on counters.budget_id = budgets.budget_id and counters.subject_id = budgets.subject_id
+    and counters.period_start = private.budget_period_start(budgets.period, now())
+  order by balance, budgets.budget_id
+  limit 1;
+  if tightest.balance < 1 then
+    perform private.raise_error(
+      402, 'insufficient_credits', format('The token budget of this %s is used up.', tightest.scope),
+      'Wait until it renews, or ask an admin of the tenant for a larger one.',
+      jsonb_build_object(
+        'balance', greatest(tightest.balance, 0), 'estimated_cost', 1, 'renews_at', private.budget_renews_at(tightest.period, now()),
+        'scope', tightest.scope, 'period', tightest.period
+      )
+    );
+  end if;
+end;
+$function$;
+comment on function private.check_budget(uuid,uuid,uuid) is 'Whether a run of this person (null: the backend) and agent may begin: PT402 insufficient_credits {balance, estimated_cost, renews_at, scope, period} when a budget has no token left. Holds nothing back; ai.reserve_tokens() does.';
+grant execute on function private.check_budget(uuid,uuid,uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION private.check_embedding_model(embedding_model text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3935,6 +5911,50 @@ begin
 end;
 $function$;
 comment on function private.check_embedding_model(text) is 'PT400 unless it can be the name of a model: 1 to 200 visible characters.';
+
+CREATE OR REPLACE FUNCTION private.check_schedule()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if tg_op = 'INSERT' or new.timezone is distinct from old.timezone then
+    begin
+      perform now() at time zone new.timezone;
+    exception
+      when invalid_parameter_value then
+        perform private.raise_error(400, 'invalid_request', format('There is no time zone %s.', new.timezone), 'Use a name like Europe/Berlin.');
+    end;
+  end if;
+  if tg_op = 'INSERT' then
+    return new;
+  end if;
+  if (select auth.uid()) is not null and (select auth.uid()) is distinct from old.created_by
+    and (
+      new.enabled
+      or (new.name, new.cron, new.timezone, new.message, new.session_id)
+        is distinct from (old.name, old.cron, old.timezone, old.message, old.session_id)
+    )
+  then
+    -- Its runs act with the creator's rights: what they are asked is not for others to say.
+    perform private.raise_error(
+      403, 'forbidden', 'A schedule acts in the name of its creator: others can only switch it off or delete it.', 'Make one of your own.'
+    );
+  end if;
+  if not new.enabled then
+    new.next_run_at := null;
+  elsif not old.enabled then
+    new.disabled_reason := null;
+    new.last_error := null;
+    new.failure_count := 0;
+    new.next_run_at := null;
+  elsif (new.cron, new.timezone) is distinct from (old.cron, old.timezone) then
+    new.next_run_at := null;
+  end if;
+  return new;
+end;
+$function$;
+comment on function private.check_schedule() is 'Trigger: the time zone exists; only the creator changes what a schedule does; a changed or switched-on one is planned anew.';
 
 CREATE OR REPLACE FUNCTION private.check_search(query text, query_embedding extensions.vector, embedding_model text, method text, fusion text)
  RETURNS void
@@ -4006,6 +6026,209 @@ AS $function$
   ) || content;
 $function$;
 comment on function private.chunk_words(text,jsonb) is 'What a chunk is found by: its text under the headings it stands under.';
+
+CREATE OR REPLACE FUNCTION private.claim_run(run_id uuid, executor text, lease_seconds integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  -- Of executors that died without getting any further.
+  most_attempts constant int := 10;
+  run ai.agent_runs;
+  session ai.agent_sessions;
+  stop text;
+begin
+  select * into run from ai.agent_runs where agent_runs.id = claim_run.run_id;
+  if run.id is null or not (run.status = 'pending' or (run.status = 'running' and run.lease_expires_at <= now())) then
+    return null;
+  end if;
+  perform private.lock_tenant_runs(run.tenant_id);
+  select * into session
+  from ai.agent_sessions
+  where agent_sessions.tenant_id = run.tenant_id and agent_sessions.id = run.session_id
+  for no key update;
+  select * into run from ai.agent_runs where agent_runs.id = claim_run.run_id for no key update;
+  if run.id is null or not (run.status = 'pending' or (run.status = 'running' and run.lease_expires_at <= now())) then
+    return null;
+  end if;
+
+  stop := private.run_stop(run);
+  if stop = 'cancelled' then
+    perform private.end_run(run.id, 'cancelled');
+    return null;
+  elsif stop = 'membership_lost' then
+    perform private.end_run(run.id, 'failed', 'The person this run acts for is not in the tenant any more.', stop);
+    return null;
+  elsif stop is not null then
+    perform private.end_run(run.id, 'failed', 'The agent of this run is not published any more.', stop);
+    return null;
+  end if;
+  if run.attempts >= most_attempts or not exists (select from private.run_requests where run_requests.run_id = run.id) then
+    perform private.end_run(run.id, 'failed', 'The run was interrupted.', 'interrupted');
+    return null;
+  end if;
+  if run.status = 'pending' then
+    if private.run_is_behind(run) or not private.has_free_place(run.tenant_id) then
+      return null;
+    end if;
+    begin
+      perform private.check_budget(run.tenant_id, run.user_id, run.agent_id);
+    exception when sqlstate 'PT402' then
+      perform private.end_run(run.id, 'failed', sqlerrm, 'insufficient_credits');
+      return null;
+    end;
+  end if;
+
+  update ai.agent_runs
+  set
+    status = 'running', lease_token = gen_random_uuid(),
+    lease_expires_at = now() + make_interval(secs => least(greatest(claim_run.lease_seconds, 1), 600)),
+    executor = left(claim_run.executor, 200), attempts = agent_runs.attempts + 1, started_at = coalesce(agent_runs.started_at, now())
+  where agent_runs.id = run.id
+  returning * into run;
+
+  return jsonb_build_object(
+    'id', run.id, 'run_id', run.run_id, 'session_id', session.session_id, 'session_uuid', session.id, 'is_new_session', run.is_new_session,
+    'lease_token', run.lease_token, 'tenant_id', run.tenant_id, 'user_id', run.user_id, 'agent_id', run.agent_id,
+    'principal_id', run.principal_id,
+    'request', (select run_requests.request from private.run_requests where run_requests.run_id = run.id),
+    'streams', run.streams, 'history', private.session_history(run.tenant_id, run.session_id),
+    'retrieved_context', run.retrieved_context, 'context_handler_id', run.context_handler_id,
+    'last_seq', run.last_seq, 'attempts', run.attempts, 'is_resumed', run.last_seq > 0,
+    'steps', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'step', run_steps.step, 'turn', run_steps.turn, 'record', run_steps.record,
+            'calls', (
+              select coalesce(
+                jsonb_agg(
+                  jsonb_build_object(
+                    'call_id', run_calls.call_id, 'started', run_calls.started, 'is_retry_safe', run_calls.is_retry_safe,
+                    'finished', run_calls.finished, 'decision', run_calls.decision
+                  )
+                  order by run_calls.created_at, run_calls.call_id
+                ),
+                '[]'
+              )
+              from private.run_calls
+              where run_calls.run_id = run_steps.run_id and run_calls.step = run_steps.step
+            )
+          )
+          order by run_steps.step
+        ),
+        '[]'
+      )
+      from ai.run_steps
+      where run_steps.run_id = run.id
+    )
+  );
+end;
+$function$;
+comment on function private.claim_run(uuid,text,integer) is 'Core of ai.claim_run().';
+grant execute on function private.claim_run(uuid,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION private.close_reservations(reservation_ids uuid[], usage jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  reservations private.token_reservations[];
+  reservation private.token_reservations;
+  tokens bigint;
+  is_estimate boolean;
+begin
+  -- All rows before any counter, in a fixed order: who settles and who releases cannot wait for each other in a circle.
+  reservations := array(
+    select token_reservations
+    from private.token_reservations
+    where token_reservations.id = any (reservation_ids)
+    order by token_reservations.id
+    for update
+  );
+  if cardinality(reservations) = 0 then
+    return 0;
+  end if;
+  foreach reservation in array reservations loop
+    perform private.open_budget_counters(
+      reservation.tenant_id, reservation.user_id, reservation.agent_id, reservation.run_id, reservation.created_at
+    );
+  end loop;
+  perform
+  from private.budget_counters
+  where (budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start) in (
+    select budgets.budget_id, budgets.subject_id, private.budget_period_start(budgets.period, held.created_at)
+    from unnest(reservations) as held
+    cross join lateral private.budgets_of(held.tenant_id, held.user_id, held.agent_id, held.run_id, held.budget_ids) as budgets
+  )
+  order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
+  for update;
+
+  foreach reservation in array reservations loop
+    tokens := greatest(
+      coalesce((usage ->> 'total_tokens')::bigint, 0),
+      coalesce((usage ->> 'prompt_tokens')::bigint, 0) + coalesce((usage ->> 'completion_tokens')::bigint, 0)
+    );
+    -- A provider that counts nothing is not one that works for nothing.
+    is_estimate := tokens = 0;
+    if is_estimate then
+      tokens := reservation.prompt_tokens;
+    end if;
+    update private.budget_counters
+    set
+      used_tokens = budget_counters.used_tokens + tokens,
+      reserved_tokens = budget_counters.reserved_tokens
+        - case when budget_counters.budget_id = any (reservation.budget_ids) then reservation.reserved_tokens else 0 end
+    from private.budgets_of(
+      reservation.tenant_id, reservation.user_id, reservation.agent_id, reservation.run_id, reservation.budget_ids
+    ) as budgets
+    where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
+      and budget_counters.period_start = private.budget_period_start(budgets.period, reservation.created_at);
+    insert into ai.usage_entries (
+      tenant_id, run_id, user_id, agent_id, step, kind, model, provider, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens,
+      total_tokens, is_estimate, created_at
+    )
+    select
+      reservation.tenant_id, reservation.run_id, users.id, agents.id, reservation.step, 'chat', reservation.model,
+      reservation.provider, case when is_estimate then reservation.prompt_tokens else coalesce((usage ->> 'prompt_tokens')::bigint, 0) end,
+      coalesce((usage ->> 'completion_tokens')::bigint, 0), coalesce((usage ->> 'reasoning_tokens')::bigint, 0),
+      coalesce((usage ->> 'cached_tokens')::bigint, 0), tokens, is_estimate, reservation.created_at
+    -- Nothing is kept of a tenant that is being deleted, and nothing refers to people and agents that are gone.
+    from public.tenants
+    left join auth.users on users.id = reservation.user_id
+    left join ai.agents on agents.tenant_id = reservation.tenant_id and agents.id = reservation.agent_id
+    where tenants.id = reservation.tenant_id;
+  end loop;
+  delete from private.token_reservations where token_reservations.id = any (reservation_ids);
+  return cardinality(reservations);
+end;
+$function$;
+comment on function private.close_reservations(uuid[],jsonb) is 'Gives back what was reserved and counts what was used: usage {prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens}, or null or empty: the estimates of the prompts. Returns how many were open.';
+grant execute on function private.close_reservations(uuid[],jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.columns_of(row_values jsonb, columns text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  result jsonb := '{}';
+  name text;
+begin
+  foreach name in array columns loop
+    if row_values -> name <> 'null' then
+      result := result || jsonb_build_object(name, row_values -> name);
+    end if;
+  end loop;
+  return result;
+end;
+$function$;
+comment on function private.columns_of(jsonb,text[]) is 'The named columns of a row that are not null.';
 
 CREATE OR REPLACE FUNCTION private.complete_chat_message()
  RETURNS trigger
@@ -4319,14 +6542,41 @@ end;
 $function$;
 comment on function private.create_tenant_defaults() is 'Trigger: gives a new tenant its backend principal, the knowledge base "Documents" and the agent "Assistant".';
 
-CREATE OR REPLACE FUNCTION private.decide_approval(run_id text, approved boolean, reason text)
+CREATE OR REPLACE FUNCTION private.dead_letters()
+ RETURNS TABLE(queue text, subject uuid, tenant_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  -- What the queue gave up and nobody has taken note of yet ...
+  select regexp_replace(job.name, '_dead$', ''), case when job.data ->> 'id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (job.data ->> 'id')::uuid end,
+    case when job.group_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then job.group_id::uuid end
+  from pgboss.job
+  where job.name like '%\_dead' and job.state in ('created', 'retry', 'active')
+  union
+  -- ... and what carries the verdict already.
+  select 'extract_source', sources.id, sources.tenant_id from ai.sources
+  where sources.extraction_status = 'failed' and sources.reason_code = 'dead_letter'
+  union
+  select 'index_source', indexed_sources.id, indexed_sources.tenant_id from ai.indexed_sources
+  where indexed_sources.index_status = 'failed' and indexed_sources.reason_code = 'dead_letter'
+  union
+  select 'reembed_knowledge_base', reembeddings.id, reembeddings.tenant_id from private.reembeddings
+  where reembeddings.status = 'failed' and reembeddings.reason_code = 'dead_letter';
+$function$;
+comment on function private.dead_letters() is 'Work that was given up: its queue, the id it is about, the tenant.';
+
+CREATE OR REPLACE FUNCTION private.decide_approval(approval_id uuid, run_id text, approved boolean, reason text, input_hash text)
  RETURNS jsonb
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
 AS $function$
 declare
+  chosen uuid;
+  run uuid;
   approval ai.approvals;
+  approvals_given int;
 begin
   if decide_approval.approved is null then
     perform private.raise_error(400, 'invalid_request', 'approved must be true or false', null);
@@ -4334,35 +6584,133 @@ begin
   if char_length(decide_approval.reason) > 2000 then
     perform private.raise_error(400, 'invalid_request', 'reason may have 2000 characters', null);
   end if;
+  if decide_approval.approval_id is not null or decide_approval.run_id is not null then
+    select approvals.id, agent_runs.id into chosen, run
+    from ai.approvals
+    join ai.agent_runs on agent_runs.tenant_id = approvals.tenant_id and agent_runs.id = approvals.run_id
+    where (decide_approval.approval_id is null or approvals.id = decide_approval.approval_id)
+      and (decide_approval.run_id is null or agent_runs.run_id = decide_approval.run_id)
+      and approvals.tenant_id = any (private.caller_tenants())
+      and approvals.status = 'pending'
+      and private.may_decide_approval(approvals)
+      and (
+        decide_approval.approval_id is not null
+        or not exists (
+          select from ai.approval_decisions
+          where approval_decisions.approval_id = approvals.id and approval_decisions.principal_id = auth.uid()
+        )
+      )
+    order by approvals.created_at, approvals.id
+    limit 1;
+  end if;
+  -- The run first, as everybody does: who suspends it meanwhile either sees this decision or is woken by it.
+  perform from ai.agent_runs where agent_runs.id = run for no key update;
+  -- Asked again behind the locks: it may have been decided, have expired, or the caller have lost the right while waiting.
   select approvals.* into approval
-  from ai.agent_runs
-  join ai.approvals on approvals.tenant_id = agent_runs.tenant_id and approvals.run_id = agent_runs.id
-  where agent_runs.run_id = decide_approval.run_id
-    and agent_runs.status = 'running'
+  from ai.approvals
+  join ai.agent_runs on agent_runs.tenant_id = approvals.tenant_id and agent_runs.id = approvals.run_id
+  where approvals.id = chosen
     and approvals.status = 'pending'
-    and approvals.expires_at > now()
-    and (
-      approvals.tenant_id = any (array(select private.caller_tenant_ids('admin')))
-      or (approvals.user_id = (select auth.uid()) and approvals.tenant_id = any (array(select private.caller_tenant_ids())))
-    )
-    -- An agent that acts for a person does not approve in their name.
-    and (select auth.jwt()) -> 'act' ->> 'sub' is distinct from 'agent'
-  order by approvals.created_at, approvals.id
-  limit 1
+    and approvals.expires_at > clock_timestamp()
+    and agent_runs.status in ('pending', 'running', 'waiting')
+    and private.may_decide_approval(approvals)
   for update of approvals;
   if approval.id is null then
-    perform private.raise_error(404, 'approval_not_found', 'No approval is waiting in this run.', 'It may have been decided or have expired.');
+    perform private.raise_error(
+      404, 'approval_not_found', 'No approval is waiting for your decision.', 'It may have been decided or have expired.'
+    );
+  end if;
+  if decide_approval.input_hash is not null and decide_approval.input_hash <> approval.input_hash then
+    perform private.raise_error(409, 'conflict', 'This is not the call you have seen.', 'Look at the approval again.');
+  end if;
+  insert into ai.approval_decisions (tenant_id, approval_id, principal_id, user_id, approved, reason)
+  values (
+    approval.tenant_id, approval.id, auth.uid(), private.caller_user_id(), decide_approval.approved, decide_approval.reason
+  )
+  on conflict on constraint approval_decisions_pkey do nothing;
+  if not found then
+    perform private.raise_error(409, 'conflict', 'You have decided about this call already.', 'It waits for others.');
+  end if;
+  -- Who has lost the right since does not count any more.
+  select count(*) into approvals_given
+  from ai.approval_decisions
+  where approval_decisions.approval_id = approval.id and approval_decisions.approved
+    and private.is_decider(approval, approval_decisions.principal_id);
+  if decide_approval.approved and approvals_given < approval.quorum then
+    return jsonb_build_object('status', 'waiting', 'approval_id', approval.id, 'approvals', approvals_given, 'quorum', approval.quorum);
   end if;
   update ai.approvals
   set
     status = case when decide_approval.approved then 'approved' else 'denied' end, reason = decide_approval.reason,
     decided_by = private.caller_user_id(), decided_at = now()
   where approvals.id = approval.id;
-  return jsonb_build_object('status', 'resumed', 'approval_id', approval.id);
+  perform private.wake_run(run);
+  return jsonb_build_object('status', 'resumed', 'approval_id', approval.id, 'approvals', approvals_given, 'quorum', approval.quorum);
 end;
 $function$;
-comment on function private.decide_approval(text,boolean,text) is 'Core of ai.decide_approval().';
-grant execute on function private.decide_approval(text,boolean,text) to authenticated;
+comment on function private.decide_approval(uuid,text,boolean,text,text) is 'Core of both ai.decide_approval().';
+grant execute on function private.decide_approval(uuid,text,boolean,text,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.decide_interrupted_call(run_id text, call_id text, decision text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+begin
+  if decide_interrupted_call.decision is null or decide_interrupted_call.decision not in ('retry', 'skip', 'fail') then
+    perform private.raise_error(400, 'invalid_request', 'decision must be retry, skip or fail', null);
+  end if;
+  select * into run
+  from ai.agent_runs
+  where agent_runs.run_id = decide_interrupted_call.run_id
+    and (
+      agent_runs.tenant_id = any (array(select private.caller_tenant_ids('admin')))
+      or (agent_runs.user_id = (select auth.uid()) and agent_runs.tenant_id = any (array(select private.caller_tenant_ids())))
+    )
+    -- An agent that acts for a person does not decide in their name.
+    and (select auth.jwt()) -> 'act' is null
+  for no key update;
+  if run.status = 'waiting' and run.wait_reason = 'unsafe_call' then
+    update private.run_calls
+    set decision = decide_interrupted_call.decision, decided_by = private.caller_user_id(), decided_at = now()
+    where run_calls.run_id = run.id and run_calls.call_id = decide_interrupted_call.call_id
+      and run_calls.started is not null and not run_calls.is_retry_safe and run_calls.finished is null and run_calls.decision is null;
+    if found then
+      if decide_interrupted_call.decision = 'fail' then
+        perform private.end_run(run.id, 'failed', 'The run was ended because a tool call was interrupted.', 'interrupted');
+        return jsonb_build_object('run_id', run.run_id, 'status', 'failed');
+      end if;
+      perform private.wake_run(run.id);
+      return jsonb_build_object('run_id', run.run_id, 'status', 'pending');
+    end if;
+  end if;
+  perform private.raise_error(404, 'not_found', 'No such interrupted call waits in this run.', 'It may have been decided, or the run may be over.');
+  return null; -- not reached
+end;
+$function$;
+comment on function private.decide_interrupted_call(text,text,text) is 'Core of ai.decide_interrupted_call().';
+grant execute on function private.decide_interrupted_call(text,text,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.delete_budget(budget_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  delete from ai.budgets
+  where budgets.id = delete_budget.budget_id and budgets.tenant_id = any (private.caller_tenants('admin'));
+  if not found then
+    perform private.raise_error(404, 'not_found', 'Budget not found', 'Check the id of the budget.');
+  end if;
+  return true;
+end;
+$function$;
+comment on function private.delete_budget(uuid) is 'Core of ai.delete_budget().';
+grant execute on function private.delete_budget(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.discard_embedding_model(knowledge_base_id uuid, embedding_model text)
  RETURNS integer
@@ -4494,6 +6842,115 @@ end;
 $function$;
 comment on function private.end_pending_approvals() is 'Trigger: nothing waits for a run that has ended.';
 
+CREATE OR REPLACE FUNCTION private.end_run(run_id uuid, status text, error text DEFAULT NULL::text, error_code text DEFAULT NULL::text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+  public_session_id text;
+  usage jsonb;
+  step_records jsonb;
+  calls jsonb;
+  ending jsonb := '[]';
+begin
+  if end_run.status not in ('failed', 'cancelled') then
+    raise exception 'status must be failed or cancelled' using errcode = '22023';
+  end if;
+  select * into run from ai.agent_runs where agent_runs.id = end_run.run_id for no key update;
+  if run.id is null or run.status in ('completed', 'failed', 'cancelled') then
+    return false;
+  end if;
+  select agent_sessions.session_id into public_session_id
+  from ai.agent_sessions
+  where agent_sessions.tenant_id = run.tenant_id and agent_sessions.id = run.session_id;
+
+  -- What its executors have left behind: nobody else tells.
+  select
+    jsonb_build_object(
+      'prompt_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'prompt_tokens')::numeric), 0),
+      'completion_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'completion_tokens')::numeric), 0),
+      'total_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'total_tokens')::numeric), 0),
+      'reasoning_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'reasoning_tokens')::numeric), 0),
+      'cached_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'cached_tokens')::numeric), 0)
+    ),
+    coalesce(jsonb_agg(run_steps.record order by run_steps.step) filter (where run_steps.record is not null), '[]')
+  into usage, step_records
+  from ai.run_steps
+  where run_steps.run_id = run.id;
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object(
+        'step', run_calls.step, 'call_id', run_calls.call_id,
+        'tool_name', coalesce(run_calls.started ->> 'tool_name', run_calls.finished ->> 'tool_name', ''),
+        'arguments', coalesce(run_calls.started -> 'arguments', run_calls.finished -> 'arguments', '{}'),
+        'result', coalesce(run_calls.finished ->> 'result', run_calls.finished ->> 'text', ''),
+        'is_error', coalesce((run_calls.finished ->> 'is_error')::boolean, false),
+        'duration_ms', coalesce((run_calls.finished ->> 'duration_ms')::numeric, 0)
+      )
+      order by run_calls.step, run_calls.created_at, run_calls.call_id
+    ),
+    '[]'
+  )
+  into calls
+  from private.run_calls
+  where run_calls.run_id = run.id and run_calls.finished is not null;
+
+  if end_run.status = 'failed' then
+    ending := jsonb_build_array(jsonb_build_object(
+      'event', 'error', 'type', 'error', 'error', end_run.error, 'message', end_run.error, 'code', end_run.error_code,
+      'run_id', run.run_id, 'context_handler_id', run.context_handler_id, 'ts', private.event_time()
+    ));
+  end if;
+  ending := ending || jsonb_build_array(
+    jsonb_build_object(
+      'event', 'complete', 'type', 'complete', 'run_id', run.run_id, 'session_id', public_session_id,
+      'context_handler_id', run.context_handler_id, 'content', coalesce(run.content, ''),
+      'retrieved_items', case jsonb_typeof(run.retrieved_context) when 'array' then jsonb_array_length(run.retrieved_context) else 0 end, 'is_new_session', run.is_new_session, 'status', end_run.status,
+      'steps', jsonb_array_length(step_records),
+      'tool_calls', (select coalesce(jsonb_agg(call.value - 'is_error'), '[]') from jsonb_array_elements(calls) as call (value)),
+      'usage', usage, 'error', end_run.error, 'provider', run.provider, 'model', run.model, 'ts', private.event_time()
+    )
+    || case when end_run.error_code is null then '{}'::jsonb else jsonb_build_object('code', end_run.error_code) end
+  );
+
+  update ai.agent_runs
+  set
+    status = end_run.status, content = coalesce(run.content, ''), error = left(end_run.error, 2000), error_code = end_run.error_code,
+    steps = case when step_records = '[]' then run.steps else step_records end,
+    prompt_tokens = (usage ->> 'prompt_tokens')::int, completion_tokens = (usage ->> 'completion_tokens')::int,
+    reasoning_tokens = (usage ->> 'reasoning_tokens')::int, cached_tokens = (usage ->> 'cached_tokens')::int,
+    total_tokens = (usage ->> 'total_tokens')::int,
+    tool_call_count = jsonb_array_length(calls),
+    tool_call_error_count = (select count(*) from jsonb_array_elements(calls) as call (value) where (call.value -> 'is_error')::boolean),
+    tool_call_duration_ms_total = (select coalesce(sum((call.value ->> 'duration_ms')::numeric), 0)::bigint from jsonb_array_elements(calls) as call (value)),
+    last_seq = private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, run.last_seq + 1, ending),
+    wait_reason = null, lease_token = null, lease_expires_at = null, executor = null, completed_at = now()
+  where agent_runs.id = run.id;
+  insert into ai.tool_call_events (
+    tenant_id, agent_run_id, agent_id, user_id, model, tool_name, call_id, status, duration_ms, arguments, result, arguments_preview,
+    result_preview, error, step
+  )
+  select
+    run.tenant_id, run.id, run.agent_id, run.user_id, run.model, call.tool_name, call.call_id,
+    case when call.is_error then 'error' else 'success' end, call.duration_ms::bigint, call.arguments, left(call.result, 50000),
+    left(call.arguments::text, 200), left(call.result, 200), case when call.is_error then left(call.result, 2000) end, call.step
+  from jsonb_to_recordset(calls) as call (
+    step int, call_id text, tool_name text, arguments jsonb, result text, is_error boolean, duration_ms numeric
+  )
+  where not exists (
+    select from ai.tool_call_events
+    where tool_call_events.tenant_id = run.tenant_id and tool_call_events.agent_run_id = run.id and tool_call_events.call_id = call.call_id
+  );
+  delete from private.run_requests where run_requests.run_id = run.id;
+  return true;
+end;
+$function$;
+comment on function private.end_run(uuid,text,text,text) is 'Ends a run that is not over, whoever holds it, as failed or cancelled, with the last events of its log. False when it was over. Locks the run.';
+grant execute on function private.end_run(uuid,text,text,text) to service_role;
+
 CREATE OR REPLACE FUNCTION private.enqueue(queue text, payload jsonb DEFAULT '{}'::jsonb, run_at timestamp with time zone DEFAULT now(), dedupe text DEFAULT NULL::text)
  RETURNS uuid
  LANGUAGE plpgsql
@@ -4533,6 +6990,17 @@ end;
 $function$;
 comment on function private.enqueue(text,jsonb,timestamp with time zone,text) is 'Core of ai.enqueue(); called by the RPCs that register work, in their transaction.';
 grant execute on function private.enqueue(text,jsonb,timestamp with time zone,text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.event_time()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+$function$;
+comment on function private.event_time() is 'Now, as events of runs say it: ISO 8601 in UTC with milliseconds.';
+grant execute on function private.event_time() to service_role;
 
 CREATE OR REPLACE FUNCTION private.explain_hit(item_id uuid, text text, terms text[], identifiers text[], OUT matched_terms text[], OUT matched_identifiers text[])
  RETURNS record
@@ -4669,6 +7137,88 @@ end;
 $function$;
 comment on function private.finish_vector_graph(integer) is 'Last step: brings in what was written meanwhile and lets searches use the graph, in one transaction. False when it is not filled, or somebody else is at it.';
 grant execute on function private.finish_vector_graph(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION private.fire_due_schedule(schedule_id uuid, expected_next_run_at timestamp with time zone, following_run_at timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  most_failures constant int := 10;
+  schedule ai.schedules;
+  creator_role text;
+  opened jsonb;
+  state text;
+  problem text;
+  refusal text;
+  reason text;
+begin
+  select * into schedule from ai.schedules where schedules.id = fire_due_schedule.schedule_id for update;
+  if schedule.id is null or not schedule.enabled or schedule.next_run_at > now()
+    or schedule.next_run_at is distinct from fire_due_schedule.expected_next_run_at
+  then
+    return null;
+  end if;
+  if fire_due_schedule.following_run_at < schedule.next_run_at + interval '1 minute' then
+    raise exception 'following_run_at must be a minute after the last time' using errcode = '22023';
+  end if;
+
+  select memberships.role into creator_role
+  from public.memberships
+  where memberships.tenant_id = schedule.tenant_id and memberships.user_id = schedule.created_by;
+  if creator_role is null or private.role_rank(creator_role) < private.role_rank('member') then
+    reason := case when creator_role is null then 'creator_left' else 'creator_lost_role' end;
+    update ai.schedules set enabled = false, disabled_reason = reason where schedules.id = schedule.id;
+    return jsonb_build_object('outcome', 'disabled', 'reason', reason);
+  end if;
+
+  -- One that takes longer than its interval does not pile up.
+  if exists (
+    select from ai.agent_runs
+    where agent_runs.tenant_id = schedule.tenant_id and agent_runs.id = schedule.last_run_id and agent_runs.status in ('pending', 'running')
+  ) then
+    update ai.schedules set skipped_count = schedules.skipped_count + 1, next_run_at = fire_due_schedule.following_run_at
+    where schedules.id = schedule.id;
+    return jsonb_build_object('outcome', 'skipped');
+  end if;
+
+  begin
+    opened := private.open_scheduled_run(schedule.id);
+  exception
+    when others then
+      get stacked diagnostics state = returned_sqlstate, problem = pg_exception_detail;
+      refusal := case when state like 'PT%' and problem is json object then problem::jsonb ->> 'code' end;
+      if refusal is null and left(state, 2) in ('08', '40', '53', '55', '57') then
+        -- Passing trouble of the server: it stays due, and is tried again.
+        raise;
+      end if;
+      refusal := coalesce(refusal, 'internal');
+  end;
+  if refusal is not null then
+    reason := case
+      when refusal = 'agent_unpublished' then 'agent_unpublished'
+      when schedule.failure_count + 1 >= most_failures then 'failed_repeatedly'
+    end;
+    update ai.schedules
+    set
+      last_error = refusal, failure_count = schedules.failure_count + 1, enabled = reason is null, disabled_reason = reason,
+      next_run_at = case when reason is null then fire_due_schedule.following_run_at end
+    where schedules.id = schedule.id;
+    return jsonb_build_object('outcome', case when reason is null then 'refused' else 'disabled' end, 'reason', coalesce(reason, refusal));
+  end if;
+
+  update ai.schedules
+  set
+    last_run_at = now(), last_run_id = (opened ->> 'id')::uuid, last_error = null, failure_count = 0,
+    next_run_at = fire_due_schedule.following_run_at, enabled = fire_due_schedule.following_run_at is not null,
+    disabled_reason = case when fire_due_schedule.following_run_at is null then 'invalid_cron' end
+  where schedules.id = schedule.id;
+  return jsonb_build_object('outcome', 'fired', 'id', opened ->> 'id', 'run_id', opened ->> 'run_id');
+end;
+$function$;
+comment on function private.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) is 'Core of ai.fire_due_schedule().';
+grant execute on function private.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION private.forget_secrets_of_other_host()
  RETURNS trigger
@@ -4811,6 +7361,20 @@ $function$;
 comment on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer,bigint,double precision,integer) is 'One ranking of the three legs, best first. rrf: reciprocal ranks, each vote with its strength; weighted: strengths alone; none: scores as they are, for one leg. words_asked: the idf of all words of the query; segment_items: how many items were searched.';
 grant execute on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer,bigint,double precision,integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.has_free_place(tenant_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    (select count(*) from ai.agent_runs where agent_runs.tenant_id = has_free_place.tenant_id and agent_runs.status = 'running')
+    < coalesce(
+      (select tenant_settings.max_running_runs from ai.tenant_settings where tenant_settings.tenant_id = has_free_place.tenant_id), 20
+    );
+$function$;
+comment on function private.has_free_place(uuid) is 'Whether another run of the tenant may be executed now (max_running_runs of ai.tenant_settings, 20 without a row). The caller holds lock_tenant_runs.';
+
 CREATE OR REPLACE FUNCTION private.hold_embedding_model(scope uuid, exclusively boolean)
  RETURNS void
  LANGUAGE plpgsql
@@ -4826,6 +7390,32 @@ end;
 $function$;
 comment on function private.hold_embedding_model(uuid,boolean) is 'Until the end of the transaction the embedding model of a knowledge base (or, by its id, of a tenant''s memories) stays as it is, or is the caller''s to change. Taken before any row: whoever stores vectors holds it shared.';
 grant execute on function private.hold_embedding_model(uuid,boolean) to service_role;
+
+CREATE OR REPLACE FUNCTION private.hold_queue_limit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  most int;
+begin
+  select queue_limits.max_active_per_tenant into most from private.queue_limits where queue_limits.queue = new.name;
+  if most is null then
+    return new;
+  end if;
+  -- Two workers that pick at once would not see each other's job. One lock per queue: a pick of several jobs takes no second one.
+  perform pg_advisory_xact_lock(hashtextextended('picks from ' || new.name, 0));
+  if (
+    select count(*) from pgboss.job
+    where job.name = new.name and job.group_id = new.group_id and job.state = 'active' and job.group_id is not null
+  ) >= most then
+    return null;
+  end if;
+  return new;
+end;
+$function$;
+comment on function private.hold_queue_limit() is 'Trigger: a job beyond the limit of its tenant is not picked; it stays as it is and waits. The worker leaves such jobs aside anyway; this holds when several pick at once.';
 
 CREATE OR REPLACE FUNCTION private.holds_indexing_lease(indexed_source_id uuid, lease_token uuid)
  RETURNS ai.indexed_sources
@@ -5068,6 +7658,136 @@ end;
 $function$;
 comment on function private.index_memories(uuid[]) is 'Puts the words of memories into the index, in the segment of those who may read them: one person, or with user_id null the tenant.';
 
+CREATE OR REPLACE FUNCTION private.is_approval_rule(rule jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  key text;
+  value jsonb;
+begin
+  if rule is null or jsonb_typeof(rule) <> 'object' then
+    return false;
+  end if;
+  for key, value in select * from jsonb_each(rule) loop
+    if not coalesce(
+      case key
+        when 'role' then value = 'null' or value <@ '["viewer", "member", "admin", "owner"]'
+        when 'group_id' then
+          value = 'null'
+          or (jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')
+        when 'four_eyes' then jsonb_typeof(value) = 'boolean'
+        when 'quorum' then value #>> '{}' ~ '^[0-9]{1,2}$' and jsonb_typeof(value) = 'number' and value between '1' and '20'
+        when 'expires_in_seconds' then
+          value #>> '{}' ~ '^[0-9]{1,7}$' and jsonb_typeof(value) = 'number' and value between '1' and '3456000'
+        when 'message' then jsonb_typeof(value) = 'string' and char_length(value #>> '{}') <= 500
+        else false
+      end,
+      false
+    ) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end;
+$function$;
+comment on function private.is_approval_rule(jsonb) is 'Whether this says who may approve a call: {role, group_id, four_eyes, quorum (1 to 20), expires_in_seconds (1 to 3456000: 40 days), message}, each of them optional.';
+grant execute on function private.is_approval_rule(jsonb) to authenticated;
+grant execute on function private.is_approval_rule(jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.is_cron(expression text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  fields constant text[] := regexp_split_to_array(upper(btrim(expression)), '\s+');
+  lows constant int[] := array[0, 0, 1, 1, 0];
+  highs constant int[] := array[59, 23, 31, 12, 7];
+  months constant text[] := array['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC'];
+  days constant text[] := array['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT'];
+  field text;
+  item text;
+  parts text[];
+begin
+  if expression is null or char_length(expression) > 200 or cardinality(fields) <> 5 then
+    return false;
+  end if;
+  for place in 1..5 loop
+    field := fields[place];
+    if place = 4 then
+      for number in 1..12 loop
+        field := regexp_replace(field, '\m' || months[number] || '\M', number::text, 'g');
+      end loop;
+    elsif place = 5 then
+      for number in 1..7 loop
+        field := regexp_replace(field, '\m' || days[number] || '\M', (number - 1)::text, 'g');
+      end loop;
+    end if;
+    foreach item in array string_to_array(field, ',') loop
+      parts := regexp_match(item, '^(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?$');
+      if parts is null
+        or parts[1]::int not between lows[place] and highs[place]
+        or parts[2]::int not between parts[1]::int and highs[place]
+        or parts[3]::int not between 1 and highs[place]
+      then
+        return false;
+      end if;
+    end loop;
+  end loop;
+  return true;
+end;
+$function$;
+comment on function private.is_cron(text) is 'Whether a text is a cron expression of five fields: minute, hour, day of month, month, day of week; numbers, names of months and days, ranges, lists, steps. So nothing happens more often than once a minute.';
+grant execute on function private.is_cron(text) to authenticated;
+grant execute on function private.is_cron(text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.is_decider(approval ai.approvals, principal_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  role text;
+  is_backend boolean := false;
+begin
+  select memberships.role into role
+  from public.memberships
+  where memberships.tenant_id = approval.tenant_id and memberships.user_id = is_decider.principal_id;
+  if role is null then
+    select true into is_backend
+    from private.tenant_principals
+    where tenant_principals.tenant_id = approval.tenant_id and tenant_principals.id = is_decider.principal_id;
+    if is_backend is not true or approval.four_eyes or approval.quorum > 1 then
+      return false;
+    end if;
+    role := 'admin';
+  end if;
+  if approval.four_eyes and approval.user_id is not distinct from is_decider.principal_id then
+    return false;
+  end if;
+  if approval.decider_role is null and approval.decider_group_id is null then
+    return role in ('admin', 'owner') or approval.user_id is not distinct from is_decider.principal_id;
+  end if;
+  return (approval.decider_role is null or private.role_rank(role) >= private.role_rank(approval.decider_role))
+    and (
+      approval.decider_group_id is null
+      or exists (
+        select from public.group_members
+        where group_members.tenant_id = approval.tenant_id and group_members.group_id = approval.decider_group_id
+          and group_members.user_id = is_decider.principal_id
+      )
+    );
+end;
+$function$;
+comment on function private.is_decider(ai.approvals,uuid) is 'Whether the memberships of this moment let this principal decide about this approval: the role and the group it asks for, or without either the person of the run and admins; never the person of the run where four eyes are asked for, nor the tenant''s backend where several people are.';
+grant execute on function private.is_decider(ai.approvals,uuid) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.is_member(tenant_id uuid, user_id uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -5081,6 +7801,52 @@ AS $function$
 $function$;
 comment on function private.is_member(uuid,uuid) is 'Whether this person is a member of this tenant right now.';
 grant execute on function private.is_member(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION private.is_tool_permissions(permissions jsonb, of_server boolean DEFAULT false)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  key text;
+  value jsonb;
+  answers constant jsonb := '["allow", "ask", "deny"]';
+begin
+  if permissions is null or jsonb_typeof(permissions) <> 'object' or pg_column_size(permissions) > 16384 then
+    return false;
+  end if;
+  for key, value in select * from jsonb_each(permissions) loop
+    if not coalesce(
+      case key
+        when 'default' then jsonb_typeof(value) = 'string' and value <@ answers
+        when 'roles' then
+          jsonb_typeof(value) = 'object'
+          and not exists (
+            select from jsonb_each(value) as roles (name, answer)
+            where roles.name not in ('viewer', 'member', 'admin', 'owner', 'backend')
+              or jsonb_typeof(roles.answer) <> 'string' or not roles.answer <@ answers
+          )
+        when 'approval' then private.is_approval_rule(value)
+        when 'tools' then
+          of_server and jsonb_typeof(value) = 'object'
+          and not exists (
+            select from jsonb_each(value) as tools (name, permissions)
+            where char_length(tools.name) not between 1 and 200 or not private.is_tool_permissions(tools.permissions)
+          )
+        else false
+      end,
+      false
+    ) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end;
+$function$;
+comment on function private.is_tool_permissions(jsonb,boolean) is 'Whether this says who may call a tool: {default: allow, ask or deny, roles: {viewer, member, admin, owner, backend: the same}, approval: a rule}, each of them optional. Of a server also {tools: {name: the same}} for single tools of it.';
+grant execute on function private.is_tool_permissions(jsonb,boolean) to authenticated;
+grant execute on function private.is_tool_permissions(jsonb,boolean) to service_role;
 
 CREATE OR REPLACE FUNCTION private.items_without_vector(tenant_id uuid, knowledge_base_id uuid, embedding_model text, item_limit integer)
  RETURNS SETOF uuid
@@ -5274,6 +8040,15 @@ end;
 $function$;
 comment on function private.lock_own_source(uuid) is 'Locks a source that the caller owns, or administers and can see. PT404 for all others alike.';
 
+CREATE OR REPLACE FUNCTION private.lock_tenant_runs(tenant_id uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select pg_advisory_xact_lock(hashtextextended('runs of ' || lock_tenant_runs.tenant_id::text, 0));
+$function$;
+comment on function private.lock_tenant_runs(uuid) is 'Held to the end of the transaction while a run is begun or taken up: two at once would both find the last free place.';
+
 CREATE OR REPLACE FUNCTION private.matching_items(weighed private.query_terms, anchor text[], segments integer[], segment_items bigint, segment_terms bigint, sources uuid[], required tsquery, excluded tsquery, k1 double precision, b double precision, candidate_limit integer, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
@@ -5381,6 +8156,28 @@ AS $function$
 $function$;
 comment on function private.may_claim_source(uuid,uuid) is 'Whether the caller may record this owner: themselves for a source that is theirs or that nobody owns, or any member when the caller is the tenant''s backend.';
 grant execute on function private.may_claim_source(uuid,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.may_decide_approval(approval ai.approvals)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  act constant jsonb := auth.jwt() -> 'act';
+begin
+  if not coalesce(approval.tenant_id = any (private.caller_tenants()), false) then
+    return false;
+  end if;
+  -- An agent that acts for a person does not approve in their name. Nor does a backend for the several people that are asked for.
+  if act is not null and (act ->> 'sub' is distinct from 'service_key' or approval.four_eyes or approval.quorum > 1) then
+    return false;
+  end if;
+  return private.is_decider(approval, auth.uid());
+end;
+$function$;
+comment on function private.may_decide_approval(ai.approvals) is 'Whether the caller may decide about this approval, should it wait: who private.is_decider() says, with a token of their own. The tenant''s backend may speak for people where one decides.';
+grant execute on function private.may_decide_approval(ai.approvals) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.memory_distance(memory public.memory_embedding, query extensions.halfvec)
  RETURNS double precision
@@ -5642,6 +8439,72 @@ $function$;
 comment on function private.only_tenant_of(uuid) is 'The tenant of a person who is a member of exactly one, else null.';
 grant execute on function private.only_tenant_of(uuid) to supabase_auth_admin;
 
+CREATE OR REPLACE FUNCTION private.open_budget_counters(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  -- In the order of the key, as they are locked in: two that open the same counters wait for each other, never in a circle.
+  insert into private.budget_counters (tenant_id, budget_id, subject_id, period_start, used_tokens)
+  select
+    open_budget_counters.tenant_id, budgets.budget_id, budgets.subject_id, periods.start,
+    private.tokens_used(open_budget_counters.tenant_id, budgets.scope, budgets.subject_id, periods.start)
+  from private.budgets_of(
+    open_budget_counters.tenant_id, open_budget_counters.user_id, open_budget_counters.agent_id, open_budget_counters.run_id
+  ) as budgets
+  cross join lateral private.budget_period_start(budgets.period, at) as periods (start)
+  where not exists (
+    select from private.budget_counters
+    where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
+      and budget_counters.period_start = periods.start
+  )
+  order by budgets.budget_id, budgets.subject_id, periods.start
+  on conflict on constraint budget_counters_pkey do nothing;
+end;
+$function$;
+comment on function private.open_budget_counters(uuid,uuid,uuid,uuid,timestamp with time zone) is 'Makes the counters that are missing for a run at a moment. A counter begins with what the usage entries of its period say, so a budget set at noon knows of the morning.';
+grant execute on function private.open_budget_counters(uuid,uuid,uuid,uuid,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION private.open_scheduled_run(schedule_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET "request.jwt.claims" TO ''
+ SET "request.jwt.claim.sub" TO ''
+ SET "request.headers" TO ''
+AS $function$
+declare
+  schedule ai.schedules;
+  opened jsonb;
+begin
+  select * into strict schedule from ai.schedules where schedules.id = open_scheduled_run.schedule_id;
+  perform set_config(
+    'request.jwt.claims',
+    jsonb_build_object(
+      'sub', schedule.created_by, 'role', 'authenticated', 'tenant_id', schedule.tenant_id,
+      'act', jsonb_build_object('sub', 'schedule', 'schedule_id', schedule.id)
+    )::text,
+    true
+  );
+  opened := ai.start_run(
+    agent_id => schedule.agent_id, session_id => schedule.session_id, message => schedule.message,
+    request => jsonb_strip_nulls(jsonb_build_object('message', schedule.message, 'session_id', schedule.session_id)),
+    multitask_strategy => 'queue', streams => true
+  );
+  -- Nobody is here to carry it out: it goes to the queue.
+  if opened ->> 'lease_token' is not null then
+    perform ai.suspend_run(
+      run_id => (opened ->> 'id')::uuid, lease_token => (opened ->> 'lease_token')::uuid, first_seq => 1, events => '[]', journal => '[]',
+      wait_reason => null
+    );
+  end if;
+  return opened;
+end;
+$function$;
+comment on function private.open_scheduled_run(uuid) is 'Opens a run for the creator of a schedule, with that person''s rights of this moment, and hands it to the queue. What ai.start_run() refuses is refused here.';
+
 CREATE OR REPLACE FUNCTION private.parse_query(query text, languages text[])
  RETURNS private.parsed_query
  LANGUAGE plpgsql
@@ -5716,6 +8579,87 @@ AS $function$
   where policies.polrelid = policy_fingerprint.relation;
 $function$;
 comment on function private.policy_fingerprint(regclass) is 'A hash of the row-level security policies of a table as they are now.';
+
+CREATE OR REPLACE FUNCTION private.queue_health()
+ RETURNS TABLE(queue text, waiting bigint, deferred bigint, active bigint, dead bigint, tenants_waiting bigint, oldest_waiting_seconds numeric, oldest_active_seconds numeric, max_active_per_tenant integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  with jobs as (
+    select
+      job.name,
+      count(*) filter (where job.state < 'active' and job.start_after <= now()) as waiting,
+      count(*) filter (where job.state < 'active' and job.start_after > now()) as deferred,
+      count(*) filter (where job.state = 'active') as active,
+      count(distinct job.group_id) filter (where job.state < 'active') as tenants_waiting,
+      min(greatest(job.created_on, job.start_after)) filter (where job.state < 'active' and job.start_after <= now()) as waiting_since,
+      min(job.started_on) filter (where job.state = 'active') as active_since
+    from pgboss.job
+    where job.state in ('created', 'retry', 'active')
+    group by job.name
+  ), dead as (
+    select dead_letters.queue, count(*) as count from private.dead_letters() group by dead_letters.queue
+  )
+  select
+    queue.name, coalesce(jobs.waiting, 0), coalesce(jobs.deferred, 0), coalesce(jobs.active, 0), coalesce(dead.count, 0),
+    coalesce(jobs.tenants_waiting, 0), round(extract(epoch from now() - jobs.waiting_since), 1),
+    round(extract(epoch from now() - jobs.active_since), 1), queue_limits.max_active_per_tenant
+  from pgboss.queue
+  left join jobs on jobs.name = queue.name
+  left join dead on dead.queue = queue.name
+  left join private.queue_limits on queue_limits.queue = queue.name
+  where queue.name not like '%\_dead' and queue.name not like '\_\_pgboss%'
+  order by queue.name;
+$function$;
+comment on function private.queue_health() is 'Core of ai.queue_health().';
+grant execute on function private.queue_health() to service_role;
+
+CREATE OR REPLACE FUNCTION private.queue_limits()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_object_agg(queue_limits.queue, queue_limits.max_active_per_tenant), '{}') from private.queue_limits;
+$function$;
+comment on function private.queue_limits() is 'Core of ai.queue_limits().';
+grant execute on function private.queue_limits() to service_role;
+
+CREATE OR REPLACE FUNCTION private.queue_tenants()
+ RETURNS TABLE(tenant_id uuid, tenant_name text, waiting_jobs bigint, active_jobs bigint, pending_runs bigint, running_runs bigint, waiting_runs bigint, dead bigint)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  with counts as (
+    select
+      job.group_id::uuid as tenant_id, count(*) filter (where job.state < 'active') as waiting_jobs, count(*) filter (where job.state = 'active') as active_jobs,
+      0::bigint as pending_runs, 0::bigint as running_runs, 0::bigint as waiting_runs, 0::bigint as dead
+    from pgboss.job
+    where job.state in ('created', 'retry', 'active') and job.name not like '%\_dead'
+      and job.group_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    group by job.group_id
+    union all
+    select
+      agent_runs.tenant_id, 0, 0, count(*) filter (where agent_runs.status = 'pending'), count(*) filter (where agent_runs.status = 'running'),
+      count(*) filter (where agent_runs.status = 'waiting'), 0
+    from ai.agent_runs
+    where agent_runs.status in ('pending', 'running', 'waiting')
+    group by agent_runs.tenant_id
+    union all
+    select dead_letters.tenant_id, 0, 0, 0, 0, 0, count(*) from private.dead_letters() group by dead_letters.tenant_id
+  )
+  select
+    tenants.id, tenants.name, sum(counts.waiting_jobs)::bigint, sum(counts.active_jobs)::bigint, sum(counts.pending_runs)::bigint,
+    sum(counts.running_runs)::bigint, sum(counts.waiting_runs)::bigint, sum(counts.dead)::bigint
+  from counts
+  join public.tenants on tenants.id = counts.tenant_id
+  group by tenants.id, tenants.name
+  order by sum(counts.waiting_jobs + counts.pending_runs) desc, tenants.id;
+$function$;
+comment on function private.queue_tenants() is 'Core of ai.queue_tenants().';
+grant execute on function private.queue_tenants() to service_role;
 
 CREATE OR REPLACE FUNCTION private.raise_error(status integer, code text, message text, hint text DEFAULT NULL::text, extra jsonb DEFAULT '{}'::jsonb)
  RETURNS void
@@ -5838,6 +8782,87 @@ $function$;
 comment on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 6 words of the items that search_terms() asks for.';
 grant execute on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.record_audit(tenant_id uuid, action text, subject_type text, subject_id text, detail jsonb DEFAULT '{}'::jsonb, run_id uuid DEFAULT NULL::uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.stage_audit(record_audit.tenant_id, jsonb_build_array(jsonb_build_object(
+    'action', record_audit.action, 'subject_type', record_audit.subject_type, 'subject_id', record_audit.subject_id,
+    'detail', coalesce(record_audit.detail, '{}'), 'run_id', record_audit.run_id
+  )));
+end;
+$function$;
+comment on function private.record_audit(uuid,text,text,text,jsonb,uuid) is 'Puts one event into the audit log of a tenant when the transaction commits. action: subject.verb; detail: ids, names of actions, hashes and whole numbers, never content; run_id: ai.agent_runs.id.';
+grant execute on function private.record_audit(uuid,text,text,text,jsonb,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION private.record_embedding_usage()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  insert into ai.usage_entries (tenant_id, user_id, kind, model, prompt_tokens, total_tokens, is_estimate)
+  select staged.tenant_id, sources.owner_id, 'embedding', staged.embedding_model, sum(staged.tokens), sum(staged.tokens), true
+  from staged
+  join ai.indexed_sources on indexed_sources.tenant_id = staged.tenant_id and indexed_sources.id = staged.indexed_source_id
+  join ai.sources on sources.tenant_id = indexed_sources.tenant_id and sources.id = indexed_sources.source_id
+  group by staged.tenant_id, sources.owner_id, staged.embedding_model;
+  return null;
+end;
+$function$;
+comment on function private.record_embedding_usage() is 'Trigger: writes the tokens of chunks that were embedded as usage of the source''s owner. Counted by our own measure of tokens: embedding models report none that we keep.';
+
+CREATE OR REPLACE FUNCTION private.redrive_dead_letters(queue text, max_count integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  letter record;
+  redriven int := 0;
+begin
+  if not exists (select from pgboss.queue as queues where queues.name = redrive_dead_letters.queue and queues.dead_letter is not null) then
+    perform private.raise_error(
+      404, 'not_found', format('There is no queue %s with dead letters.', redrive_dead_letters.queue), 'Look at ai.queue_health().'
+    );
+  end if;
+  for letter in
+    select dead_letters.subject from private.dead_letters() as dead_letters
+    where dead_letters.queue = redrive_dead_letters.queue and dead_letters.subject is not null
+    order by dead_letters.subject
+    limit least(greatest(redrive_dead_letters.max_count, 1), 10000)
+  loop
+    case redrive_dead_letters.queue
+      when 'extract_source' then
+        update ai.sources
+        set
+          extraction_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
+        where sources.id = letter.subject and sources.extraction_status = 'failed' and sources.reason_code = 'dead_letter';
+      when 'index_source' then
+        update ai.indexed_sources
+        set index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
+        where indexed_sources.id = letter.subject and indexed_sources.index_status = 'failed' and indexed_sources.reason_code = 'dead_letter';
+      when 'reembed_knowledge_base' then
+        update private.reembeddings
+        set status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null, finished_at = null
+        where reembeddings.id = letter.subject and reembeddings.status = 'failed' and reembeddings.reason_code = 'dead_letter';
+      else
+        null;
+    end case;
+    delete from pgboss.job
+    where job.name = redrive_dead_letters.queue || '_dead' and job.data ->> 'id' = letter.subject::text and job.state in ('created', 'retry');
+    perform private.enqueue(redrive_dead_letters.queue, jsonb_build_object('id', letter.subject), now(), letter.subject::text);
+    redriven := redriven + 1;
+  end loop;
+  return redriven;
+end;
+$function$;
+comment on function private.redrive_dead_letters(text,integer) is 'Core of ai.redrive_dead_letters().';
+grant execute on function private.redrive_dead_letters(text,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION private.reembed_knowledge_base(knowledge_base_id uuid, embedding_model text, switch_when_complete boolean)
  RETURNS void
  LANGUAGE plpgsql
@@ -5883,6 +8908,47 @@ end;
 $function$;
 comment on function private.reembed_memories(text) is 'Core of ai.reembed_memories().';
 grant execute on function private.reembed_memories(text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.reextract_source(source_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  source ai.sources := private.lock_own_source(source_id);
+begin
+  if source.extraction_status <> 'extracted' then
+    return private.retry_source(source.id);
+  end if;
+  update ai.sources
+  set
+    extraction_status = 'pending', extracted_at = null, attempts = 0, error_code = null, reason_code = null, error_message = null,
+    next_retry_at = null
+  where sources.id = source.id;
+  -- Indexed again when the text is there; what is searchable now stays so until then.
+  update ai.indexed_sources
+  set
+    index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where indexed_sources.source_id = source.id;
+  return private.extraction_job(source.id);
+end;
+$function$;
+comment on function private.reextract_source(uuid) is 'Core of ai.reextract_source().';
+grant execute on function private.reextract_source(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.refuse_audit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.raise_error(403, 'forbidden', 'The audit log cannot be changed.', 'What is wrong in it is put right by another event.');
+  return null; -- not reached
+end;
+$function$;
+comment on function private.refuse_audit_change() is 'Trigger: refuses to update, delete or truncate the audit log, whoever asks: its owner and superusers too.';
 
 CREATE OR REPLACE FUNCTION private.refuse_tenant_change()
  RETURNS trigger
@@ -6041,6 +9107,37 @@ $function$;
 comment on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) is 'Core of ai.register_source().';
 grant execute on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.release_run_reservations()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.close_reservations(
+    array(
+      select token_reservations.id
+      from private.token_reservations
+      where token_reservations.tenant_id = old.tenant_id and token_reservations.run_id = old.id
+        and (tg_op = 'DELETE' or token_reservations.lease_token = old.lease_token)
+    ),
+    null
+  );
+  if tg_op = 'DELETE' or new.completed_at is not null then
+    -- The counter of a run is of no use after it.
+    delete from private.budget_counters
+    using ai.budgets
+    where budgets.tenant_id = old.tenant_id and budgets.scope = 'run'
+      and budget_counters.budget_id = budgets.id and budget_counters.subject_id = old.id;
+  end if;
+  if tg_op = 'DELETE' then
+    return old;
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.release_run_reservations() is 'Trigger: closes the reservations of an executor that has lost its lease, of a run that has ended, and of one that is deleted. What was not settled counts with the estimate of its prompt: the provider may have charged for it.';
+
 CREATE OR REPLACE FUNCTION private.remove_empty_segments(batch_size integer DEFAULT 1000)
  RETURNS integer
  LANGUAGE plpgsql
@@ -6091,6 +9188,27 @@ begin
 end;
 $function$;
 comment on function private.remove_object_of_source() is 'Trigger: deleting a source, by whatever way, queues the removal of its bytes in the same transaction.';
+
+CREATE OR REPLACE FUNCTION private.request_cancel(run_id uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+begin
+  select * into run from ai.agent_runs where agent_runs.id = request_cancel.run_id for no key update;
+  if run.status = 'running' and run.lease_expires_at > now() then
+    update ai.agent_runs set cancel_requested_at = coalesce(agent_runs.cancel_requested_at, now()) where agent_runs.id = run.id;
+    return 'running';
+  end if;
+  -- Nobody works on it who could be told.
+  perform private.end_run(run.id, 'cancelled');
+  return 'cancelled';
+end;
+$function$;
+comment on function private.request_cancel(uuid) is 'Ends a run that nobody executes; of one that is executed its executor is told. Returns cancelled or running.';
 
 CREATE OR REPLACE FUNCTION private.request_reembedding(tenant_id uuid, knowledge_base_id uuid, embedding_model text, switch_when_complete boolean)
  RETURNS void
@@ -6184,6 +9302,98 @@ $function$;
 comment on function private.role_rank(text) is 'viewer 1 < member 2 < admin 3 < owner 4; anything else 0.';
 grant execute on function private.role_rank(text) to authenticated;
 grant execute on function private.role_rank(text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.run_actor(tenant_id uuid, run_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'actor_id', agent_runs.principal_id,
+    'act', jsonb_strip_nulls(jsonb_build_object('sub', 'agent', 'agent_id', agent_runs.agent_id, 'run_id', agent_runs.run_id))
+  )
+  from ai.agent_runs
+  where agent_runs.tenant_id = run_actor.tenant_id and agent_runs.id = run_actor.run_id;
+$function$;
+comment on function private.run_actor(uuid,uuid) is 'Who does what happens in a run: its principal, through its agent. For events that the ledger writes, whose own claims say nothing of them.';
+
+CREATE OR REPLACE FUNCTION private.run_is_behind(run ai.agent_runs)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select exists (
+    select from ai.agent_runs as others
+    where others.tenant_id = run.tenant_id and others.session_id = run.session_id and others.id <> run.id
+      and (others.status in ('running', 'waiting') or (others.status = 'pending' and (others.created_at, others.id) < (run.created_at, run.id)))
+  );
+$function$;
+comment on function private.run_is_behind(ai.agent_runs) is 'Whether a pending run has to wait for another of its session: there is at most one at a time.';
+
+CREATE OR REPLACE FUNCTION private.run_is_still_waiting(run_id uuid, wait_reason text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case wait_reason
+    when 'approval' then
+      exists (
+        select from ai.approvals
+        where approvals.run_id = run_is_still_waiting.run_id and approvals.status = 'pending' and approvals.expires_at > now()
+      )
+      and not exists (
+        select from ai.approvals
+        where approvals.run_id = run_is_still_waiting.run_id
+          and (
+            (approvals.status = 'pending' and approvals.expires_at <= now())
+            or (approvals.status <> 'pending' and approvals.consumed_at is null)
+          )
+      )
+    when 'unsafe_call' then exists (
+      select from private.run_calls
+      where run_calls.run_id = run_is_still_waiting.run_id and run_calls.started is not null and run_calls.finished is null
+        and not coalesce(run_calls.is_retry_safe, false) and run_calls.decision is null
+    )
+    else false
+  end;
+$function$;
+comment on function private.run_is_still_waiting(uuid,text) is 'Whether a run that is about to wait has nothing to go on with: decisions about calls of it are open, and there is none that it has not been told of.';
+grant execute on function private.run_is_still_waiting(uuid,text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.run_stop(run ai.agent_runs)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if run.cancel_requested_at is not null then
+    return 'cancelled';
+  end if;
+  if run.user_id is not null then
+    if run.principal_id <> run.user_id or not private.is_member(run.tenant_id, run.user_id) then
+      return 'membership_lost';
+    end if;
+  elsif not exists (
+    select from private.tenant_principals
+    where tenant_principals.tenant_id = run.tenant_id and tenant_principals.id = run.principal_id
+  ) then
+    return 'membership_lost';
+  end if;
+  if not exists (
+    select from ai.agents
+    where agents.tenant_id = run.tenant_id and agents.id = run.agent_id and agents.published
+  ) then
+    return 'agent_unpublished';
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.run_stop(ai.agent_runs) is 'Why a run must not go on right now: cancelled, membership_lost or agent_unpublished (or gone); null when it may.';
+grant execute on function private.run_stop(ai.agent_runs) to service_role;
 
 CREATE OR REPLACE FUNCTION private.search_among_visible_chunks(knowledge_base_ids uuid[], sources uuid[], query_embedding extensions.vector, embedding_model text, words text, required tsquery, excluded tsquery, segments integer[], languages text[], k1 double precision, b double precision, leg_limit integer, OUT vector_leg private.search_leg, OUT text_leg private.search_leg, OUT possible double precision)
  RETURNS record
@@ -6339,6 +9549,76 @@ $function$;
 comment on function private.sends_data_out(text,text) is 'Whether a call of this tool takes data out of the tenant.';
 grant execute on function private.sends_data_out(text,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.session_history(tenant_id uuid, session_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(sides.entry order by runs.created_at, runs.id, sides.part), '[]')
+  from (
+    select agent_runs.id, agent_runs.created_at, agent_runs.input_messages, agent_runs.content
+    from ai.agent_runs
+    where agent_runs.tenant_id = session_history.tenant_id and agent_runs.session_id = session_history.session_id
+      and agent_runs.status = 'completed' and not agent_runs.rolled_back
+    order by agent_runs.created_at desc
+    limit 50
+  ) as runs
+  cross join lateral (
+    values
+      (1, jsonb_build_object('role', 'user', 'content', runs.input_messages -> -1 ->> 'content')),
+      (2, jsonb_build_object('role', 'assistant', 'content', runs.content))
+  ) as sides (part, entry);
+$function$;
+comment on function private.session_history(uuid,uuid) is 'The last 50 completed turns of a session as [{role, content}], oldest first; without runs that another took the place of.';
+
+CREATE OR REPLACE FUNCTION private.set_budget(scope text, period text, max_tokens bigint, subject_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  tenant constant uuid := private.acting_tenant_id();
+  budget ai.budgets;
+begin
+  if tenant <> all (private.caller_tenants('admin')) then
+    perform private.raise_error(403, 'forbidden', 'Only admins of the tenant set budgets.', 'Ask an admin of the tenant.');
+  end if;
+  if set_budget.scope is null or set_budget.scope not in ('tenant', 'user', 'agent', 'run') then
+    perform private.raise_error(400, 'invalid_request', 'scope must be tenant, user, agent or run', null);
+  end if;
+  if set_budget.period is null or set_budget.period not in ('day', 'month', 'total') or (set_budget.scope = 'run' and set_budget.period <> 'total') then
+    perform private.raise_error(400, 'invalid_request', 'period must be day, month or total; for a run it is total', null);
+  end if;
+  if set_budget.max_tokens is null or set_budget.max_tokens not between 0 and 1000000000000000 then
+    perform private.raise_error(400, 'invalid_request', 'max_tokens must be between 0 and 1000000000000000', null);
+  end if;
+  if set_budget.subject_id is not null and set_budget.scope in ('tenant', 'run') then
+    perform private.raise_error(400, 'invalid_request', 'Only budgets of scope user or agent have a subject_id', null);
+  end if;
+  if set_budget.subject_id is not null and not (
+    case set_budget.scope
+      when 'user' then private.is_member(tenant, set_budget.subject_id)
+      else exists (select from ai.agents where agents.tenant_id = tenant and agents.id = set_budget.subject_id)
+    end
+  ) then
+    perform private.raise_error(404, 'not_found', 'There is nobody and nothing of this id in the tenant.', 'Check the subject_id.');
+  end if;
+
+  insert into ai.budgets (tenant_id, scope, period, max_tokens, user_id, agent_id, created_by)
+  values (
+    tenant, set_budget.scope, set_budget.period, set_budget.max_tokens, case when set_budget.scope = 'user' then set_budget.subject_id end,
+    case when set_budget.scope = 'agent' then set_budget.subject_id end, private.caller_user_id()
+  )
+  on conflict on constraint budgets_subject_key do update set max_tokens = excluded.max_tokens
+  returning * into budget;
+  return to_jsonb(budget);
+end;
+$function$;
+comment on function private.set_budget(text,text,bigint,uuid) is 'Core of ai.set_budget().';
+grant execute on function private.set_budget(text,text,bigint,uuid) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.shortened(identifier text)
  RETURNS SETOF text
  LANGUAGE sql
@@ -6385,7 +9665,80 @@ $function$;
 comment on function private.space_bigrams(text) is 'The text with each run of characters of a script without word boundaries written as overlapping pairs: 東京都 becomes 東京 京都. Other text stays as it is.';
 grant execute on function private.space_bigrams(text) to authenticated;
 
-CREATE OR REPLACE FUNCTION private.start_run(agent_id uuid, session_id text, message text, model text, provider text, retrieved_context jsonb, context_handler_id uuid)
+CREATE OR REPLACE FUNCTION private.stage_audit(tenant_id uuid, entries jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  claims constant jsonb := auth.jwt();
+  actor constant uuid := nullif(claims ->> 'sub', '')::uuid;
+  act jsonb := jsonb_strip_nulls(jsonb_build_object(
+    'sub', claims -> 'act' -> 'sub', 'agent_id', claims -> 'act' -> 'agent_id', 'run_id', claims -> 'act' -> 'run_id'
+  ));
+  run uuid;
+begin
+  if act = '{}' then
+    act := case
+      when claims ->> 'role' = 'service_role' then '{"sub": "service_key"}'::jsonb
+      when actor is null then '{"sub": "system"}'::jsonb
+    end;
+  end if;
+  if act ? 'run_id' then
+    select agent_runs.id into run
+    from ai.agent_runs
+    where agent_runs.run_id = act ->> 'run_id' and agent_runs.tenant_id = stage_audit.tenant_id;
+  end if;
+  insert into private.audit_pending (tenant_id, actor_id, act, entries)
+  values (
+    stage_audit.tenant_id, actor, act,
+    case
+      when run is null then stage_audit.entries
+      else (
+        select jsonb_agg(jsonb_build_object('run_id', run) || jsonb_strip_nulls(entry.value) order by entry.place)
+        from jsonb_array_elements(stage_audit.entries) with ordinality as entry (value, place)
+      )
+    end
+  );
+end;
+$function$;
+comment on function private.stage_audit(uuid,jsonb) is 'Puts events of one tenant into the audit log when the transaction commits: [{action, subject_type, subject_id, detail?, run_id?, actor_id?, act?}]. Actor, and through whom, are read from the claims of the request.';
+grant execute on function private.stage_audit(uuid,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.stage_audit_of_rows(row_values jsonb[], action text, subject_type text, subject_column text, columns text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  shown constant text[] := string_to_array(columns, ' ');
+  tenant record;
+begin
+  for tenant in
+    select
+      (changed.value ->> 'tenant_id')::uuid as id,
+      jsonb_agg(
+        jsonb_build_object(
+          'action', stage_audit_of_rows.action, 'subject_type', stage_audit_of_rows.subject_type,
+          'subject_id', changed.value ->> stage_audit_of_rows.subject_column,
+          'detail', private.columns_of(changed.value, shown)
+        )
+        order by changed.place
+      ) as entries
+    from unnest(stage_audit_of_rows.row_values) with ordinality as changed (value, place)
+    group by 1
+  loop
+    -- What goes with its tenant is not told one by one.
+    if exists (select from public.tenants where tenants.id = tenant.id) then
+      perform private.stage_audit(tenant.id, tenant.entries);
+    end if;
+  end loop;
+end;
+$function$;
+comment on function private.stage_audit_of_rows(jsonb[],text,text,text,text) is 'One event for each of these rows, staged once per tenant.';
+
+CREATE OR REPLACE FUNCTION private.start_run(agent_id uuid, session_id text, message text, model text, provider text, retrieved_context jsonb, context_handler_id uuid, request jsonb, multitask_strategy text, streams boolean, chat_message_id uuid)
  RETURNS jsonb
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -6393,11 +9746,17 @@ CREATE OR REPLACE FUNCTION private.start_run(agent_id uuid, session_id text, mes
 AS $function$
 declare
   caller uuid := private.caller_user_id();
+  strategy constant text := coalesce(start_run.multitask_strategy, 'queue');
+  -- Only with its request can another executor take a run up.
+  is_resumable constant boolean := coalesce(start_run.request, '{}') <> '{}';
   agent ai.agents;
   session ai.agent_sessions;
   run ai.agent_runs;
+  other ai.agent_runs;
   is_new boolean := false;
-  history jsonb;
+  has_others boolean := false;
+  begins_now boolean;
+  most_queued int;
 begin
   select * into agent
   from ai.agents
@@ -6411,10 +9770,31 @@ begin
   if start_run.session_id is not null and start_run.session_id !~ '^[A-Za-z0-9_.:@-]{1,200}$' then
     perform private.raise_error(400, 'invalid_request', 'session_id may hold 1 to 200 letters, digits and _ . : @ -', null);
   end if;
+  if jsonb_typeof(start_run.retrieved_context) not in ('array', 'null') then
+    perform private.raise_error(400, 'invalid_request', 'The context must be a list.', null);
+  end if;
   if pg_column_size(start_run.retrieved_context) > 4194304 then
     perform private.raise_error(400, 'invalid_request', 'The context is too large.', 'Send less context.');
   end if;
+  if jsonb_typeof(start_run.request) <> 'object' or octet_length(start_run.request::text) > 4194304 then
+    perform private.raise_error(400, 'invalid_request', 'The request must be an object of at most 4 MB.', null);
+  end if;
+  if strategy not in ('reject', 'queue', 'interrupt', 'rollback') then
+    perform private.raise_error(400, 'invalid_request', 'multitask_strategy must be reject, queue, interrupt or rollback', null);
+  end if;
+  if not agent.published then
+    perform private.raise_error(409, 'agent_unpublished', 'This agent is not published.', 'Publish it, or use another.');
+  end if;
+  if start_run.chat_message_id is not null and not exists (
+    select from public.chat_messages
+    where chat_messages.id = start_run.chat_message_id and chat_messages.tenant_id = agent.tenant_id
+      and chat_messages.user_id = caller and chat_messages.role = 'user'
+  ) then
+    perform private.raise_error(404, 'not_found', 'Message not found.', 'The session may have been deleted meanwhile.');
+  end if;
+  perform private.check_budget(agent.tenant_id, caller, agent.id);
 
+  perform private.lock_tenant_runs(agent.tenant_id);
   insert into ai.agent_sessions (tenant_id, session_id, agent_id, user_id)
   values (
     agent.tenant_id, coalesce(start_run.session_id, 'sess_' || encode(extensions.gen_random_bytes(6), 'hex')), agent.id, caller
@@ -6432,51 +9812,151 @@ begin
       and agent_sessions.session_id = start_run.session_id
       and agent_sessions.agent_id = agent.id
       and agent_sessions.user_id is not distinct from caller
-    for update;
+    for no key update;
     if session.id is null then
       perform private.raise_error(404, 'session_not_found', 'Session not found', 'Leave session_id out to begin a new session.');
     end if;
     update ai.agent_sessions set updated_at = now() where agent_sessions.id = session.id;
+
+    for other in
+      select agent_runs.*
+      from ai.agent_runs
+      where agent_runs.tenant_id = session.tenant_id and agent_runs.session_id = session.id
+        and agent_runs.status in ('pending', 'running', 'waiting')
+      order by agent_runs.created_at, agent_runs.id
+    loop
+      if other.status = 'running' and other.lease_expires_at <= now()
+        and not exists (select from private.run_requests where run_requests.run_id = other.id)
+      then
+        -- Its executor died, and nobody can take it up.
+        perform private.end_run(other.id, 'failed', 'The run was interrupted.', 'interrupted');
+        continue;
+      end if;
+      if strategy = 'reject' then
+        perform private.raise_error(
+          409, 'session_busy', 'Another run of this session is not over.', 'Wait for it, or choose another multitask_strategy.',
+          jsonb_build_object('run_id', other.run_id)
+        );
+      elsif strategy = 'rollback' then
+        update ai.agent_runs set rolled_back = true where agent_runs.id = other.id;
+      end if;
+      if strategy = 'queue' or private.request_cancel(other.id) = 'running' then
+        has_others := true;
+      end if;
+    end loop;
   end if;
 
-  select coalesce(jsonb_agg(turn.entry order by turn.created_at, turn.part), '[]')
-  into history
-  from (
-    select runs.created_at, sides.part, sides.entry
-    from (
-      select agent_runs.created_at, agent_runs.input_messages, agent_runs.content
-      from ai.agent_runs
-      where agent_runs.tenant_id = session.tenant_id and agent_runs.session_id = session.id and agent_runs.status = 'completed'
-      order by agent_runs.created_at desc
-      limit 50
-    ) as runs
-    cross join lateral (
-      values
-        (1, jsonb_build_object('role', 'user', 'content', runs.input_messages -> -1 ->> 'content')),
-        (2, jsonb_build_object('role', 'assistant', 'content', runs.content))
-    ) as sides (part, entry)
-  ) as turn;
+  begins_now := not has_others and private.has_free_place(agent.tenant_id);
+  if not begins_now then
+    if not is_resumable and has_others then
+      perform private.raise_error(409, 'session_busy', 'Another run of this session is not over.', 'A run without a request cannot wait: try again later.');
+    end if;
+    most_queued := coalesce(
+      (select tenant_settings.max_queued_runs from ai.tenant_settings where tenant_settings.tenant_id = agent.tenant_id), 10000
+    );
+    if not is_resumable or most_queued <= (
+      select count(*) from ai.agent_runs where agent_runs.tenant_id = agent.tenant_id and agent_runs.status = 'pending'
+    ) then
+      perform private.raise_error(
+        409, 'limit_reached', 'Too many runs wait already.', 'Try again when some of them are over.', jsonb_build_object('limit', most_queued)
+      );
+    end if;
+  end if;
 
   insert into ai.agent_runs (
     tenant_id, session_id, agent_id, user_id, principal_id, model, provider, input_messages, retrieved_context, context_handler_id,
-    lease_token, lease_expires_at, started_at
+    multitask_strategy, streams, is_new_session, chat_message_id, status, lease_token, lease_expires_at, attempts, started_at, created_at
   )
   values (
     agent.tenant_id, session.id, agent.id, session.user_id, (select auth.uid()), coalesce(start_run.model, agent.model), start_run.provider,
     jsonb_build_array(jsonb_build_object('role', 'user', 'content', start_run.message)),
-    coalesce(start_run.retrieved_context, '[]'), start_run.context_handler_id,
-    gen_random_uuid(), now() + interval '2 minutes', now()
+    coalesce(nullif(start_run.retrieved_context, 'null'), '[]'), start_run.context_handler_id,
+    strategy, coalesce(start_run.streams, true), is_new, start_run.chat_message_id,
+    case when begins_now then 'running' else 'pending' end,
+    case when begins_now then gen_random_uuid() end,
+    -- Who cannot be replaced may take longer to say that they live.
+    case when begins_now then now() + case when is_resumable then interval '10 seconds' else interval '2 minutes' end end,
+    case when begins_now then 1 else 0 end,
+    case when begins_now then now() end,
+    -- The order of the session, whatever the clock does; its lock is held.
+    greatest(
+      clock_timestamp(),
+      (
+        select max(agent_runs.created_at) + interval '1 microsecond'
+        from ai.agent_runs
+        where agent_runs.tenant_id = session.tenant_id and agent_runs.session_id = session.id
+      )
+    )
   )
   returning * into run;
+  if is_resumable then
+    insert into private.run_requests (run_id, tenant_id, request) values (run.id, run.tenant_id, start_run.request);
+  end if;
+  if not begins_now then
+    perform private.enqueue('run_agent', jsonb_build_object('id', run.id), now(), run.id::text);
+  end if;
 
   return jsonb_build_object(
     'id', run.id, 'run_id', run.run_id, 'session_id', session.session_id, 'session_uuid', session.id, 'is_new_session', is_new,
-    'lease_token', run.lease_token, 'tenant_id', run.tenant_id, 'user_id', run.user_id, 'history', history
+    'lease_token', run.lease_token, 'tenant_id', run.tenant_id, 'user_id', run.user_id, 'status', run.status, 'last_seq', run.last_seq,
+    'history', private.session_history(session.tenant_id, session.id)
   );
 end;
 $function$;
-comment on function private.start_run(uuid,text,text,text,text,jsonb,uuid) is 'Core of ai.start_run().';
-grant execute on function private.start_run(uuid,text,text,text,text,jsonb,uuid) to authenticated;
+comment on function private.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Core of ai.start_run().';
+grant execute on function private.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.store_chat_answer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  run record;
+  question public.chat_messages;
+  is_complete boolean;
+begin
+  for run in
+    select agent_runs.id, agent_runs.tenant_id, agent_runs.user_id, agent_runs.chat_message_id, new_events.payload
+    from new_events
+    join ai.agent_runs on agent_runs.id = new_events.run_id
+    where new_events.type = 'complete' and agent_runs.chat_message_id is not null
+    order by agent_runs.id
+  loop
+    -- Locked, so that it is still there when the answer refers to it.
+    select * into question
+    from public.chat_messages
+    where chat_messages.tenant_id = run.tenant_id and chat_messages.id = run.chat_message_id and chat_messages.user_id = run.user_id
+      and chat_messages.role = 'user'
+    for key share;
+    -- Who is no longer a member gets no messages, and their run must be able to end.
+    continue when question.id is null or not private.is_member(question.tenant_id, question.user_id);
+    is_complete := run.payload ->> 'status' = 'completed';
+    insert into public.chat_messages (tenant_id, user_id, session_id, reply_to_id, role, content, status, payload, run_id)
+    values (
+      question.tenant_id, question.user_id, question.session_id, question.id, 'assistant', left(coalesce(run.payload ->> 'content', ''), 1000000),
+      case when is_complete then 'complete' else 'failed' end,
+      jsonb_build_object(
+        'event', 'complete', 'content', coalesce(run.payload ->> 'content', ''), 'status', run.payload ->> 'status',
+        'citations', coalesce(nullif(run.payload -> 'citations', 'null'), '[]')
+      )
+      || case run.payload ->> 'status'
+        when 'completed' then '{}'::jsonb
+        when 'cancelled' then jsonb_build_object('error', coalesce(run.payload ->> 'error', 'The run was cancelled.'))
+        else jsonb_build_object('error', coalesce(run.payload ->> 'error', 'The agent failed.'), 'code', coalesce(run.payload ->> 'code', 'upstream_failed'))
+      end,
+      run.id
+    )
+    on conflict on constraint chat_messages_reply_to_id_key do nothing;
+    if found then
+      update public.chat_sessions set updated_at = now() where chat_sessions.id = question.session_id;
+    end if;
+  end loop;
+  return null;
+end;
+$function$;
+comment on function private.store_chat_answer() is 'Trigger: stores the answer to the chat message that a run was started for, once, from the last event of the run: the payload is {event: complete, content, status, citations, error?, code?}.';
 
 CREATE OR REPLACE FUNCTION private.store_vectors(embedding_model text, item_ids uuid[], embeddings extensions.vector[])
  RETURNS integer
@@ -6549,6 +10029,43 @@ $function$;
 comment on function private.switch_embedding_model(uuid,text) is 'Core of ai.switch_embedding_model().';
 grant execute on function private.switch_embedding_model(uuid,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.take_turn()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  tenant constant uuid := private.tenant_of_job(new.name, new.data ->> 'id');
+  mine int;
+  present int;
+begin
+  if tenant is null then
+    return new;
+  end if;
+  new.group_id := tenant::text;
+  select -min(job.priority) into mine
+  from pgboss.job
+  where job.name = new.name and job.group_id = new.group_id and job.state < 'active' and job.group_id is not null;
+  -- The turn the queue has come to: of what runs, or of what waits first.
+  select greatest(
+    (
+      select -min(job.priority) from pgboss.job
+      where job.name = new.name and job.state = 'active' and job.group_id is not null
+    ),
+    (
+      select -job.priority from pgboss.job
+      where job.name = new.name and job.state < 'active' and not job.blocked
+      order by job.priority desc
+      limit 1
+    )
+  ) into present;
+  new.priority := -greatest(mine + 1, present, 0);
+  return new;
+end;
+$function$;
+comment on function private.take_turn() is 'Trigger: gives a job, also one that is to be tried again, the tenant it belongs to as its group and its turn among those of other tenants as its priority.';
+
 CREATE OR REPLACE FUNCTION private.tenant_narrowing()
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -6614,6 +10131,30 @@ $function$;
 comment on function private.tenant_of(text,text) is 'Tenants that hold a resource of this kind and id: none, one, or (session ids are unique per tenant) several.';
 grant execute on function private.tenant_of(text,text) to service_role;
 
+CREATE OR REPLACE FUNCTION private.tenant_of_job(queue text, id text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  subject uuid;
+begin
+  if id is null or id !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    return null;
+  end if;
+  subject := id::uuid;
+  return case regexp_replace(queue, '_dead$', '')
+    when 'extract_source' then (select sources.tenant_id from ai.sources where sources.id = subject)
+    when 'index_source' then (select indexed_sources.tenant_id from ai.indexed_sources where indexed_sources.id = subject)
+    when 'run_agent' then (select agent_runs.tenant_id from ai.agent_runs where agent_runs.id = subject)
+    when 'embed_memory' then (select memories.tenant_id from public.memories where memories.id = subject)
+    when 'reembed_knowledge_base' then (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = subject)
+  end;
+end;
+$function$;
+comment on function private.tenant_of_job(text,text) is 'The tenant of what a job is about, read from the row its id names: a job cannot say it itself. Null for work of no tenant.';
+
 CREATE OR REPLACE FUNCTION private.term_query(term text)
  RETURNS tsquery
  LANGUAGE plpgsql
@@ -6626,6 +10167,60 @@ end;
 $function$;
 comment on function private.term_query(text) is 'A query for one lexeme, taken literally.';
 grant execute on function private.term_query(text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.tidy_run_jobs()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  tidied int;
+begin
+  delete from pgboss.job
+  where job.name in ('run_agent', 'run_agent_dead') and job.state in ('created', 'retry')
+    and not exists (
+      select from ai.agent_runs
+      where agent_runs.id::text = job.data ->> 'id' and agent_runs.status in ('pending', 'running')
+    );
+  get diagnostics tidied = row_count;
+  return tidied;
+end;
+$function$;
+comment on function private.tidy_run_jobs() is 'Core of ai.tidy_run_jobs().';
+grant execute on function private.tidy_run_jobs() to service_role;
+
+CREATE OR REPLACE FUNCTION private.tokens_used(tenant_id uuid, scope text, subject_id uuid, since timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  tokens bigint;
+begin
+  if tokens_used.scope = 'tenant' then
+    select sum(entries.total_tokens) into tokens
+    from ai.usage_entries as entries
+    where entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind = 'chat';
+  elsif tokens_used.scope = 'user' then
+    select sum(entries.total_tokens) into tokens
+    from ai.usage_entries as entries
+    where entries.user_id = tokens_used.subject_id and entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind = 'chat';
+  elsif tokens_used.scope = 'agent' then
+    select sum(entries.total_tokens) into tokens
+    from ai.usage_entries as entries
+    where entries.tenant_id = tokens_used.tenant_id and entries.agent_id = tokens_used.subject_id and entries.created_at >= since and entries.kind = 'chat';
+  else
+    select sum(entries.total_tokens) into tokens
+    from ai.usage_entries as entries
+    where entries.tenant_id = tokens_used.tenant_id and entries.run_id = tokens_used.subject_id and entries.kind = 'chat';
+  end if;
+  return coalesce(tokens, 0);
+end;
+$function$;
+comment on function private.tokens_used(uuid,text,uuid,timestamp with time zone) is 'Tokens of calls to chat models by a tenant, person, agent or run since a moment: what the counter of a new budget begins with. Embeddings are no part of budgets.';
+grant execute on function private.tokens_used(uuid,text,uuid,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION private.touch_updated_at()
  RETURNS trigger
@@ -6664,6 +10259,156 @@ $function$;
 comment on function private.url_origin(text) is 'Scheme, host and port of a URL, in lower case.';
 grant execute on function private.url_origin(text) to authenticated;
 grant execute on function private.url_origin(text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.verify_audit(tenant_id uuid, after_seq bigint, after_hash text, row_limit integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  event ai.audit_events;
+  head private.audit_heads;
+  last_seq bigint := coalesce(verify_audit.after_seq, 0);
+  last_hash text := repeat('0', 64);
+  last_time timestamptz;
+  checked int := 0;
+  bad_seq bigint;
+  reason text;
+  skew_count int := 0;
+  skewed_seq bigint;
+  tolerance constant interval := '1 second';
+begin
+  if not (
+    verify_audit.tenant_id = any (array(select private.caller_tenant_ids('admin')))
+    or coalesce(auth.jwt() ->> 'role' = 'service_role', false)
+  ) then
+    perform private.raise_error(403, 'forbidden', 'The audit log is for admins of its tenant.', 'Ask an admin of the tenant.');
+  end if;
+  if last_seq < 0 or coalesce(verify_audit.row_limit, 0) not between 1 and 1000000 or verify_audit.after_hash !~ '^[0-9a-f]{64}$' then
+    perform private.raise_error(
+      400, 'invalid_request', 'after_seq is at least 0, row_limit 1 to 1000000, after_hash 64 hex digits in lower case.', null
+    );
+  end if;
+
+  if last_seq > 0 then
+    select * into event from ai.audit_events where audit_events.tenant_id = verify_audit.tenant_id and audit_events.seq = last_seq;
+    last_hash := event.hash;
+    last_time := event.recorded_at;
+  end if;
+  if last_hash is null then
+    reason := 'gap';
+  elsif last_hash <> verify_audit.after_hash then
+    reason := 'anchor_changed';
+  end if;
+  if reason is not null then
+    bad_seq := last_seq;
+  end if;
+
+  if reason is null then
+    for event in
+      select *
+      from ai.audit_events
+      where audit_events.tenant_id = verify_audit.tenant_id and audit_events.seq > last_seq
+      order by audit_events.seq
+      limit verify_audit.row_limit
+    loop
+      reason := case
+        when event.seq <> last_seq + 1 then 'gap'
+        when event.prev_hash <> last_hash then 'link_broken'
+        when event.hash <> private.audit_hash(event) then 'row_changed'
+      end;
+      if reason is not null then
+        bad_seq := last_seq + 1;
+        exit;
+      end if;
+      if event.recorded_at < last_time - tolerance or event.recorded_at > clock_timestamp() + tolerance
+        or event.occurred_at > event.recorded_at + tolerance
+      then
+        skew_count := skew_count + 1;
+        skewed_seq := coalesce(skewed_seq, event.seq);
+      end if;
+      checked := checked + 1;
+      last_seq := event.seq;
+      last_hash := event.hash;
+      last_time := event.recorded_at;
+    end loop;
+  end if;
+
+  if reason is null and checked < verify_audit.row_limit then
+    select * into head from private.audit_heads where audit_heads.tenant_id = verify_audit.tenant_id;
+    if coalesce(head.seq, 0) > last_seq then
+      reason := 'end_missing';
+      bad_seq := last_seq + 1;
+    elsif coalesce(head.seq, 0) < last_seq or coalesce(head.hash, repeat('0', 64)) <> last_hash then
+      reason := 'head_changed';
+      bad_seq := last_seq;
+    end if;
+  end if;
+
+  return jsonb_build_object(
+    'ok', reason is null, 'checked', checked, 'first_bad_seq', bad_seq, 'reason', reason, 'head_hash', last_hash, 'last_seq', last_seq,
+    'is_complete', reason is null and checked < verify_audit.row_limit,
+    'clock', jsonb_build_object('skewed', skew_count, 'first_seq', skewed_seq)
+  );
+end;
+$function$;
+comment on function private.verify_audit(uuid,bigint,text,integer) is 'Core of ai.verify_audit().';
+grant execute on function private.verify_audit(uuid,bigint,text,integer) to authenticated;
+grant execute on function private.verify_audit(uuid,bigint,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION private.wake_next_run()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  next_run uuid;
+begin
+  if new.status in ('completed', 'failed', 'cancelled') then
+    select runs.id into next_run
+    from ai.agent_runs as runs
+    where runs.tenant_id = new.tenant_id and runs.session_id = new.session_id and runs.status = 'pending'
+    order by runs.created_at, runs.id
+    limit 1;
+  end if;
+  if next_run is null and old.status = 'running' then
+    select runs.id into next_run
+    from ai.agent_runs as runs
+    where runs.tenant_id = new.tenant_id and runs.status = 'pending' and runs.id <> new.id and not private.run_is_behind(runs)
+    order by runs.created_at, runs.id
+    limit 1;
+  end if;
+  if next_run is not null then
+    perform private.enqueue('run_agent', jsonb_build_object('id', next_run), now(), next_run::text);
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.wake_next_run() is 'Trigger: queues the run that has waited for this one: the next of its session, else the oldest of the tenant that waits for a place.';
+
+CREATE OR REPLACE FUNCTION private.wake_run(run_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.agent_runs;
+begin
+  -- Locked before it is looked at: an executor may be about to let it wait.
+  select * into run from ai.agent_runs where agent_runs.id = wake_run.run_id for no key update;
+  if run.id is null or run.status <> 'waiting' then
+    return false;
+  end if;
+  update ai.agent_runs set status = 'pending', wait_reason = null where agent_runs.id = run.id;
+  perform private.enqueue('run_agent', jsonb_build_object('id', run.id), now(), run.id::text);
+  return true;
+end;
+$function$;
+comment on function private.wake_run(uuid) is 'Lets a run that waits for a person go on, and queues it. False when it does not wait. Locks the run: whoever locks its approvals, too, locks the run first.';
+grant execute on function private.wake_run(uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION private.weigh_terms(query text, segments integer[], languages text[], segment_items bigint, term_limit integer, budget integer)
  RETURNS private.query_terms
@@ -6756,8 +10501,97 @@ $function$;
 comment on function private.words_of(text) is 'A text as the parser should read it: compatibility forms (NFKC) unified, scripts without spaces as character pairs, compounds apart.';
 grant execute on function private.words_of(text) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.write_run_events(tenant_id uuid, run_id uuid, user_id uuid, last_seq integer, first_seq integer, events jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  event_count constant int := jsonb_array_length(coalesce(write_run_events.events, '[]'));
+begin
+  if event_count = 0 then
+    return write_run_events.last_seq;
+  end if;
+  if write_run_events.first_seq is null or write_run_events.first_seq < 1 or write_run_events.first_seq > write_run_events.last_seq + 1 then
+    perform private.raise_error(
+      409, 'conflict', format('The next event of this run is number %s.', write_run_events.last_seq + 1), 'Send the events in order, without gaps.'
+    );
+  end if;
+  -- What is there already was sent by a call whose answer got lost.
+  insert into ai.run_events (tenant_id, run_id, seq, type, payload, user_id)
+  select
+    write_run_events.tenant_id, write_run_events.run_id, write_run_events.first_seq + event.place::int - 1, event.value ->> 'type', event.value,
+    write_run_events.user_id
+  from jsonb_array_elements(write_run_events.events) with ordinality as event (value, place)
+  where write_run_events.first_seq + event.place::int - 1 > write_run_events.last_seq
+  order by event.place;
+  return greatest(write_run_events.last_seq, write_run_events.first_seq + event_count - 1);
+end;
+$function$;
+comment on function private.write_run_events(uuid,uuid,uuid,integer,integer,jsonb) is 'Adds events to the log of a run that the caller has locked and returns the number of the last. Those with numbers up to last_seq are skipped; PT409 conflict for a gap.';
+grant execute on function private.write_run_events(uuid,uuid,uuid,integer,integer,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.write_run_journal(tenant_id uuid, run_id uuid, user_id uuid, journal jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  entry jsonb;
+  got_further boolean := false;
+begin
+  for entry in select element.value from jsonb_array_elements(coalesce(write_run_journal.journal, '[]')) as element (value) loop
+    case entry ->> 'op'
+      when 'turn' then
+        insert into ai.run_steps (tenant_id, run_id, step, turn, user_id)
+        values (write_run_journal.tenant_id, write_run_journal.run_id, (entry ->> 'step')::int, entry, write_run_journal.user_id)
+        on conflict on constraint run_steps_pkey do update set turn = excluded.turn
+        where run_steps.record is null;
+      when 'call_started' then
+        insert into private.run_calls (tenant_id, run_id, call_id, step, started, is_retry_safe)
+        values (
+          write_run_journal.tenant_id, write_run_journal.run_id, entry ->> 'call_id', (entry ->> 'step')::int, entry,
+          coalesce((entry ->> 'is_retry_safe')::boolean, false)
+        )
+        -- Begun again: what a person decided about the earlier attempt does not count for another.
+        on conflict on constraint run_calls_pkey do update
+        set started = excluded.started, is_retry_safe = excluded.is_retry_safe, decision = null
+        where run_calls.finished is null;
+      when 'call_finished' then
+        insert into private.run_calls (tenant_id, run_id, call_id, step, finished)
+        values (write_run_journal.tenant_id, write_run_journal.run_id, entry ->> 'call_id', (entry ->> 'step')::int, entry)
+        on conflict on constraint run_calls_pkey do update set finished = excluded.finished
+        where run_calls.finished is null;
+      when 'step_done' then
+        insert into ai.run_steps (tenant_id, run_id, step, record, completed_at, user_id)
+        values (
+          write_run_journal.tenant_id, write_run_journal.run_id, (entry ->> 'step')::int, coalesce(nullif(entry -> 'record', 'null'), '{}'), now(),
+          write_run_journal.user_id
+        )
+        on conflict on constraint run_steps_pkey do update set record = excluded.record, completed_at = excluded.completed_at
+        where run_steps.record is null;
+        got_further := true;
+      else
+        raise exception 'unknown op in the journal of a run: %', coalesce(entry ->> 'op', 'null') using errcode = '22023';
+    end case;
+  end loop;
+  return got_further;
+end;
+$function$;
+comment on function private.write_run_journal(uuid,uuid,uuid,jsonb) is 'Applies entries {op: turn, call_started, call_finished or step_done, step, call_id?, is_retry_safe?, record?, ...} to a run that the caller has locked; twice the same is once. Returns whether a step was done. 22023 for an unknown op.';
+grant execute on function private.write_run_journal(uuid,uuid,uuid,jsonb) to service_role;
+
 -- On tables of the platform
 
+create policy "people read the channels of runs they may read" on realtime.messages
+for select to authenticated
+using (((extension = 'broadcast'::text) AND ("left"(( SELECT realtime.topic() AS topic), 4) = 'run:'::text) AND (EXISTS ( SELECT
+   FROM ai.agent_runs
+  WHERE (agent_runs.run_id = substr(( SELECT realtime.topic() AS topic), 5))))));
 create policy "people read their own chat channel" on realtime.messages
 for select to authenticated
 using (((extension = 'broadcast'::text) AND (( SELECT realtime.topic() AS topic) = ('chat:'::text || (( SELECT auth.uid() AS uid))::text)) AND (EXISTS ( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+CREATE TRIGGER hold_queue_limit BEFORE UPDATE OF state ON pgboss.job FOR EACH ROW WHEN (((new.state = 'active'::pgboss.job_state) AND (old.state < 'active'::pgboss.job_state) AND (new.group_id IS NOT NULL))) EXECUTE FUNCTION private.hold_queue_limit();
+CREATE TRIGGER take_turn BEFORE INSERT ON pgboss.job FOR EACH ROW WHEN ((new.state = ANY (ARRAY['created'::pgboss.job_state, 'retry'::pgboss.job_state]))) EXECUTE FUNCTION private.take_turn();
+CREATE TRIGGER hold_queue_limit BEFORE UPDATE OF state ON pgboss.job_common FOR EACH ROW WHEN (((new.state = 'active'::pgboss.job_state) AND (old.state < 'active'::pgboss.job_state) AND (new.group_id IS NOT NULL))) EXECUTE FUNCTION private.hold_queue_limit();
+CREATE TRIGGER take_turn BEFORE INSERT ON pgboss.job_common FOR EACH ROW WHEN ((new.state = ANY (ARRAY['created'::pgboss.job_state, 'retry'::pgboss.job_state]))) EXECUTE FUNCTION private.take_turn();

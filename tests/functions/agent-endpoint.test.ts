@@ -13,6 +13,7 @@ afterAll(() => server.stop())
 const CALL: AgentCall = {
   agentId: 'a/../b',
   message: 'Hi',
+  messageId: 'm',
   sessionId: 's',
   contextItems: [{ item_id: 'c' }],
   caller: { userId: 'u', token: 'user-token', tenantId: 't' },
@@ -39,7 +40,13 @@ describe('our own api', () => {
     expect(server.requests.at(-1)).toMatchObject({
       path: '/api/agents/a%2F..%2Fb/run/stream',
       headers: { authorization: 'Bearer user-token', apikey: 'pk', 'x-tenant-id': 't', 'x-request-id': 'r-1' },
-      body: { message: 'Hi', session_id: 's', context_items: [{ item_id: 'c' }], citations_enabled: true },
+      body: {
+        message: 'Hi',
+        session_id: 's',
+        context_items: [{ item_id: 'c' }],
+        citations_enabled: true,
+        chat_message_id: 'm',
+      },
     })
   })
 

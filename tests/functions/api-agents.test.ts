@@ -33,6 +33,7 @@ describe('agents', () => {
     const path = `/api/agents/${made['id']}`
     expect(await viewer.json(200, 'GET', path)).toEqual({
       ...made,
+      published: true,
       created_at: expect.any(String),
       updated_at: expect.any(String),
     })

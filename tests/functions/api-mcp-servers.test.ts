@@ -69,6 +69,7 @@ describe('MCP servers of an agent', () => {
       headers: { Authorization: '***' },
       config: {},
       enabled: true,
+      permissions: {},
       tool_count: 1,
       pinned_at: expect.any(String),
       created_at: expect.any(String),

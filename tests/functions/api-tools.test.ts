@@ -233,6 +233,7 @@ describe('tools of an agent', () => {
       tool_name: 'database_query',
       tool_id: null,
       config_override: {},
+      permissions: {},
       warnings: [expect.stringContaining('database_query can use no table until config_override.schemas names some')],
     })
     await member.json(409, 'POST', pathOf(agent), { json: { tool_name: 'database_query', tool_type: 'builtin' } })
@@ -251,6 +252,7 @@ describe('tools of an agent', () => {
       tool_name: 'database_query',
       tool_id: null,
       config_override,
+      permissions: {},
     })
     expect(await member.json(200, 'PATCH', path, { json: { config: { schemas: {} } } })).toMatchObject({
       config_override,

@@ -67,6 +67,7 @@ async function approved(more: Partial<McpServer> = {}): Promise<McpServer> {
 const context = (callId = 'call_1'): ToolCallContext => ({
   principal,
   callId,
+  idempotencyKey: `run_1:${callId}`,
   signal: aborter.signal,
   log: deps().log,
 })
@@ -99,6 +100,7 @@ describe('tools of an MCP server', () => {
         inputSchema: schema,
         kind: 'mcp',
         isConcurrencySafe: true,
+        isRetrySafe: true,
         effects: ['reads_untrusted', 'egress'],
         maxResultChars: 50_000,
       },
@@ -108,6 +110,7 @@ describe('tools of an MCP server', () => {
         inputSchema: schema,
         kind: 'mcp',
         isConcurrencySafe: false,
+        isRetrySafe: false,
         effects: ['reads_untrusted', 'egress', 'writes'],
         maxResultChars: 50_000,
       },
@@ -116,6 +119,14 @@ describe('tools of an MCP server', () => {
     expect(stub.requests.at(-1)?.rpc['params']).toEqual({ name: 'send', arguments: { q: 'hello' } })
     await close()
     expect(stub.methods().at(-1)).toBe('DELETE')
+  })
+
+  it('may be called again when the approved definition says that it changes nothing more', async () => {
+    const put = { ...send, annotations: { idempotentHint: true } }
+    stub.offer([put])
+    expect(await onlyTool(await approved())).toMatchObject({ isConcurrencySafe: false, isRetrySafe: true })
+    stub.offer([{ ...send, annotations: { idempotentHint: 'yes' } }])
+    expect(await onlyTool(await approved())).toMatchObject({ isRetrySafe: false })
   })
 
   it('are none before an admin has approved any, and the server is not even asked', async () => {

@@ -48,7 +48,16 @@ export const startTestStack = async (
   const snapshot = copy ? undefined : await createSnapshot(projectDir, SNAPSHOTS)
   let stack: Stack
   try {
-    stack = await startStack({ apiPort: 0, dbPort: 0, ...options, projectDir, databaseUrl: copy?.url, snapshot })
+    stack = await startStack({
+      apiPort: 0,
+      dbPort: 0,
+      ...options,
+      // Tests ask as fast as they can; those of the limit itself set one.
+      userEnv: { RATE_LIMIT_PER_MINUTE: '0', ...options.userEnv },
+      projectDir,
+      databaseUrl: copy?.url,
+      snapshot,
+    })
   } catch (error) {
     await copy?.drop()
     throw error

@@ -65,6 +65,17 @@ async function readLimited(request: Request, limit: number): Promise<Bytes> {
 const mediaType = (request: Request) =>
   (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
 
+/** Whether the request brings a form with files. */
+export const isMultipart = (request: Request): boolean => mediaType(request) === 'multipart/form-data'
+
+/**
+ * The bytes of a request of any kind.
+ * @throws AppError `payload_too_large` over what a body of this kind may have.
+ */
+export function readBytes(request: Request): Promise<Bytes> {
+  return readLimited(request, isMultipart(request) ? MAX_FILE_BYTES + MULTIPART_OVERHEAD_BYTES : MAX_JSON_BYTES)
+}
+
 /** Postgres stores neither NUL nor half a surrogate pair; say so before it does. */
 const UNSTORABLE = /\0|\p{Surrogate}/u
 
@@ -100,7 +111,7 @@ export async function readJson(request: Request): Promise<unknown> {
  */
 export async function readMultipart(request: Request): Promise<FormData> {
   const contentType = request.headers.get('content-type') ?? ''
-  if (mediaType(request) !== 'multipart/form-data') {
+  if (!isMultipart(request)) {
     throw new AppError('unsupported_media_type', 'Send the file as multipart/form-data.')
   }
   const bytes = await readLimited(request, MAX_FILE_BYTES + MULTIPART_OVERHEAD_BYTES)

@@ -6,8 +6,12 @@ import type { Delegation } from './delegation.ts'
 import type { Log } from './errors.ts'
 import { AppError, missing } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
+import { once } from './idempotency.ts'
 import { isUuid } from './ids.ts'
 import type { Ledger, ResourceKind } from './ledger.ts'
+import type { RequestSubject } from './limits-ledger.ts'
+import { addressOf } from './rate-limit.ts'
+import type { RateLimiter } from './rate-limit.ts'
 
 /** A client that carries a caller's token: row-level security decides what it sees. */
 export type Db = SupabaseClient
@@ -35,6 +39,8 @@ export type Deps = {
   /** Tenant of service-key calls that name neither a resource nor a tenant. */
   defaultTenant: string | null
   corsOrigins: string[]
+  /** Null or absent: requests are not limited. */
+  rateLimiter?: RateLimiter | null
   log: Log
 }
 
@@ -70,11 +76,40 @@ export function createLog(functionName: string): Log {
   }
 }
 
-/** Finds out who is calling; mounted before every route but health. */
+/**
+ * Finds out who is calling, and whether they call too often; mounted before every route but health.
+ * @throws AppError `unauthenticated`, `rate_limited`.
+ */
 export const identify: MiddlewareHandler = async (c, next) => {
   const { deps } = c.var as AppEnv['Variables']
-  c.set('identity', await deps.verifyCaller(c.req.header('authorization')))
+  const identity = await verified(c, deps)
+  c.set('identity', identity)
+  await deps.rateLimiter?.take(subjectOf(c, identity))
   await next()
+}
+
+/** The identity of a request. One that does not say who it is comes out of the bucket of its address. */
+async function verified(c: Context, deps: Deps): Promise<Identity> {
+  try {
+    return await deps.verifyCaller(c.req.header('authorization'))
+  } catch (error) {
+    const address = deps.rateLimiter ? addressOf(c.req.header(deps.rateLimiter.addressHeader)) : null
+    if (address !== null) {
+      await deps.rateLimiter?.take({ subject: `address:${address}`, userId: null, tenantId: null })
+    }
+    throw error
+  }
+}
+
+/** Whose bucket a request comes out of. Whether the person is in the tenant, the database looks up. */
+function subjectOf(c: Context, identity: Identity): RequestSubject {
+  const idOf = (value: unknown) => (isUuid(value) ? value.toLowerCase() : null)
+  const named = idOf(c.req.header('x-tenant-id'))
+  if (identity.kind === 'user') {
+    return { subject: 'user', userId: identity.userId, tenantId: named ?? idOf(identity.claims['tenant_id']) }
+  }
+  const userId = idOf(c.req.header('x-act-as-user'))
+  return { subject: userId === null ? 'backend' : 'user', userId, tenantId: named }
 }
 
 const headerUuid = (value: string | undefined, name: string): string | null => {
@@ -129,12 +164,16 @@ async function delegatedCaller(
   return { userId: resolved.sub, token, tenantId: resolved.tenant_id }
 }
 
-/** Middleware form of `resolveCaller`. @param kind what the path parameter `param` names; absent for routes that create or list. */
+/**
+ * Middleware form of `resolveCaller`. Once it is known who acts, a POST with an Idempotency-Key is carried out `once`.
+ * @param kind what the path parameter `param` names; absent for routes that create or list.
+ */
 export const actsOn =
   (kind?: ResourceKind, param = 'id'): MiddlewareHandler =>
   async (c, next) => {
     await resolveCaller(c, kind, c.req.param(param))
-    await next()
+    const key = c.req.method === 'POST' ? c.req.header('idempotency-key') : undefined
+    return key === undefined ? next() : once(c, key, next)
   }
 
 /** Narrows the rest of a request to the tenant of the resource it turned out to act on. */

@@ -16,11 +16,19 @@ export function allowOrigins(origins: readonly string[]): MiddlewareHandler {
       'x-client-info',
       'x-tenant-id',
       'x-request-id',
+      'idempotency-key',
       'mcp-protocol-version',
       'mcp-session-id',
     ],
     allowMethods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-    exposeHeaders: ['x-request-id', 'retry-after', 'content-disposition', 'www-authenticate'],
+    exposeHeaders: [
+      'x-request-id',
+      'x-run-id',
+      'idempotency-replayed',
+      'retry-after',
+      'content-disposition',
+      'www-authenticate',
+    ],
     maxAge: 600,
   })
 }

@@ -5,6 +5,7 @@ import { createDelegation } from './delegation.ts'
 import type { Env } from './env.ts'
 import { projectSettings } from './env.ts'
 import { ledgerFromEnv } from './ledger.ts'
+import { createRateLimiter } from './rate-limit.ts'
 
 /**
  * The dependencies every function has, from an environment.
@@ -12,13 +13,18 @@ import { ledgerFromEnv } from './ledger.ts'
  */
 export function depsFromEnv(env: Env, functionName: string): Deps {
   const settings = projectSettings(env)
+  const ledger = ledgerFromEnv(env)
   return {
     verifyCaller: createVerifier(settings),
     clientFor: createClientFactory(settings.supabaseUrl, settings.publishableKey),
     delegation: createDelegation(settings.signingJwk, settings.issuers[0] ?? ''),
-    ledger: ledgerFromEnv(env),
+    ledger,
     defaultTenant: settings.defaultTenant,
     corsOrigins: settings.corsOrigins,
+    rateLimiter: createRateLimiter(ledger, {
+      perMinute: settings.requestsPerMinute,
+      addressHeader: settings.addressHeader,
+    }),
     log: createLog(functionName),
   }
 }

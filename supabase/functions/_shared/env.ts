@@ -24,6 +24,10 @@ export type ProjectSettings = {
   corsOrigins: string[]
   /** Tenant of a service-key call that names neither a resource nor a tenant. */
   defaultTenant: string | null
+  /** Requests per minute of a person in a tenant; 0: as many as they like. */
+  requestsPerMinute: number
+  /** Header in which the proxy in front of the functions says where a request comes from. */
+  addressHeader: string
 }
 
 /** The value of a variable, or undefined when it is unset or blank. */
@@ -63,6 +67,19 @@ export function keyMap(env: Env, name: string): string[] {
   return Object.values(parsed).filter((value): value is string => typeof value === 'string' && value !== '')
 }
 
+const DEFAULT_REQUESTS_PER_MINUTE = 600
+
+/** A variable as a whole number from 0 to a million. @throws Error naming the variable when it is none. */
+function wholeNumber(env: Env, name: string, fallback: number): number {
+  const text = optional(env, name)
+  if (text === undefined) return fallback
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0 || value > 1_000_000) {
+    throw new Error(`The environment variable ${name} must be a whole number from 0 to 1000000.`)
+  }
+  return value
+}
+
 /**
  * Settings shared by all functions.
  * @throws Error naming the first variable that is missing or malformed.
@@ -88,5 +105,7 @@ export function projectSettings(env: Env): ProjectSettings {
     signingJwk: optional(env, 'BULKHEAD_SIGNING_JWK') ?? null,
     corsOrigins: list(env, 'BULKHEAD_CORS_ORIGINS'),
     defaultTenant: optional(env, 'BULKHEAD_DEFAULT_TENANT') ?? null,
+    requestsPerMinute: wholeNumber(env, 'RATE_LIMIT_PER_MINUTE', DEFAULT_REQUESTS_PER_MINUTE),
+    addressHeader: optional(env, 'RATE_LIMIT_ADDRESS_HEADER') ?? 'x-forwarded-for',
   }
 }

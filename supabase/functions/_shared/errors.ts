@@ -12,18 +12,26 @@ export const ERROR_STATUS = {
   tenant_required: 400,
   unsupported_type: 400,
   unauthenticated: 401,
+  budget_exceeded: 402,
+  insufficient_credits: 402,
   forbidden: 403,
+  membership_lost: 403,
   agent_not_found: 404,
   approval_not_found: 404,
   not_found: 404,
   session_not_found: 404,
   tool_not_found: 404,
   already_uploaded: 409,
+  agent_unpublished: 409,
   conflict: 409,
   duplicate_source: 409,
   hash_mismatch: 409,
+  idempotency_conflict: 409,
   last_owner: 409,
   limit_reached: 409,
+  interrupted: 409,
+  session_busy: 409,
+  run_not_active: 409,
   not_retryable: 409,
   object_missing: 409,
   upload_incomplete: 409,
@@ -81,7 +89,7 @@ const MISSING = {
   tool: ['tool_not_found', 'Tool not found'],
   mcp_server: ['not_found', 'MCP server not found'],
   hook: ['not_found', 'Hook not found'],
-  approval: ['approval_not_found', 'No approval is waiting for a decision in this run'],
+  approval: ['approval_not_found', 'No approval is waiting for your decision.'],
   run: ['not_found', 'Run not found'],
   context_handler: ['not_found', 'Context handler not found'],
 } as const satisfies Record<string, readonly [ErrorCode, string]>
@@ -199,7 +207,10 @@ export function toAppError(error: unknown): AppError {
 export function errorBody(error: AppError, requestId: string): Record<string, unknown> {
   return {
     ...error.extra,
-    error: error.message,
+    // Clients of the agent API compare this one with the code; balance, estimated_cost and renews_at are beside it.
+    ...(error.code === 'insufficient_credits'
+      ? { error: error.code, message: error.message }
+      : { error: error.message }),
     code: error.code,
     ...(error.hint === null ? {} : { hint: error.hint }),
     request_id: requestId,
@@ -236,6 +247,8 @@ export const onError: ErrorHandler = (thrown, c: Context) => {
     const log: Log | undefined = c.get('deps')?.log
     log?.error('request_failed', { request_id: requestId, code: error.code, error: describeError(thrown) })
   }
-  if (error.code === 'rate_limited') c.header('retry-after', '10')
+  const { retry_after } = error.extra
+  if (typeof retry_after === 'number') c.header('retry-after', String(retry_after))
+  else if (error.code === 'rate_limited') c.header('retry-after', '10')
   return c.json(errorBody(error, requestId), error.status)
 }

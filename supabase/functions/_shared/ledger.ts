@@ -5,9 +5,15 @@
  */
 import { createClient } from '@supabase/supabase-js'
 import { agentCalls } from './agent-ledger.ts'
+import { budgetCalls } from './budget-ledger.ts'
 import { keyMap, optional, required, type Env } from './env.ts'
 import { fromPostgrest } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
+import { limitCalls } from './limits-ledger.ts'
+import { queueCalls } from './queue-ledger.ts'
+import { runCalls } from './run-ledger.ts'
+import type { LogWrite } from './run-ledger.ts'
+import { storable } from './storable.ts'
 
 export type {
   ApprovalOutcome,
@@ -144,6 +150,8 @@ export type RunOutcome = {
   citations?: Record<string, unknown>[]
   invalidCitationCount?: number
   outputMessages?: Record<string, unknown>[]
+  /** The last events, stored in the same transaction; absent: the run's log is not written by its executor. */
+  rest?: LogWrite
 }
 
 export type ChatTurnOutcome = {
@@ -177,6 +185,10 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
 
   return {
     ...agentCalls(call),
+    ...budgetCalls(call),
+    ...limitCalls(call),
+    ...runCalls(call),
+    ...queueCalls(call),
 
     /**
      * The tenant a service-key call acts in and the `sub` of its delegated token.
@@ -210,12 +222,10 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
         citations: outcome.citations ?? [],
         invalid_citation_count: outcome.invalidCitationCount ?? 0,
         output_messages: outcome.outputMessages ?? null,
+        first_seq: outcome.rest?.firstSeq ?? null,
+        events: outcome.rest?.events ?? [],
+        journal: storable(outcome.rest?.journal ?? []),
       }),
-    /** Keeps a run's lease. False when it is lost: the executor must stop. */
-    renewRunLease: (runId: string, leaseToken: string) =>
-      call<boolean>('renew_run_lease', { run_id: runId, lease_token: leaseToken }),
-    /** Ends the runs whose executor died; returns how many. */
-    failAbandonedRuns: () => call<number>('fail_abandoned_runs', {}),
     /** Forgets uploads that were announced more than a day ago and never completed; returns how many. */
     removeStaleUploads: () => call<number>('remove_stale_uploads', {}),
     /** Stores the answer to a user's message, once. */

@@ -4,7 +4,7 @@ import { unwrap } from './errors.ts'
 
 /** Columns of ai.agent_runs that the agent API shows. */
 export const RUN_COLUMNS =
-  'id,run_id,session_id,agent_id,model,provider,status,context_handler_id,input_messages,output_messages,content,' +
+  'id,run_id,session_id,agent_id,model,provider,status,wait_reason,last_seq,context_handler_id,input_messages,output_messages,content,' +
   'retrieved_context,error,error_code,prompt_tokens,completion_tokens,total_tokens,reasoning_tokens,cached_tokens,' +
   'invalid_citation_count,steps,events,reasoning_steps,started_at,completed_at,created_at'
 
@@ -17,6 +17,10 @@ export type RunRow = {
   model: string | null
   provider: string | null
   status: string
+  /** What a run waits for that waits for a person. */
+  wait_reason: string | null
+  /** Number of its last event. */
+  last_seq: number
   context_handler_id: string | null
   input_messages: { role: string; content: string }[]
   output_messages: { role: string; content: string }[]

@@ -18,12 +18,14 @@ export type VerifiedCall = {
  * Verifies the call of a tool and uses its token up.
  * @param tool name of the tool this endpoint is.
  * @throws AppError `unauthenticated` when the token is absent, forged, expired, another tool's, made for another body or
- * used before; the errors of `readJson`; `unavailable` when keys or database cannot be reached.
+ * used before; `rate_limited`; the errors of `readJson`; `unavailable` when keys or database cannot be reached.
  */
 export async function receiveCall(c: Context<ToolsEnv>, tool: string): Promise<VerifiedCall> {
   const { deps } = c.var
   const claims = await deps.verifyToolToken(c.req.header(TOOL_TOKEN_HEADER))
   if (claims.tool !== tool) throw new AppError('unauthenticated', 'The tool token is for another tool.')
+  // Calls of agents have a bucket of their own: they take nothing from what the person may ask.
+  await deps.rateLimiter?.take({ subject: 'tool', userId: claims.userId, tenantId: claims.tenantId })
   // Parsed from a copy, because the hash is that of the bytes.
   const copy = c.req.raw.clone()
   const body = await readJson(copy)

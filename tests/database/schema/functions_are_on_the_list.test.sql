@@ -32,8 +32,9 @@ select set_eq(
     'ai.abandon_upload', 'ai.add_source_to_knowledge_base', 'ai.cancel_extraction', 'ai.cancel_indexing', 'ai.check_request', 'ai.complete_upload',
     'ai.reextract_source', 'ai.register_source', 'ai.retry_source', 'ai.search',
     'ai.discard_embedding_model', 'ai.reembed_knowledge_base', 'ai.reembed_memories', 'ai.reembedding_progress', 'ai.search_memories',
-    'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant',
-    'ai.create_session', 'ai.decide_approval', 'ai.describe_tables'
+    'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'ai.cancel_run', 'ai.decide_interrupted_call', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant',
+    'ai.delete_budget', 'ai.set_budget', 'ai.usage_by_day',
+    'ai.create_session', 'ai.approvals_to_decide', 'ai.decide_approval', 'ai.describe_tables', 'ai.verify_audit'
   ],
   'exposed functions that people may call'
 );
@@ -45,10 +46,12 @@ select set_eq(
     'private.caller_tenant_ids', 'private.caller_user_id', 'private.complete_upload', 'private.create_tenant',
     'private.may_change_agent', 'private.may_claim_source', 'private.raise_error', 'private.reextract_source', 'private.register_source', 'private.retry_source',
     'private.cancel_extraction', 'private.cancel_indexing',
-    'private.role_rank', 'private.start_run', 'private.tenant_narrowing',
+    'private.role_rank', 'private.start_run', 'private.cancel_run', 'private.decide_interrupted_call', 'private.tenant_narrowing',
+    'private.delete_budget', 'private.set_budget',
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',
-    'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.sends_data_out', 'private.url_origin',
+    'private.is_cron',
+    'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.is_approval_rule', 'private.is_decider', 'private.is_tool_permissions', 'private.may_decide_approval', 'private.sends_data_out', 'private.url_origin', 'private.verify_audit',
     -- the parts of ai.search
     'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
@@ -61,13 +64,15 @@ select set_eq(
 select set_eq(
   $$select name from pg_temp.ours where schema_name <> 'private' and has_function_privilege('service_role', oid, 'execute')$$,
   array[
-    'ai.check_request', 'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue', 'ai.fail_abandoned_runs',
+    'ai.check_request', 'ai.claim_extraction', 'ai.claim_indexing', 'ai.claim_object_removal', 'ai.due_ingestion', 'ai.enqueue',
     'ai.fail_extraction', 'ai.fail_indexing', 'ai.finish_chat_turn', 'ai.finish_extraction', 'ai.finish_indexing',
     'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
     'ai.claim_memory', 'ai.claim_reembedding', 'ai.due_search_maintenance', 'ai.fail_reembedding', 'ai.finish_reembedding',
     'ai.read_unembedded', 'ai.store_memory_vector', 'ai.store_reembedded',
-    'ai.remove_stale_uploads', 'ai.renew_run_lease', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
-    'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration'
+    'ai.remove_stale_uploads', 'ai.append_run_events', 'ai.beat_run', 'ai.claim_run', 'ai.due_runs', 'ai.suspend_run', 'ai.sweep_run_log', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
+    'ai.begin_request', 'ai.finish_request', 'ai.reserve_tokens', 'ai.settle_tokens', 'ai.take_requests',
+    'ai.due_schedules', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs',
+    'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.expire_approvals', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration', 'ai.verify_audit'
   ],
   'the ledger'
 );
@@ -80,7 +85,13 @@ select set_eq(
     'private.caller_segment_ids', 'private.caller_tenant_ids', 'private.caller_tenants', 'private.caller_user_id', 'private.drop_vector_graphs',
     'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
     'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',
-    'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin'
+    'private.budget_period_start', 'private.budget_renews_at', 'private.budgets_of', 'private.check_budget', 'private.close_reservations',
+    'private.open_budget_counters', 'private.tokens_used',
+    'private.is_approval_rule', 'private.is_tool_permissions', 'private.run_is_still_waiting',
+    'private.claim_run', 'private.end_run', 'private.event_time', 'private.run_stop', 'private.wake_run', 'private.write_run_events', 'private.write_run_journal',
+    'private.fire_due_schedule', 'private.is_cron', 'private.queue_health', 'private.queue_limits', 'private.queue_tenants', 'private.redrive_dead_letters', 'private.tidy_run_jobs',
+    'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin',
+    'private.record_audit', 'private.stage_audit', 'private.verify_audit'
   ],
   'what the ledger calls'
 );

@@ -38,8 +38,9 @@ select set_eq(
         and pg_attribute.atttypid = 'uuid'::regtype
     )
   $$,
-  -- The tenants themselves; objects to remove, which outlive their tenant; ids of used tokens; and what is the same for all.
-  array['public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.shipped_policies'],
+  -- The tenants themselves; objects to remove, which outlive their tenant; ids of used tokens; requests of somebody in several
+  -- tenants or in none; and what is the same for all.
+  array['public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.rate_counters', 'private.idempotency_keys', 'private.shipped_policies', 'private.queue_limits'],
   'every other table has a tenant_id that is not null'
 );
 
@@ -65,7 +66,7 @@ select is_empty(
     where ours.schema_name <> 'private' and ours.name <> 'public.tenants'
       and not exists (
         select from pg_trigger
-        where pg_trigger.tgrelid = ours.oid and pg_trigger.tgfoid = 'private.refuse_tenant_change'::regproc
+        where pg_trigger.tgrelid = ours.oid and pg_trigger.tgfoid in ('private.refuse_tenant_change'::regproc, 'private.refuse_audit_change'::regproc)
       )
   $$,
   'the tenant of a row is kept by a trigger, whoever writes'

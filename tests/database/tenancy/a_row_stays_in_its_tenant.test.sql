@@ -11,7 +11,8 @@ grant select on moved to public;
 select tests.as_service();
 select is(
   tests.outcome_undone(format('update %s set tenant_id = %L where tenant_id = %L', moved.relation, tests.tenant('b'), tests.tenant('a'))),
-  'PT403 forbidden',
+  -- What is only added to, the secret key changes in no way.
+  case when has_table_privilege('service_role', moved.relation, 'update') then 'PT403 forbidden' else '42501' end,
   moved.relation || ' stays'
 )
 from moved;

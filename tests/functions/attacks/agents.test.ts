@@ -7,6 +7,7 @@ import { startEndpoint } from '../support/endpoint.ts'
 import type { Endpoint } from '../support/endpoint.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { HARBOR, MERIDIAN, serviceCaller, userCaller } from '../support/http.ts'
+import type { Json } from '../support/http.ts'
 
 // Rows of the attack catalogue, each with a model that does whatever it reads: what counts is that the effect is impossible.
 
@@ -173,7 +174,7 @@ describe('T16 what a client sends', () => {
 })
 
 describe('a person who is removed while their agent works', () => {
-  it('loses it at the next statement', async () => {
+  it('loses it before its next statement, and hears why', async () => {
     const EMAIL = 'viewer@harbor.example'
     await remember('member@harbor.example', HARBOR, CANARY)
     const viewer = await userCaller(stack, EMAIL)
@@ -192,10 +193,16 @@ describe('a person who is removed while their agent works', () => {
         { text: 'Over.' },
       ]),
     )
-    const run = await streamRun(viewer, id, { message: 'Look twice.' })
-    const [first, second] = eventsOf(run, 'tool_result')
-    expect(first!['result']).toContain('Harbor Logistics')
-    expect(second!['result']).not.toContain('Harbor Logistics')
+    const response = await viewer.send('POST', `/api/agents/${id}/run/stream`, { json: { message: 'Look twice.' } })
+    const events = (await response.text())
+      .split('\n')
+      .filter((line) => line.startsWith('data: '))
+      .map((line) => JSON.parse(line.slice(6)) as Json)
+    const results = events.filter(({ event }) => event === 'tool_result')
+    expect(results[0]!['result']).toContain('Harbor Logistics')
+    expect(JSON.stringify(results.slice(1))).not.toContain('Harbor Logistics')
+    // Not `complete`, which would hold the whole run once more.
+    expect(events.at(-1)).toMatchObject({ event: 'error', code: 'membership_lost' })
   })
 })
 

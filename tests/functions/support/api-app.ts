@@ -2,6 +2,7 @@ import { expect } from 'vitest'
 import { z } from 'zod'
 import { depsFromEnv } from '../../../supabase/functions/_shared/deps.ts'
 import { AppError } from '../../../supabase/functions/_shared/errors.ts'
+import { runSettings } from '../../../supabase/functions/_shared/execution/settings.ts'
 import type { ListedTools } from '../../../supabase/functions/_shared/mcp/client.ts'
 import { objectStoreFromEnv } from '../../../supabase/functions/_shared/object-store.ts'
 import { providersFromEnv } from '../../../supabase/functions/_shared/providers/index.ts'
@@ -25,10 +26,14 @@ export type OutsideWorld = {
   logged: string[]
 }
 
+/** What is different about the function in this process; the ledger by its single calls. */
+export type ApiChanges = { ledger?: Partial<ApiDeps['ledger']>; runs?: Partial<ApiDeps['runs']> }
+
 /** The function `api` in this process, over a stack, with a world outside that the test makes up. */
 export type ApiApp = OutsideWorld & {
   /** The same caller as for the deployed function, sending to this app. */
   as: (caller: FunctionsCaller, more?: Record<string, string>) => FunctionsCaller
+  deps: ApiDeps
 }
 
 const routes = ROUTES.map((route) => ({
@@ -46,18 +51,21 @@ function expectDocumented(method: string, path: string, status: number, answer: 
   expect(checked.error?.issues, `${method} ${pathname} answers what is documented`).toBeUndefined()
 }
 
-export function startApi(stack: TestStack): ApiApp {
+export function startApi(stack: TestStack, changes: ApiChanges = {}): ApiApp {
   const { env } = stack.stack
   const providers = providersFromEnv(env)
   const world: OutsideWorld = { mcp: undefined, asked: [], egress: null, logged: [] }
   const line = (event: string, fields: object) => void world.logged.push(JSON.stringify({ event, ...fields }))
+  const own = depsFromEnv(env, 'api')
   const deps = {
-    ...depsFromEnv(env, 'api'),
+    ...own,
+    ledger: { ...own.ledger, ...changes.ledger },
     log: { info: line, error: line },
     chat: providers.chat,
     search: searchProviders(providers),
     objects: objectStoreFromEnv(env),
     tools: toolKitFromEnv(env),
+    runs: { ...runSettings(env, 'function:test'), ...changes.runs },
     secrets: secretBoxFromEnv(env),
     mcp: {
       discover: (server: AskedMcpServer) => {
@@ -94,7 +102,7 @@ export function startApi(stack: TestStack): ApiApp {
       },
     }
   }
-  return Object.assign(world, { as })
+  return Object.assign(world, { as, deps })
 }
 
 /** An answer without what differs each time. */

@@ -1,8 +1,8 @@
 // What only several sessions of a real server can show: two at once, and who wins.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Database, DbCaller, Sql } from '../../../local/database/database.ts'
+import type { Sql } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
+import { call, meet, person, SERVICE } from '../../support/two-sessions.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const OWNER = 'a0000000-0000-4000-8000-000000000001'
@@ -10,64 +10,6 @@ const ADMIN = 'a0000000-0000-4000-8000-000000000002'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
 const VIEWER = 'a0000000-0000-4000-8000-000000000004'
 const OUTSIDER = 'c0000000-0000-4000-8000-000000000002'
-
-const person = (sub: string): DbCaller => ({ role: 'authenticated', claims: { sub, role: 'authenticated' } })
-const SERVICE: DbCaller = { role: 'service_role', claims: { role: 'service_role' } }
-
-type Outcome = { value: unknown } | { code: string; detail: string }
-
-/**
- * Lets two transactions meet: the first does its work and stays open until the second, which was begun meanwhile, waits for
- * a lock of it (or is through). Then the first commits.
- * @returns what each of them ended with
- */
-async function meet(
-  db: Database,
-  [firstCaller, first]: [DbCaller, (tx: Sql) => Promise<unknown>],
-  [secondCaller, second]: [DbCaller, (tx: Sql) => Promise<unknown>],
-): Promise<[Outcome, Outcome]> {
-  const settle = (promise: Promise<unknown>): Promise<Outcome> =>
-    promise.then(
-      (value) => ({ value }),
-      (error: Error & { code?: string; detail?: string }) => ({
-        code: error.code ?? error.message,
-        detail: error.detail ?? '',
-      }),
-    )
-  let isWorking = () => {}
-  const working = new Promise<void>((resolve) => (isWorking = resolve))
-  let mayCommit = () => {}
-  const commit = new Promise<void>((resolve) => (mayCommit = resolve))
-  const one = settle(
-    db.asCaller(firstCaller, async (tx) => {
-      try {
-        return await first(tx)
-      } finally {
-        isWorking()
-        await commit
-      }
-    }),
-  )
-  await working
-  let isThrough = false
-  const two = settle(db.asCaller(secondCaller, second)).finally(() => (isThrough = true))
-  for (let i = 0; i < 100 && !isThrough; i++) {
-    const [row] = await db.query<{ count: number }>(
-      `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    )
-    if (Number(row?.count) > 0) break
-    await sleep(20)
-  }
-  mayCommit()
-  return Promise.all([one, two])
-}
-
-const call =
-  (text: string, ...params: unknown[]) =>
-  async (tx: Sql) => {
-    const [row] = await tx.query<{ result: unknown }>(`select ${text} as result`, params)
-    return row?.result
-  }
 
 describe.skipIf(noNativeServer())('two sessions at once', () => {
   const world = usePreparedDatabase(NATIVE_URL)
@@ -314,9 +256,15 @@ describe.skipIf(noNativeServer())('two sessions at once', () => {
       'select id from ai.agents where is_default and tenant_id = $1',
       [HARBOR],
     )
-    const run = call(`ai.start_run($1, 'shared-1', 'hello') ->> 'session_uuid'`, agent?.id)
+    const run = call(`ai.start_run($1, 'shared-1', 'hello', request => '{"message": "hello"}')`, agent?.id)
     const [first, second] = await meet(world.db, [person(MEMBER), run], [person(MEMBER), run])
-    expect(first).toEqual({ value: expect.any(String) })
-    expect(second).toEqual(first)
+    expect(first).toMatchObject({
+      value: { session_uuid: expect.any(String), status: 'running', is_new_session: true },
+    })
+    const { session_uuid } = (first as { value: Record<string, unknown> }).value
+    // One is carried out, the other waits for it.
+    expect(second).toMatchObject({
+      value: { session_uuid, status: 'pending', lease_token: null, is_new_session: false },
+    })
   })
 })

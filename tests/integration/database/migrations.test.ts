@@ -138,9 +138,12 @@ describe.skipIf(noNativeServer())('on a hosted project', () => {
     )
     expect(made).toEqual([])
     const policies = await hosted.superuser.query(
-      `select policyname from pg_policies where schemaname in ('auth', 'storage', 'realtime')`,
+      `select policyname from pg_policies where schemaname in ('auth', 'storage', 'realtime') order by policyname`,
     )
-    expect(policies).toEqual([{ policyname: 'people read their own chat channel' }])
+    expect(policies).toEqual([
+      { policyname: 'people read the channels of runs they may read' },
+      { policyname: 'people read their own chat channel' },
+    ])
   })
 
   // Definer functions and foreign keys now run as an owner whom FORCE ROW LEVEL SECURITY would hold, did it not bypass it; and
@@ -160,9 +163,15 @@ describe.skipIf(noNativeServer())('on a hosted project', () => {
     'sources/deleting_queues_the_removal_of_the_bytes',
     'sources/documents_record_claims',
     'sources/visibility_takes_effect_at_the_next_statement',
+    'budgets/budgets_are_set_by_admins',
+    'budgets/tokens_are_reserved_before_they_are_spent',
     'ledger/indexing_swaps_all_at_once',
     'queue/enqueue_joins_the_transaction',
     'realtime/messages_reach_their_person_only',
+    'runs/a_run_is_taken_up_by_one',
+    'runs/people_cancel_and_decide',
+    'runs/sessions_run_one_at_a_time',
+    'runs/logs_fold_and_go',
     'search/counts_follow_every_change',
     'search/legs_are_fused_and_explained',
     'search/rows_and_scores_are_the_callers_own',

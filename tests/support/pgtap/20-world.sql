@@ -119,6 +119,9 @@ begin
   select tests.id('indexed ' || s.name), tests.tenant(s.letter), 0, 'h', 'staged', 0, 6, 1, 1, '{}', 'bulkhead-hash-384', '[1,0]'
   from tests.world_sources() as s;
 
+  -- That this counted as usage is a matter of other tests.
+  delete from ai.usage_entries where kind = 'embedding';
+
   insert into public.groups (id, tenant_id, name) values (tests.id('group b'), b, 'b_group');
   insert into public.group_members (tenant_id, group_id, user_id) values (b, tests.id('group b'), tests.person('b_member'));
   insert into ai.source_grants (tenant_id, source_id, user_id, group_id)
@@ -178,12 +181,36 @@ begin
   select tests.id('token ' || l), now() + interval '1 minute'
   from unnest(array['a', 'b']) as l;
 
+  -- a_left is of somebody who has left, a_demoted of `viewer`, who was more once.
+  insert into ai.schedules (id, tenant_id, agent_id, created_by, name, cron, message)
+  select tests.id('schedule ' || s.name), tests.tenant(left(s.name, 1)), tests.id('agent ' || left(s.name, 1)), tests.person(s.creator), s.name, '0 9 * * 1', 'x'
+  from (
+    values ('a_member', 'member'), ('a_admin', 'admin'), ('a_left', 'outsider'), ('a_demoted', 'viewer'), ('b_member', 'b_member')
+  ) as s (name, creator);
+
+  insert into ai.budgets (id, tenant_id, scope, period, max_tokens)
+  select tests.id('budget ' || l), tests.tenant(l), 'tenant', 'month', 1000000000
+  from unnest(array['a', 'b']) as l;
+  insert into private.budget_counters (tenant_id, budget_id, subject_id, period_start)
+  select tests.tenant(l), tests.id('budget ' || l), tests.tenant(l), private.budget_period_start('month', now())
+  from unnest(array['a', 'b']) as l;
+  insert into private.rate_counters (bucket, window_start, taken, granted)
+  select convert_to(l, 'UTF8'), now(), 1, 1
+  from unnest(array['a', 'b']) as l;
+  insert into private.idempotency_keys (scope, tenant_id, caller_id, route, body_hash)
+  select convert_to(l, 'UTF8'), tests.tenant(l), tests.person('member'), 'POST /x', 'x'
+  from unnest(array['a', 'b']) as l;
+
   insert into private.reembeddings (tenant_id, knowledge_base_id, embedding_model)
   values (a, tests.id('base a'), 'm'), (b, tests.id('base b'), 'm');
 
   insert into public.memories (tenant_id, user_id, body)
   values
     (a, tests.person('member'), 'x'), (b, tests.person('b_member'), 'x'), (a, tests.person('outsider'), 'x'), (a, tests.person('viewer'), 'x');
+
+  -- What has been done so far is in the audit log, as after a commit; what follows is still waiting for one.
+  set constraints private.chain_audit immediate;
+  set constraints private.chain_audit deferred;
 
   -- Conversations of people, of the backend, and of somebody who has left, with a run and a citation each.
   foreach speaker in array array['a_member', 'a_backend', 'a_left', 'b_member', 'b_backend'] loop
@@ -202,6 +229,31 @@ begin
     select tests.id('run ' || speaker), tenant, id, agent_id, user_id, coalesce(user_id, tenant), 'completed', now(), speaker
     from ai.agent_sessions
     where id = tests.id('session ' || speaker);
+    -- Without run and agent, as are the calls of tools below and for the same reason.
+    insert into ai.usage_entries (tenant_id, user_id, kind, model, prompt_tokens, total_tokens)
+    select tenant, user_id, 'chat', speaker, 10, 10
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into private.token_reservations (tenant_id, run_id, lease_token, user_id, step, prompt_tokens, reserved_tokens, budget_ids)
+    select tenant, id, gen_random_uuid(), user_id, 1, 10, 10, '{}'
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into ai.run_events (tenant_id, run_id, seq, type, payload, user_id)
+    select tenant, id, 1, 'start', jsonb_build_object('event', 'start', 'type', 'start', 'speaker', speaker), user_id
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into ai.run_steps (tenant_id, run_id, step, turn, record, completed_at, user_id)
+    select tenant, id, 1, '{"op": "turn"}', '{}', now(), user_id
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into private.run_calls (tenant_id, run_id, call_id, step)
+    select tenant, id, 'call_1', 1
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
+    insert into private.run_requests (run_id, tenant_id, request)
+    select id, tenant, '{}'
+    from ai.agent_runs
+    where id = tests.id('run ' || speaker);
     insert into ai.message_citations (tenant_id, run_id, user_id, citation_key, text_excerpt)
     select tenant, id, user_id, 1, speaker
     from ai.agent_runs
@@ -216,11 +268,24 @@ begin
     select tests.id('approval ' || speaker), tenant, id, user_id, 'call_1', speaker, '{}', repeat('0', 64), 'expired', now()
     from ai.agent_runs
     where id = tests.id('run ' || speaker);
+    insert into ai.approval_decisions (tenant_id, approval_id, principal_id, approved, reason)
+    values (tenant, tests.id('approval ' || speaker), tests.id('approval ' || speaker), false, speaker);
     insert into ai.context_handlers (id, tenant_id, user_id, query)
     select tests.id('handler ' || speaker), tenant, user_id, speaker
     from ai.agent_runs
     where id = tests.id('run ' || speaker);
   end loop;
+
+  -- One that the group "Claims desk" decides about, and whoever is an admin reads.
+  insert into ai.approvals (id, tenant_id, run_id, call_id, tool_name, tool_input, input_hash, status, decider_group_id, expires_at)
+  values (
+    tests.id('approval a_desk'), a, tests.id('run a_backend'), 'call_2', 'a_desk', '{}', repeat('0', 64), 'expired',
+    '33333333-3333-4333-8333-333333333333', now()
+  );
+  insert into ai.approval_decisions (tenant_id, approval_id, principal_id, approved, reason)
+  values (a, tests.id('approval a_desk'), tests.id('approval a_desk'), false, 'a_desk');
+
+  insert into ai.tenant_settings (tenant_id) values (a), (b);
 
   insert into public.chat_sessions (id, tenant_id, user_id, title)
   values

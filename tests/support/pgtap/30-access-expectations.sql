@@ -200,6 +200,27 @@ as $$
       ('private.object_removals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.burnt_tool_call_tokens', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.tenant_principals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.queue_limits', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      -- Schedules act in the name of their creator.
+      ('ai.schedules', 'select', 'outsider', 'nothing'),
+      ('ai.schedules', 'select', 'other', 'b_member'),
+      ('ai.schedules', 'select', 'viewer', 'a_demoted'),
+      ('ai.schedules', 'select', 'member', 'a_member'),
+      ('ai.schedules', 'select', 'admin owner backend', 'a_admin a_demoted a_left a_member'),
+      ('ai.schedules', 'insert into a', 'outsider other viewer backend', '!42501'),
+      ('ai.schedules', 'insert into a', 'member admin owner', 'ok'),
+      ('ai.schedules', 'insert into b', 'outsider viewer member admin owner backend', '!42501'),
+      ('ai.schedules', 'insert into b', 'other', 'ok'),
+      ('ai.schedules', 'update|delete', 'outsider viewer', 'nothing'),
+      ('ai.schedules', 'update|delete', 'other', 'b_member'),
+      ('ai.schedules', 'update|delete', 'member', 'a_member'),
+      ('ai.schedules', 'update|delete', 'admin owner backend', 'a_admin a_demoted a_left a_member'),
+      -- The audit log: admins read it, nobody writes it by hand.
+      ('ai.audit_events', 'select', 'outsider other viewer member', 'nothing'),
+      ('ai.audit_events', 'select', 'admin owner backend', 'a'),
+      ('ai.audit_events', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.audit_heads', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.audit_pending', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
       -- Agents
       ('ai.agents', 'select', 'outsider', 'nothing'),
@@ -317,6 +338,29 @@ as $$
       ('ai.agent_runs', 'select', 'backend', 'a_backend a_left a_member'),
       ('ai.agent_runs', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
+      ('ai.run_events', 'select', 'outsider viewer admin owner', 'nothing'),
+      ('ai.run_events', 'select', 'other', 'b_member'),
+      ('ai.run_events', 'select', 'member', 'a_member'),
+      ('ai.run_events', 'select', 'backend', 'a_backend a_left a_member'),
+      ('ai.run_events', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.run_steps', 'select', 'outsider viewer admin owner', 'nothing'),
+      ('ai.run_steps', 'select', 'other', 'b_member'),
+      ('ai.run_steps', 'select', 'member', 'a_member'),
+      ('ai.run_steps', 'select', 'backend', 'a_backend a_left a_member'),
+      ('ai.run_steps', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      -- What executors keep for one another.
+      ('private.run_calls', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.run_requests', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.tenant_settings', 'select|update', 'outsider other viewer member', 'nothing'),
+      ('ai.tenant_settings', 'select|update', 'admin owner backend', 'a'),
+      ('ai.tenant_settings', 'insert into a', 'outsider other viewer member', '!42501'),
+      ('ai.tenant_settings', 'insert into a', 'admin owner backend', '!23505'),
+      ('ai.tenant_settings', 'insert into b', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.tenant_settings', 'delete', 'outsider other viewer member admin owner backend', '!42501'),
+
       ('ai.context_handlers', 'select', 'outsider viewer admin owner', 'nothing'),
       ('ai.context_handlers', 'select', 'other', 'b_member'),
       ('ai.context_handlers', 'select', 'member', 'a_member'),
@@ -333,11 +377,33 @@ as $$
       ('ai.tool_call_events', 'select', 'backend', 'a_backend a_left a_member'),
       ('ai.tool_call_events', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
-      ('ai.approvals', 'select', 'outsider viewer', 'nothing'),
+      ('ai.approvals', 'select', 'outsider', 'nothing'),
+      ('ai.approvals', 'select', 'viewer', 'a_desk'),
       ('ai.approvals', 'select', 'other', 'b_member'),
       ('ai.approvals', 'select', 'member', 'a_member'),
-      ('ai.approvals', 'select', 'admin owner backend', 'a_backend a_left a_member'),
+      ('ai.approvals', 'select', 'admin owner backend', 'a_backend a_desk a_left a_member'),
       ('ai.approvals', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('ai.approval_decisions', 'select', 'outsider', 'nothing'),
+      ('ai.approval_decisions', 'select', 'viewer', 'a_desk'),
+      ('ai.approval_decisions', 'select', 'other', 'b_member'),
+      ('ai.approval_decisions', 'select', 'member', 'a_member'),
+      ('ai.approval_decisions', 'select', 'admin owner backend', 'a_backend a_desk a_left a_member'),
+      ('ai.approval_decisions', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      -- Budgets are for admins; usage is people's own, and admins'.
+      ('ai.budgets', 'select', 'outsider other viewer member', 'nothing'),
+      ('ai.budgets', 'select', 'admin owner backend', 'a_tenant'),
+      ('ai.budgets', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.usage_entries', 'select', 'outsider viewer', 'nothing'),
+      ('ai.usage_entries', 'select', 'other', 'b_member'),
+      ('ai.usage_entries', 'select', 'member', 'a_member'),
+      ('ai.usage_entries', 'select', 'admin owner backend', 'a_backend a_left a_member'),
+      ('ai.usage_entries', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.budget_counters', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.token_reservations', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.rate_counters', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.idempotency_keys', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
       ('ai.message_citations', 'select', 'outsider viewer admin owner', 'nothing'),
       ('ai.message_citations', 'select', 'other', 'b_member'),
@@ -359,8 +425,10 @@ as $$
       ('ai.sources'), ('ai.source_grants'), ('ai.source_pages'), ('ai.knowledge_bases'), ('ai.indexed_sources'), ('ai.chunks'),
       ('ai.agents'), ('ai.agent_knowledge_bases'), ('ai.agent_sessions'), ('ai.agent_runs'), ('ai.message_citations'),
       ('ai.tools'), ('ai.agent_tools'), ('ai.agent_mcp_servers'), ('ai.hooks'), ('ai.context_handlers'), ('ai.tool_call_events'),
-      ('ai.approvals'), ('private.burnt_tool_call_tokens'),
-      ('private.tenant_principals'), ('private.search_segments'), ('private.search_lexemes'), ('private.term_statistics'),
+      ('ai.approvals'), ('ai.approval_decisions'), ('private.burnt_tool_call_tokens'), ('ai.run_events'), ('ai.run_steps'), ('private.run_calls'), ('private.run_requests'), ('ai.tenant_settings'),
+      ('ai.budgets'), ('ai.usage_entries'), ('private.budget_counters'), ('private.token_reservations'), ('private.rate_counters'),
+      ('private.idempotency_keys'),
+      ('private.tenant_principals'), ('private.queue_limits'), ('ai.schedules'), ('ai.audit_events'), ('private.audit_heads'), ('private.audit_pending'), ('private.search_segments'), ('private.search_lexemes'), ('private.term_statistics'),
       ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
   ) as tables (relation)
   cross join unnest(array['select', 'insert into a', 'insert into b', 'update', 'delete']) as verb;
@@ -466,6 +534,16 @@ as $$
     ('ai.agent_tools', 'admin', $s$
         insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name) values (tests.tenant('a'), tests.id('agent b'), 'builtin', 'storage_read')$s$,
       '!23503', 'nor a tool to an agent of another tenant'),
+    ('ai.agent_tools', 'member', $s$
+        insert into ai.agent_tools (tenant_id, agent_id, tool_type, tool_name, permissions)
+        values (tests.tenant('a'), tests.id('agent quiet a'), 'builtin', 'storage_read', '{"default": "ask"}')$s$,
+      '!42501', 'who may call a tool, its creator does not say'),
+    ('ai.agent_tools', 'member', $s$
+        update ai.agent_tools set permissions = '{"default": "deny"}' where id = tests.id('assignment quiet a')$s$,
+      '!42501', 'nor changes it'),
+    ('ai.agent_tools', 'admin', $s$
+        update ai.agent_tools set permissions = '{"default": "deny"}' where id = tests.id('assignment quiet a')$s$,
+      'ok', 'admins say it'),
     ('ai.agent_mcp_servers', 'admin', $s$
         insert into ai.agent_mcp_servers (tenant_id, agent_id, name, url) values (tests.tenant('a'), tests.id('agent b'), 'x', 'https://mcp.example/')$s$,
       '!23503', 'nor an MCP server'),

@@ -148,18 +148,55 @@ as $$
       $s$(tenant_id, run_id, user_id, call_id, tool_name, tool_input, input_hash, expires_at) values (
         {tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 'x', 'x', '{}', repeat('0', 64), now()
       )$s$, $s$status = 'approved'$s$, null),
+    ('ai.approval_decisions', 'approval_id', 't.reason',
+      $s$(tenant_id, approval_id, principal_id, approved) values (
+        {tenant}, tests.id('approval ' || {letter} || '_member'), {claimant}, true
+      )$s$, 'approved = true', null),
     ('private.burnt_tool_call_tokens', 'jti', 'case t.jti when tests.id(''token a'') then ''a'' when tests.id(''token b'') then ''b'' end',
       $s$(jti, expires_at) values (gen_random_uuid(), now())$s$, 'expires_at = now()', null),
+    ('ai.budgets', 'id', 'tests.letter(t.tenant_id) || ''_'' || t.scope',
+      $s$(tenant_id, scope, period, max_tokens) values ({tenant}, 'run', 'total', 1)$s$, 'max_tokens = 2', null),
+    ('ai.usage_entries', 'id', 't.model', $s$(tenant_id, user_id, kind) values ({tenant}, {claimant}, 'chat')$s$, 'total_tokens = 1', null),
+    ('private.budget_counters', 'budget_id', 'tests.letter(t.tenant_id)',
+      $s$(tenant_id, budget_id, subject_id, period_start) values ({tenant}, tests.id('budget ' || {letter}), {tenant}, 'epoch')$s$, 'used_tokens = 1', null),
+    ('private.token_reservations', 'id', 'tests.letter(t.tenant_id)',
+      $s$(tenant_id, run_id, lease_token, step, prompt_tokens, reserved_tokens, budget_ids) values (
+        {tenant}, tests.id('run ' || {letter} || '_member'), gen_random_uuid(), 1, 1, 1, '{}'
+      )$s$, 'step = 2', null),
+    ('private.rate_counters', 'bucket', 'convert_from(t.bucket, ''UTF8'')',
+      $s$(bucket, window_start, taken, granted) values ('x', now(), 1, 1)$s$, 'taken = 2', null),
+    ('private.idempotency_keys', 'id', 'tests.letter(t.tenant_id)',
+      $s$(scope, tenant_id, caller_id, route, body_hash) values ('x', {tenant}, {claimant}, 'x', 'x')$s$, $s$route = 'y'$s$, null),
     ('ai.agent_sessions', 'id', 't.session_id',
       $s$(tenant_id, session_id, agent_id, user_id) values ({tenant}, 'x', tests.id('agent ' || {letter}), {claimant})$s$, $s$metadata = '{"t": 1}'$s$, null),
     ('ai.agent_runs', 'id', 't.model',
       $s$(tenant_id, session_id, user_id, principal_id, status) values (
         {tenant}, tests.id('session ' || {letter} || '_member'), {claimant}, {claimant}, 'pending'
       )$s$, $s$model = 'x'$s$, null),
+    ('ai.run_events', 'run_id || '' '' || seq', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
+      $s$(tenant_id, run_id, user_id, seq, type, payload) values (
+        {tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 2, 'x', '{"type": "x"}'
+      )$s$, $s$payload = '{"type": "start"}'$s$, null),
+    ('ai.run_steps', 'run_id || '' '' || step', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
+      $s$(tenant_id, run_id, user_id, step) values ({tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 2)$s$, $s$record = '{"t": 1}'$s$, null),
+    ('private.run_calls', 'run_id', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
+      $s$(tenant_id, run_id, call_id, step) values ({tenant}, tests.id('run ' || {letter} || '_member'), 'x', 1)$s$, $s$decision = 'retry'$s$, null),
+    ('private.run_requests', 'run_id', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
+      $s$(run_id, tenant_id, request) values (tests.id('run ' || {letter} || '_left'), {tenant}, '{}')$s$, $s$request = '{"t": 1}'$s$, null),
+    ('ai.tenant_settings', 'tenant_id', 'tests.letter(t.tenant_id)', $s$(tenant_id) values ({tenant})$s$, 'run_event_days = 7', null),
     ('ai.message_citations', 'id', 't.text_excerpt',
       $s$(tenant_id, run_id, user_id, citation_key, text_excerpt) values (
         {tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 2, 'x'
       )$s$, $s$text_excerpt = 'x'$s$, null),
+    ('ai.audit_events', 'tenant_id || '' '' || seq', 'tests.letter(t.tenant_id)',
+      $s$(tenant_id, seq, occurred_at, recorded_at, action, subject_type, subject_id, prev_hash, hash) values (
+        {tenant}, 1000000, now(), now(), 'x.y', 'x', 'x', repeat('0', 64), repeat('0', 64)
+      )$s$, $s$action = 'x.y'$s$, null),
+    ('private.audit_heads', 'tenant_id', 'tests.letter(t.tenant_id)', $s$(tenant_id) values ({tenant})$s$, 'seq = 0', null),
+    ('private.audit_pending', 'id', 'tests.letter(t.tenant_id)', $s$(tenant_id, entries) values ({tenant}, '[]')$s$, $s$entries = '[]'$s$, null),
+    ('ai.schedules', 'id', 't.name',
+      $s$(tenant_id, agent_id, name, cron, message) values ({tenant}, tests.id('agent ' || {letter}), 'x', '0 9 * * 1', 'x')$s$, 'enabled = false', null),
+    ('private.queue_limits', 'queue', 't.queue', $s$(queue, max_active_per_tenant) values ('remove_object', 1)$s$, 'max_active_per_tenant = 3', null),
     ('private.tenant_principals', 'tenant_id', 'tests.letter(t.tenant_id)', $s$(tenant_id) values ({tenant})$s$, 'id = gen_random_uuid()', null),
     ('private.search_segments', 'id', 'tests.segment_name(t.id)',
       $s$(tenant_id, kind, knowledge_base_id, visibility, language) values ({tenant}, 'chunk', tests.id('base ' || {letter}), 'tenant', 'simple')$s$,

@@ -154,6 +154,8 @@ describe('approvals', () => {
     expect(await member.json(200, 'POST', approve, { json: { approved: true } })).toEqual({
       status: 'resumed',
       approval_id: expect.any(String),
+      approvals: 1,
+      quorum: 1,
     })
     expect(await statuses(run)).toEqual([
       ['approved', null],

@@ -8471,15 +8471,17 @@ CREATE OR REPLACE FUNCTION private.open_scheduled_run(schedule_id uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
- SET "request.jwt.claims" TO ''
- SET "request.jwt.claim.sub" TO ''
- SET "request.headers" TO ''
 AS $function$
 declare
+  -- Put back at the end; an error takes them back by itself.
+  claims constant text := coalesce(current_setting('request.jwt.claims', true), '');
+  subject constant text := coalesce(current_setting('request.jwt.claim.sub', true), '');
+  headers constant text := coalesce(current_setting('request.headers', true), '');
   schedule ai.schedules;
   opened jsonb;
 begin
   select * into strict schedule from ai.schedules where schedules.id = open_scheduled_run.schedule_id;
+  perform set_config('request.jwt.claim.sub', '', true), set_config('request.headers', '', true);
   perform set_config(
     'request.jwt.claims',
     jsonb_build_object(
@@ -8500,6 +8502,9 @@ begin
       wait_reason => null
     );
   end if;
+  perform
+    set_config('request.jwt.claims', claims, true), set_config('request.jwt.claim.sub', subject, true),
+    set_config('request.headers', headers, true);
   return opened;
 end;
 $function$;

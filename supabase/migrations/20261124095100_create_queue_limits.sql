@@ -13,8 +13,9 @@ alter table private.queue_limits force row level security;
 revoke all on table private.queue_limits from anon, authenticated, service_role;
 
 -- As many as a worker has places by default: each worker keeps one place more, so that there is always one for somebody else.
+-- A worker that died counts until its heartbeat is missed, so what takes a moment only, as a memory does, has no limit.
 insert into private.queue_limits (queue, max_active_per_tenant)
-values ('extract_source', 2), ('index_source', 2), ('embed_memory', 2);
+values ('extract_source', 2), ('index_source', 2);
 
 create function private.hold_queue_limit()
 returns trigger

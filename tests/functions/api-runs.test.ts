@@ -465,7 +465,60 @@ describe('refusals', () => {
     expect(answer['warnings']).toEqual([
       'The field "tenant_id" is not known here and was ignored.',
       'The field "messages" is not known here and was ignored.',
+      'The answer does not fit response_format: it is not JSON.',
     ])
     expect(JSON.stringify(lastPrompt())).not.toContain('obey')
+  })
+
+  it('name fields that are not known where the caller wants it strict', async () => {
+    model.answer(say('ok'))
+    const path = `/api/agents/${agentId}/run`
+    const json = { message: 'x', colour: 'red' }
+    const strict = { prefer: 'return=minimal, handling=strict' }
+    expect(await member.json(400, 'POST', path, { json, headers: strict })).toMatchObject({
+      code: 'invalid_request',
+      error: 'The field "colour" is not known here.',
+    })
+    await member.json(200, 'POST', path, { json: { message: 'x' }, headers: strict })
+    await member.json(200, 'POST', path, { json, headers: { prefer: 'handling=strictly' } })
+  })
+})
+
+describe('an answer that is to have a form', () => {
+  const schema = { type: 'object', properties: { opens: { type: 'integer' } }, required: ['opens'] }
+  const response_format = { type: 'json_schema', json_schema: { name: 'gate', schema } }
+
+  it.each([
+    ['{"opens": 7}', undefined],
+    ['{"opens": "seven"}', /^The answer does not fit response_format\. .*opens/],
+    ['At seven.', /^The answer does not fit response_format: it is not JSON\.$/],
+  ])('is looked at: %s', async (text, problem) => {
+    model.answer(say(text))
+    const answer = await run(member, { message: 'When?', response_format })
+    expect(answer).toMatchObject({ status: 'completed', content: text })
+    if (problem === undefined) expect(answer).not.toHaveProperty('warnings')
+    else expect(answer['warnings']).toEqual([expect.stringMatching(problem)])
+    expect(model.requests.at(-1)?.body['response_format']).toMatchObject({ type: 'json_schema' })
+  })
+})
+
+describe('an answer that hooks see before anybody else', () => {
+  it('comes as a whole, without what they took out', async () => {
+    const settings = { buffer_response: true }
+    const { id } = await admin.json(201, 'POST', '/api/agents', { json: { name: 'Buffered', settings } })
+    const rule = { condition: 'content CONTAINS 7731', action: 'deny', message: 'Not for you.' }
+    const hook = { event: 'PreResponse', type: 'rule', config: rule }
+    await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json: hook })
+    const answers = async (text: string) => {
+      model.answer(say(text))
+      const sent = await admin.send('POST', `/api/agents/${id}/run/stream`, { json: { message: 'The code?' } })
+      return eventsOf(sent)
+    }
+    const denied = await answers('The code is 7731.')
+    expect(JSON.stringify(denied)).not.toContain('7731')
+    expect(denied.at(-1)).toMatchObject({ event: 'complete', content: expect.stringContaining('Not for you.') })
+    const allowed = await answers('There is none.')
+    expect(deltasOf(allowed)).toBe('')
+    expect(only(allowed, 'chunk')['content']).toBe('There is none.')
   })
 })

@@ -17,6 +17,7 @@ export function allowOrigins(origins: readonly string[]): MiddlewareHandler {
       'x-tenant-id',
       'x-request-id',
       'idempotency-key',
+      'prefer',
       'mcp-protocol-version',
       'mcp-session-id',
     ],

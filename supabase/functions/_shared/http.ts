@@ -64,7 +64,7 @@ export async function parseBody<S extends z.ZodType>(c: Context, schema: S): Pro
 
 /**
  * The JSON body of a request for routes whose clients were written for another server: fields that are not in the
- * schema are not refused but named in `warnings`.
+ * schema are not refused but named in `warnings`; with `Prefer: handling=strict` they are refused.
  * @throws AppError as `readJson` and `parse` do.
  */
 export async function parseLenientBody<S extends z.ZodObject>(
@@ -77,8 +77,14 @@ export async function parseLenientBody<S extends z.ZodObject>(
     .filter((key) => !Object.hasOwn(schema.shape, key))
     .slice(0, 20)
     .map((key) => `The field ${JSON.stringify(key.slice(0, 60))} is not known here and was ignored.`)
+  if (warnings.length > 0 && isStrict(c)) {
+    throw new AppError('invalid_request', warnings[0]!.replace(' and was ignored.', '.'))
+  }
   return { body, warnings }
 }
+
+/** Whether the caller wants errors instead of warnings (RFC 7240, section 4.4). */
+const isStrict = (c: Context) => /(^|[,;\s])handling=strict($|[,;\s])/.test(c.req.header('prefer') ?? '')
 
 /** `{ warnings }` when there are any, to spread into an answer. */
 export function warningsField(warnings: readonly string[]): { warnings?: readonly string[] } {

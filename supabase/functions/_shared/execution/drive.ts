@@ -39,6 +39,7 @@ function failing(deps: RunDeps, claim: ClaimedRun, failure: AppError): Execution
     contextHandlerId: claim.context_handler_id,
     knownTexts: [],
     reasoningRequested: false,
+    isBuffered: false,
     timeoutMs: 10_000,
     warnings: [],
     retrievalWarning: null,

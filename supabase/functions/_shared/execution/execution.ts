@@ -18,6 +18,7 @@ import { createEventLog } from './event-log.ts'
 import type { EventLog, NumberedEvent } from './event-log.ts'
 import { failed, nothing } from './outcome.ts'
 import type { Equipment, Execution, RunOutcome } from './outcome.ts'
+import { formatProblem } from './response-format.ts'
 import { recordEvents } from './run-trace.ts'
 import type { WithRuns } from './settings.ts'
 
@@ -93,7 +94,8 @@ export async function executeRun(
   if (control.signal?.aborted) letGo()
   control.signal?.addEventListener('abort', letGo, { once: true })
   const { emit, events } = recordEvents((event, fields) => {
-    if (!isCutOff()) log.emit(event, fields)
+    if (isCutOff() || (execution.isBuffered && event === 'content_delta')) return
+    log.emit(event, fields)
   }, resumed?.events)
   const journal: Journal = {
     note: (entry) => {
@@ -203,6 +205,8 @@ async function carryOut(
     const answered = isLoop ? await answerWithTools(work) : await answer(work)
     outcome = { ...answered.outcome, warnings: [...execution.warnings, ...equipment.warnings] }
     if (answered.waiting !== null) return { outcome, waiting: answered.waiting }
+    const problem = outcome.status === 'completed' ? formatProblem(request.responseFormat, outcome.content) : null
+    if (problem !== null) outcome.warnings.push(problem)
     // Told with the end or not at all: whoever might take over before it tells it again.
     hold()
     outcome = await beforeResponse(work, outcome)

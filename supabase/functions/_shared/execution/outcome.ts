@@ -59,6 +59,8 @@ export type Execution = {
   /** What the caller sent or may read: addresses in it may stay links in the answer. */
   knownTexts: string[]
   reasoningRequested: boolean
+  /** Whether the answer comes as a whole, after hooks have seen it, and not in pieces. */
+  isBuffered: boolean
   /** Milliseconds after which the run is given up; the time people take to decide is not counted. */
   timeoutMs: number
   warnings: string[]

@@ -117,6 +117,7 @@ async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
       agent.system_prompt ?? '',
     ],
     reasoningRequested: body.reasoning_requested === true || agent.settings['reasoning_effort'] !== undefined,
+    isBuffered: agent.settings['buffer_response'] === true,
     timeoutMs: Math.max(timeout * 1000 - spentMs, 1000),
     warnings: [...parts.warnings, ...context.warnings],
     retrievalWarning: context.retrievalWarning,

@@ -88,8 +88,9 @@ export function createHttpRequest(egress: Egress): Tool {
       const names = Object.keys(headers).map((name) => name.toLowerCase())
       // A key the model was told to use is the receiver's, and as good as ours.
       const isKeyed = method === 'GET' || names.includes('idempotency-key')
-      const key = isKeyed ? {} : { 'idempotency-key': context.idempotencyKey }
-      const type = encoded === null || names.includes('content-type') ? {} : ({ 'content-type': encoded.type } as const)
+      const key: Record<string, string> = isKeyed ? {} : { 'idempotency-key': context.idempotencyKey }
+      const type: Record<string, string> =
+        encoded === null || names.includes('content-type') ? {} : { 'content-type': encoded.type }
       try {
         const answer = await egress.fetch(url, {
           method,

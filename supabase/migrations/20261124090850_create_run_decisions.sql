@@ -63,6 +63,16 @@ begin
     and (select auth.jwt()) -> 'act' is null
   for no key update;
   if run.status = 'waiting' and run.wait_reason = 'unsafe_call' then
+    -- It may have taken effect: making it again is more than was approved, and is for those to say who approved it.
+    if decide_interrupted_call.decision = 'retry' and exists (
+      select from ai.approvals
+      where approvals.tenant_id = run.tenant_id and approvals.run_id = run.id and approvals.call_id = decide_interrupted_call.call_id
+        and (approvals.quorum > 1 or not private.is_decider(approvals, (select auth.uid())))
+    ) then
+      perform private.raise_error(
+        403, 'forbidden', 'This call was approved by others, and may have taken effect.', 'Skip it, end the run, or ask who approved it to retry.'
+      );
+    end if;
     update private.run_calls
     set decision = decide_interrupted_call.decision, decided_by = private.caller_user_id(), decided_at = now()
     where run_calls.run_id = run.id and run_calls.call_id = decide_interrupted_call.call_id
@@ -93,7 +103,8 @@ $$;
 
 comment on function ai.decide_interrupted_call(text, text, text) is
   'Decides, once, about a tool call that was interrupted and may not simply be repeated: retry, skip (the model is told) or fail (the run ends). By the person of the run or an admin, never by an agent. '
-  'Returns {run_id, status: pending or failed}. PT404 not_found for everybody else and when none waits, PT400 invalid_request.';
+  'Returns {run_id, status: pending or failed}. PT404 not_found for everybody else and when none waits, PT400 invalid_request, PT403 forbidden for a retry of a call '
+  'that was approved by others than the caller could.';
 
 revoke execute on function private.cancel_run(text) from public;
 revoke execute on function private.decide_interrupted_call(text, text, text) from public;

@@ -1,6 +1,6 @@
 -- cancel_run and decide_interrupted_call: in each state of a run, by who may, once.
 begin;
-select plan(78);
+select plan(87);
 select tests.make_world();
 
 create function pg_temp.cancel(who text, name text default 'run', claims jsonb default '{}')
@@ -143,6 +143,32 @@ select tests.append(3, '[]', '[{"op": "call_finished", "step": 1, "call_id": "c1
 select tests.as_service();
 select is(ai.suspend_run(tests.run_id(), tests.lease(), 3, '[]', '[]', 'unsafe_call'), 'pending', 'where nothing is to be decided nobody waits');
 select is(pg_temp.decide('member', 'retry'), 'PT404 not_found', 'nor decides');
+
+-- A call that had to be approved is made again only by the word of who may approve it.
+create function pg_temp.approved(four_eyes boolean, quorum int) returns void language plpgsql as $$
+begin
+  perform tests.as_superuser();
+  insert into ai.approvals (
+    tenant_id, run_id, user_id, call_id, tool_name, tool_input, input_hash, status, decided_at, expires_at, four_eyes, quorum
+  )
+  values (
+    (select tenant_id from ai.agent_runs where id = tests.run_id()), tests.run_id(), tests.person('member'), 'c1', 'pay', '{}', repeat('0', 64), 'approved', now(), now() + interval '1 hour',
+    approved.four_eyes, approved.quorum
+  );
+end;
+$$;
+select is(pg_temp.interrupt(), 'waiting', 'an approved call is interrupted');
+select pg_temp.approved(true, 1);
+select is(pg_temp.decide('member', 'retry'), 'PT403 forbidden', 'who may not approve it does not have it made again');
+select is(tests.status(), 'waiting unsafe_call', 'it waits');
+select is(pg_temp.decide('admin', 'retry'), 'ok', 'who may approve it does');
+select is(pg_temp.interrupt(), 'waiting', 'one that two had to approve');
+select pg_temp.approved(true, 2);
+select is(pg_temp.decide('admin', 'retry'), 'PT403 forbidden', 'is made again by the word of nobody alone');
+select is(pg_temp.decide('member', 'skip'), 'ok', 'but can be skipped');
+select is(pg_temp.interrupt(), 'waiting', 'one that the person could approve');
+select pg_temp.approved(false, 1);
+select is(pg_temp.decide('member', 'retry'), 'ok', 'can be made again by the person');
 
 select is(pg_temp.interrupt(), 'waiting', 'another');
 select is(pg_temp.decide('backend_a', 'fail'), 'ok', 'can be given up');

@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { ScriptedModel } from '../../tests/support/scripted-model/index.ts'
 import { signIn } from '../support/target.ts'
 import { headersOf, type World } from '../agent/world.ts'
-import { api, streamed, until, whenOver, type Asker, type Json } from './tools.ts'
+import { api, eventsIn, streamed, until, whenOver, type Asker, type Json } from './tools.ts'
 
 const SECONDS = 60
 /** Runs of each person at once, and how often the model says a word: each word becomes an event, written at most every 50 ms. */
@@ -51,18 +51,10 @@ async function follow(world: World, asker: Asker, runId: string, seen: Seen): Pr
   for (let isOver = false; !isOver; ) {
     const path = `/functions/v1/api/agents/runs/${runId}/stream?after=${numbers.at(-1) ?? 0}`
     const response = await fetch(world.url + path, { headers: asker.headers })
-    if (!response.ok || !response.body) throw new Error(`A stream answered ${response.status}.`)
-    let rest = ''
-    for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + piece).split('\n')
-      rest = lines.pop() ?? ''
-      for (const line of lines) {
-        if (!line.startsWith('data: ')) continue
-        const event = JSON.parse(line.slice(6)) as Json
-        if (event['seq'] === undefined) continue
-        numbers.push(Number(event['seq']))
-        isOver ||= event['event'] === 'complete'
-      }
+    for await (const event of eventsIn(response)) {
+      if (event['seq'] === undefined) continue
+      numbers.push(Number(event['seq']))
+      isOver ||= event['event'] === 'complete'
     }
   }
 }

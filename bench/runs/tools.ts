@@ -49,6 +49,17 @@ export async function inBackground(world: World, asker: Asker, message: string):
   return String(run['run_id'])
 }
 
+/** The events of a stream, as they come. */
+export async function* eventsIn(response: Response): AsyncGenerator<Json> {
+  if (!response.ok || !response.body) throw new Error(`A stream answered ${response.status}: ${await response.text()}`)
+  let rest = ''
+  for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + piece).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice(6)) as Json
+  }
+}
+
 /**
  * Runs an agent over a stream, the way that lets it use its tools, and reads it to its end; returns its public id.
  * @param onEvent sees each event; what it begins is awaited at the end
@@ -64,20 +75,12 @@ export async function streamed(
     headers: asker.headers,
     body: JSON.stringify({ message }),
   })
-  if (!response.ok || !response.body) throw new Error(`A stream answered ${response.status}: ${await response.text()}`)
-  let rest = ''
   let runId = ''
   const begun: Promise<unknown>[] = []
-  for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + piece).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) {
-      if (!line.startsWith('data: ')) continue
-      const event = JSON.parse(line.slice(6)) as Json
-      runId ||= String(event['run_id'] ?? '')
-      const work = onEvent(event)
-      if (work) begun.push(work)
-    }
+  for await (const event of eventsIn(response)) {
+    runId ||= String(event['run_id'] ?? '')
+    const work = onEvent(event)
+    if (work) begun.push(work)
   }
   await Promise.all(begun)
   return runId

@@ -38,3 +38,41 @@ export async function errorFromResponse(response: Response): Promise<BulkheadErr
   const code = typeof body['code'] === 'string' ? body['code'] : 'http_error'
   return new BulkheadError(message, { code, status: response.status, details: body })
 }
+
+/** SQLSTATEs of policies and constraints; the functions of the database name a code of their own. */
+const BY_SQLSTATE: Record<string, string> = {
+  '42501': 'forbidden',
+  '23505': 'conflict',
+  '23503': 'not_found',
+  '23514': 'invalid_request',
+  '23502': 'invalid_request',
+  '22P02': 'invalid_request',
+  '22001': 'invalid_request',
+  PGRST116: 'not_found',
+  PGRST301: 'unauthenticated',
+  PGRST303: 'unauthenticated',
+}
+
+/** Reads what supabase-js reports when the Data API refuses: functions of the database put `{"code": …}` into the details. */
+export function errorFromPostgrest(
+  failure: { code?: string; message: string; details?: string | null; hint?: string | null },
+  status: number,
+): BulkheadError {
+  const sqlState = failure.code ?? ''
+  const isOurs = sqlState.startsWith('PT')
+  let details: Record<string, unknown> = {}
+  if (isOurs) {
+    try {
+      details = asRecord(JSON.parse(failure.details ?? ''))
+    } catch {
+      // The status of a PTxyz code still says what happened.
+    }
+  }
+  const own = typeof details['code'] === 'string' ? details['code'] : undefined
+  const code = own ?? BY_SQLSTATE[sqlState] ?? (status === 0 ? 'network' : 'http_error')
+  return new BulkheadError(failure.message, {
+    code,
+    status,
+    details: { ...details, ...(failure.hint ? { hint: failure.hint } : {}), ...(isOurs ? {} : { sqlstate: sqlState }) },
+  })
+}

@@ -4,6 +4,8 @@ import type { RunEvent } from './run-reducer.ts'
 /** Who listens to a channel: gets every event of every run on it. */
 export type ChannelListener = {
   event(event: RunEvent): void
+  /** Gets what else is said on a person's channel: `membership_changed` and `approval_changed`. */
+  notice?(name: string, payload: unknown): void
   up(): void
   down(): void
 }
@@ -75,6 +77,11 @@ function open(supabase: Pick<SupabaseClient, 'realtime' | 'channel' | 'removeCha
     joined.on('broadcast', { event: 'run_event' }, ({ payload }) => {
       for (const listener of [...shared.listeners]) listener.event(payload as RunEvent)
     })
+    for (const name of ['membership_changed', 'approval_changed']) {
+      joined.on('broadcast', { event: name }, ({ payload }) => {
+        for (const listener of [...shared.listeners]) listener.notice?.(name, payload)
+      })
+    }
     joined.on('system', {}, (message: { status?: string }) => {
       if (message.status === 'ok' && channel === joined) tell(true)
     })

@@ -269,8 +269,8 @@ function createFakeClient() {
     channel(topic: string) {
       let onEvent: (message: { payload: RunEvent }) => void = () => undefined
       const channel = {
-        on(type: string, _filter: unknown, callback: typeof onEvent) {
-          if (type === 'broadcast') onEvent = callback
+        on(type: string, filter: { event?: string }, callback: typeof onEvent) {
+          if (type === 'broadcast' && filter.event === 'run_event') onEvent = callback
           return channel
         },
         subscribe(callback: (status: string) => void) {

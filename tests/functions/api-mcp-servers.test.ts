@@ -214,7 +214,7 @@ describe('MCP servers of an agent', () => {
     await admin.json(400, 'PUT', `${path}/${other['id']}`, { json: {} })
   })
 
-  it('are an admin’s to connect, change and disconnect', async () => {
+  it('T13: are an admin’s to connect, change and disconnect', async () => {
     const { id } = await connect()
     const asked = api.asked.length
     for (const user of [member, viewer]) {

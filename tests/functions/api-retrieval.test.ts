@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { EgressError } from '../../supabase/functions/_shared/egress/index.ts'
-import type { EgressResponse } from '../../supabase/functions/_shared/egress/index.ts'
+import type { EgressStream } from '../../supabase/functions/_shared/egress/index.ts'
 import { eventually } from '../support/eventually.ts'
 import { useStack } from '../support/stack.ts'
 import { startApi, withoutIds } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
-import { ABSENT, MERIDIAN, fileForm, serviceCaller, userCaller } from './support/http.ts'
+import { ABSENT, HARBOR, MERIDIAN, fileForm, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
+import { SITE, linking, robots, sitemap, startSites } from './support/sites.ts'
 
 const stack = useStack({ worker: true })
 let api: ApiApp
@@ -119,8 +120,9 @@ describe('context handlers', () => {
   })
 
   it('say the same of a foreign and an absent knowledge base', async () => {
-    const unknown = await ask(stranger, { knowledge_bases: [{ id: ABSENT }] }, 404)
-    expect(withoutIds(await ask(stranger, {}, 404))).toEqual(withoutIds(unknown))
+    const unknown = await ask(stranger, { knowledge_bases: [{ id: ABSENT }] }, 400)
+    expect(unknown).toMatchObject({ error: 'Knowledge base not found', code: 'invalid_request' })
+    expect(withoutIds(await ask(stranger, {}, 400))).toEqual(withoutIds(unknown))
   })
 })
 
@@ -199,21 +201,11 @@ describe('the content of a knowledge base', () => {
     await stranger.json(404, 'POST', `${basePath()}/build-bm25`)
   })
 
-  it('is not enriched, and nothing pretends that it is', async () => {
+  it('has no graph to enrich', async () => {
     expect(await member.json(200, 'GET', `${basePath()}/enrichment`)).toEqual({ config: null })
-    expect(await member.json(200, 'GET', `${basePath()}/enrichment/results`)).toEqual({
-      results: {},
-      fields: [],
-      item_errors: {},
-    })
-    await member.json(400, 'PUT', `${basePath()}/enrichment`, { json: { fields: [] } })
-    await member.json(400, 'POST', `${basePath()}/enrichment/run`, { json: {} })
-    await member.json(404, 'DELETE', `${basePath()}/enrichment`)
     await member.json(400, 'POST', `${basePath()}/graph-enrichment/run`)
     await member.json(400, 'GET', `${basePath()}/graph-enrichment/errors`)
-    for (const path of ['enrichment', 'enrichment/results', 'graph-enrichment/errors']) {
-      await stranger.json(404, 'GET', `${basePath()}/${path}`)
-    }
+    await stranger.json(404, 'GET', `${basePath()}/graph-enrichment/errors`)
   })
 
   it('has defaults that are those of new knowledge bases', async () => {
@@ -294,20 +286,22 @@ describe('importing from storage', () => {
 })
 
 describe('importing from the web', () => {
-  const page = (url: string, text: string, contentType = 'text/html; charset=utf-8', status = 200): EgressResponse => ({
+  const page = (url: string, text: string, contentType = 'text/html; charset=utf-8', status = 200): EgressStream => ({
     status,
     headers: new Headers({ 'content-type': contentType }),
     url,
-    body: new TextEncoder().encode(text),
-    text: () => text,
-    truncated: false,
+    body: (async function* () {
+      yield new TextEncoder().encode(text)
+    })(),
+    close: () => {},
   })
   const load = (by: FunctionsCaller, status: number, json: object) =>
     by.json(status, 'POST', '/api/sources/import-url', { json })
 
   it('makes sources of pages, and names those that failed', async () => {
     api.egress = {
-      fetch: (url) => {
+      fetch: () => Promise.reject(new Error('Pages are read as streams.')),
+      stream: (url) => {
         if (url.includes('10.0.0.1')) {
           return Promise.reject(new EgressError('blocked_address', 'This address may not be reached.'))
         }
@@ -344,16 +338,81 @@ describe('importing from the web', () => {
     await load(viewer, 403, { mode: 'urls', urls: ['https://port.example/other'] })
   })
 
+  it('makes sources of the pages of a site, by its links and by its sitemap', async () => {
+    const sites = await startSites({
+      '/robots.txt': robots('User-agent: *', 'Disallow: /staff'),
+      '/': linking('/pilots', '/staff', '/gone', '/fake.pdf'),
+      '/pilots': '<h1>Pilots</h1><p>Pilots board at buoy six.</p>',
+      '/staff': 'canary',
+      // Says PDF and is none: what a page claims to be is checked as that of an upload is.
+      '/fake.pdf': { type: 'application/pdf', body: Buffer.from('\x89PNG\r\n\x1a\n', 'latin1') },
+      '/map.xml': sitemap(`${SITE}/tugs`, `${SITE}/pilots`),
+      '/tugs': { type: 'text/plain', body: 'Tugs wait at mole two.' },
+    })
+    api.egress = sites.egress
+    const crawled = await load(member, 201, { mode: 'crawl', url: SITE, max_pages: 10 })
+    expect(crawled).toMatchObject({
+      count: 2,
+      sources: [
+        { id: expect.any(String), name: 'port.example.com.html', url: SITE },
+        { id: expect.any(String), name: 'port.example.com-pilots.html', url: `${SITE}/pilots` },
+      ],
+    })
+    expect(crawled['warnings'].toSorted()).toEqual([
+      expect.stringMatching(/fake\.pdf" was not imported: The file is named \.pdf but is a PNG image/),
+      expect.stringMatching(/gone" was not imported: The page answered with HTTP 404/),
+      expect.stringMatching(/staff" was not imported: The robots\.txt of the site/),
+    ])
+    const stored = await member.json(200, 'GET', `/api/sources/${crawled['sources'][1].id}`)
+    expect(stored).toMatchObject({ metadata: {}, auto_metadata: { source_type: 'url', origin_url: `${SITE}/pilots` } })
+    await stranger.json(404, 'GET', `/api/sources/${stored['id']}`)
+    await extracted(stored['id'])
+    // Neither what extraction found out nor what the user writes takes it away.
+    await member.json(200, 'PATCH', `/api/sources/${stored['id']}`, { json: { metadata: { area: 'b' } } })
+    expect(await member.json(200, 'GET', `/api/sources/${stored['id']}`)).toMatchObject({
+      metadata: { area: 'b' },
+      auto_metadata: { origin_url: `${SITE}/pilots`, page_count: 1 },
+      derivatives: {
+        markdown: [],
+        image: [],
+        text: [{ storage_path: null, format: 'txt' }],
+        page_text: [{ storage_path: null, page: 1, format: 'txt' }],
+      },
+    })
+    const mapped = await load(api.as(service, { 'x-tenant-id': HARBOR }), 201, {
+      mode: 'sitemap',
+      url: `${SITE}/map.xml`,
+    })
+    expect(mapped).toMatchObject({ count: 1, sources: [{ name: 'port.example.com-tugs.txt', url: `${SITE}/tugs` }] })
+    // Everything it finds is there already.
+    expect(await load(member, 409, { mode: 'crawl', url: `${SITE}/pilots` })).toMatchObject({
+      error: 'duplicate_source',
+      duplicate: { id: stored['id'] },
+    })
+  })
+
+  it('asks a site for no more than it must to learn that the caller may not import', async () => {
+    const sites = await startSites({ '/': linking('/a', '/b'), '/a': 'a', '/b': 'b' })
+    api.egress = sites.egress
+    await load(viewer, 403, { mode: 'crawl', url: SITE })
+    expect(sites.asked()).toEqual(['/robots.txt', '/'])
+  })
+
   it('says what is not there', async () => {
     api.egress = null
     expect(await load(member, 503, { mode: 'urls', urls: ['https://port.example/x'] })).toMatchObject({
       code: 'unavailable',
     })
-    expect(await load(member, 503, { mode: 'crawl', url: 'https://port.example' })).toMatchObject({
-      error: 'No crawler is configured.',
-    })
+    for (const mode of ['crawl', 'sitemap']) {
+      expect(await load(member, 503, { mode, url: 'https://port.example' })).toMatchObject({
+        code: 'unavailable',
+        error: 'This deployment fetches nothing from the web.',
+        hint: expect.stringContaining('/api/sources/upload'),
+      })
+    }
     await load(member, 400, { mode: 'sitemap' })
     await load(member, 400, { mode: 'urls' })
     await load(member, 400, { mode: 'all' })
+    await load(member, 400, { mode: 'crawl', url: 'https://port.example', max_pages: 51 })
   })
 })

@@ -167,16 +167,30 @@ describe('tools', () => {
 
   it('name what they ignore', async () => {
     const config = { endpoint: 'https://x.example', api_key: 'canary-in-config' }
-    const made = await create({ name: 'warned', endpoint_url: 'https://y.example', method: 'GET', config })
+    const made = await create({ name: 'warned', endpoint_url: 'https://y.example', colour: 'red', config })
+    expect(made['config'].endpoint).toBe('https://x.example')
     expect(made['warnings']).toEqual([
-      'The field "endpoint_url" is not known here and was ignored.',
-      'The field "method" is not known here and was ignored.',
+      'The field "colour" is not known here and was ignored.',
+      'config.endpoint was used, and the one beside config ignored.',
       'The key "api_key" of config is not known here and was not stored.',
     ])
     expect(JSON.stringify(await admin.json(200, 'GET', `/api/tools/${made['id']}`))).not.toContain('canary')
   })
 
-  it('are an admin’s to make, change and delete', async () => {
+  it('may have their endpoint, method and headers beside config, where older documents have them', async () => {
+    const beside = { endpoint_url: 'https://beside.example/x', method: 'GET', headers: { 'x-key': 'canary-beside' } }
+    const made = await create({ name: 'beside', ...beside, config: undefined })
+    expect(made['config']).toMatchObject({
+      endpoint: beside.endpoint_url,
+      method: 'GET',
+      headers: { 'x-key': '***' },
+    })
+    expect(made).not.toHaveProperty('warnings')
+    expect(await secretOf(made['id'])).toMatchObject({ secret_headers: expect.stringMatching(/^v1\./) })
+    expect(JSON.stringify(await admin.json(200, 'GET', '/api/tools'))).not.toContain('canary-beside')
+  })
+
+  it('T13: are an admin’s to make, change and delete', async () => {
     const { id } = await create({ name: 'guarded' })
     for (const user of [member, viewer]) {
       expect(await user.json(403, 'POST', '/api/tools', { json: definition() })).toMatchObject({ code: 'forbidden' })
@@ -320,7 +334,7 @@ describe('tools of an agent', () => {
   })
 
   it.each([
-    [{}, 'tool_name is required'],
+    [{}, 'tool_type and tool_name are required'],
     [{ tool_name: 'nonesuch' }, 'There is no built-in tool "nonesuch"'],
     [{ tool_name: 'nonesuch', tool_type: 'custom' }, 'tool_id is required for a custom tool'],
     [{ tool_name: 'database_query', tool_type: 'custom', tool_id: ABSENT }, 'must differ from built-in tools'],

@@ -46,7 +46,7 @@ beforeAll(async () => {
 })
 afterAll(() => new Promise((resolve) => jwksServer.close(resolve)))
 
-describe('a user token', () => {
+describe('P09 a user token', () => {
   it('of this project identifies its user', async () => {
     const token = await project.sign()
     const identity = await verifier()(await bearer(token))

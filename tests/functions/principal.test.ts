@@ -54,7 +54,7 @@ it('mints one for the same person when it is not, that names the agent and the r
   expect((await principal.caller()).token).toBe('minted-1')
 })
 
-it('has no token for who has left the tenant, nor for a run whose lease is lost', async () => {
+it('T07: has no token for who has left the tenant, nor for a run whose lease is lost', async () => {
   const gone = await principalWith(-5, new AppError('forbidden', 'No longer in the tenant.'))
   await expect(gone.principal.db()).rejects.toMatchObject({ code: 'forbidden' })
   const lost = await principalWith(-5, null)

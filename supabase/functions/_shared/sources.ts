@@ -65,6 +65,8 @@ export type SourceDetails = {
   name?: string | undefined
   visibility?: 'tenant' | 'private' | 'granted' | undefined
   metadata?: Record<string, unknown> | undefined
+  /** Where it was imported from; kept in `auto_metadata`, which clients do not change. */
+  origin?: { source_type: 'url'; origin_url: string } | { source_type: 'storage'; origin_path: string } | undefined
   /** Knowledge bases to index it in once its text is there; null or empty for none. */
   knowledgeBaseIds?: readonly string[] | null | undefined
 }
@@ -85,6 +87,10 @@ export async function defaultKnowledgeBaseIds(db: Db): Promise<string[] | null> 
 
 type Announcement = SourceDetails & { sizeBytes: number; contentHash: string }
 
+const MAX_ORIGIN_CHARS = 2048
+const withoutLongTexts = (origin: object) =>
+  Object.fromEntries(Object.entries(origin).filter(([, value]) => String(value).length <= MAX_ORIGIN_CHARS))
+
 /** Makes the row. The database replaces the one that an interrupted upload of the same bytes left behind long enough ago. */
 async function register({ db }: SourceContext, file: Announcement): Promise<SourceRow> {
   const fileName = cleanFileName(file.fileName)
@@ -99,6 +105,8 @@ async function register({ db }: SourceContext, file: Announcement): Promise<Sour
       visibility: file.visibility ?? 'tenant',
       metadata: file.metadata ?? {},
       knowledge_base_ids: file.knowledgeBaseIds ?? null,
+      // Longer ones would not be stored; where an import came from is no reason to refuse it.
+      ...(file.origin === undefined ? {} : { origin: withoutLongTexts(file.origin) }),
     }),
   )
 }

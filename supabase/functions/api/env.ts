@@ -29,7 +29,7 @@ export type WithOutside = {
   secrets: Pick<SecretBox, 'seal'>
   mcp: McpDiscovery
   /** Null: nothing is fetched from outside. */
-  egress: Pick<Egress, 'fetch'> | null
+  egress: Pick<Egress, 'fetch' | 'stream'> | null
 }
 
 /** Dependencies of the function `api`. */

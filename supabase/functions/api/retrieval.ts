@@ -1,5 +1,5 @@
 import type { Caller, Db } from '../_shared/context.ts'
-import { missing } from '../_shared/errors.ts'
+import { AppError } from '../_shared/errors.ts'
 import { search } from '../_shared/search.ts'
 import type { SearchHit, WithSearch } from '../_shared/search.ts'
 import { contextOf } from '../_shared/search/context.ts'
@@ -41,7 +41,7 @@ function withoutTwins(hits: readonly SearchHit[]): SearchHit[] {
 
 /**
  * Finds the knowledge bases a request names, and prepares searching each of them by its own settings.
- * @throws AppError `not_found` when the caller cannot see one of them.
+ * @throws AppError `invalid_request` when the caller cannot see one of them: it is a field of the request that names it.
  */
 export async function retrieveFrom(
   { db }: Reader,
@@ -54,7 +54,7 @@ export async function retrieveFrom(
 }> {
   const ids = [...new Set(choices.map((choice) => choice.id))]
   const rows = await readKnowledgeBases(db, ids)
-  if (rows.length < ids.length) throw missing('knowledge_base')
+  if (rows.length < ids.length) throw new AppError('invalid_request', 'Knowledge base not found')
   return {
     rows,
     async search(reader, query, maxTokens) {

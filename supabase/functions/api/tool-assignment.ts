@@ -5,9 +5,12 @@ import { toolPermissions } from '../_shared/hooks/permissions.ts'
 import { readAllowList } from '../_shared/tools/database/tables.ts'
 import { DATABASE_TOOLS, builtinTool } from './builtin-tools.ts'
 
+/** What the clients' own server says, which asks for both. */
+const REQUIRED = 'tool_type and tool_name are required'
+
 /** Body of `POST /api/agents/{id}/tools`. Documents of the agent API leave `tool_type` out, its servers ask for it: both work. */
 export const assignmentRequest = z.object({
-  tool_name: z.string('tool_name is required').min(1, 'tool_name is required').max(64),
+  tool_name: z.string(REQUIRED).min(1, REQUIRED).max(64),
   tool_type: z.enum(['builtin', 'custom'], 'tool_type must be builtin or custom').nullish(),
   tool_id: uuid.nullish(),
   config_override: jsonObject.nullish(),

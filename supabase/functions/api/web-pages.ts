@@ -1,7 +1,9 @@
 import { MAX_FILE_BYTES } from '../_shared/body.ts'
 import type { Bytes } from '../_shared/body.ts'
+import { collect } from '../_shared/egress/collect.ts'
 import { EgressError } from '../_shared/egress/index.ts'
 import type { Egress, EgressErrorCode } from '../_shared/egress/index.ts'
+import { redirectTarget } from '../_shared/egress/request.ts'
 import { AppError } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
 import { FILE_TYPES } from '../_shared/file-types.ts'
@@ -52,19 +54,64 @@ function nameOf(url: URL, extension: string): string {
   return name.toLowerCase().endsWith(extension) ? name : `${name}${extension}`
 }
 
+/** How one page is fetched. */
+export type FetchOptions = {
+  /** Bytes a page may have; `MAX_FILE_BYTES` when absent. */
+  maxBytes?: number
+  /** Ends the request, with what it was aborted with. */
+  signal?: AbortSignal
+  /** `manual`: a redirect is given back instead of followed. */
+  redirects?: 'follow' | 'manual'
+}
+
+/** The part of the egress that pages are fetched with. */
+export type PageEgress = Pick<Egress, 'fetch' | 'stream'>
+
+/** What the egress refused, in the words of this API. */
+export function pageError(error: unknown): unknown {
+  if (!(error instanceof EgressError)) return error
+  return new AppError(CODES[error.code] ?? 'upstream_failed', error.message, { cause: error })
+}
+
 /**
- * Fetches a public page by the egress rules.
+ * Fetches a public page by the egress rules, or says where it redirects to (with `redirects: 'manual'`). The body of what
+ * cannot be read is not fetched.
  * @throws AppError `invalid_request` for an address that is refused, `upstream_failed`, `upstream_timeout`,
  * `payload_too_large`, `unsupported_type`.
  */
-export async function fetchPage(egress: Pick<Egress, 'fetch'>, url: string): Promise<WebPage> {
+export async function openPage(
+  egress: PageEgress,
+  url: string,
+  { maxBytes = MAX_FILE_BYTES, signal, redirects = 'follow' }: FetchOptions = {},
+): Promise<{ page: WebPage } | { redirect: string }> {
   try {
-    const answer = await egress.fetch(url, { timeoutMs: TIMEOUT_MS, maxBytes: MAX_FILE_BYTES, overflow: 'refuse' })
-    if (answer.status !== 200) throw new AppError('upstream_failed', `The page answered with HTTP ${answer.status}.`)
-    const extension = extensionOf(answer.headers.get('content-type') ?? '')
-    return { fileName: nameOf(new URL(answer.url), extension), bytes: answer.body.slice(), url: answer.url }
+    const answer = await egress.stream(url, {
+      timeoutMs: TIMEOUT_MS,
+      maxBytes,
+      ...(signal === undefined ? {} : { signal }),
+      ...(redirects === 'follow' ? {} : { maxRedirects: 'manual' as const }),
+    })
+    try {
+      const location = redirectTarget(answer.status, answer.headers)
+      if (redirects === 'manual' && location !== null) {
+        if (URL.canParse(location, answer.url)) return { redirect: new URL(location, answer.url).href }
+        throw new AppError('upstream_failed', 'The page redirects to no valid address.')
+      }
+      if (answer.status !== 200) throw new AppError('upstream_failed', `The page answered with HTTP ${answer.status}.`)
+      const extension = extensionOf(answer.headers.get('content-type') ?? '')
+      const { body } = await collect(answer, maxBytes, 'refuse')
+      return { page: { fileName: nameOf(new URL(answer.url), extension), bytes: body.slice(), url: answer.url } }
+    } finally {
+      answer.close()
+    }
   } catch (error) {
-    if (!(error instanceof EgressError)) throw error
-    throw new AppError(CODES[error.code] ?? 'upstream_failed', error.message, { cause: error })
+    throw pageError(error)
   }
+}
+
+/** Fetches a public page by the egress rules. @throws AppError as `openPage`. */
+export async function fetchPage(egress: PageEgress, url: string): Promise<WebPage> {
+  const opened = await openPage(egress, url)
+  if ('page' in opened) return opened.page
+  throw new AppError('upstream_failed', 'The page redirects.')
 }

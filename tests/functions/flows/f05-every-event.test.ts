@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { useFunctionsStack } from '../support/functions-stack.ts'
-import { say, sayAndBreak, startModelServer } from '../support/model-server.ts'
+import { callThenSay, say, sayAndBreak, startModelServer } from '../support/model-server.ts'
 import type { ModelServer } from '../support/model-server.ts'
 import { serviceCaller } from '../support/http.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
@@ -40,6 +40,9 @@ describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
       order: [] as string[],
       complete: {} as Record<string, any>,
       numbers: [] as number[],
+      steps: [] as [string, number, number][],
+      cards: [] as object[],
+      callIds: [] as string[],
     }
     const decoder = new TextDecoder()
     for await (const chunk of response.body!) {
@@ -60,6 +63,23 @@ describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
             break
           case 'chunk':
             seen.answer += event.content
+            break
+          case 'step_started':
+          case 'step_completed':
+            seen.steps.push([event.event, event.step, event.step_number])
+            break
+          case 'tool_call':
+            seen.cards.push({ tool_name: event.tool_name, arguments: event.arguments })
+            seen.callIds.push(event.call_id)
+            break
+          case 'tool_result':
+            seen.cards.push({ tool_name: event.tool_name, result: event.result })
+            seen.callIds.push(event.call_id)
+            expect(event).toMatchObject({
+              result_preview: event.result.slice(0, 200),
+              result_meta: { result_type: 'text', char_count: event.result.length },
+              duration_ms: expect.any(Number),
+            })
             break
           case 'error':
             seen.errors.push(event.message ?? event.error)
@@ -93,6 +113,47 @@ describe.each(CALLERS)('F5 every event, %s', (_name, tenantHeaders) => {
       retrieved_items: 0,
       usage: { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18, reasoning_tokens: 0, cached_tokens: 3 },
     })
+  })
+
+  it('names the steps, the tool, its arguments and its result', async () => {
+    const backend = serviceCaller(stack, tenantHeaders)
+    const { id } = await backend.json(201, 'POST', '/api/agents', { json: { name: 'Looks' } })
+    await backend.json(201, 'POST', `/api/agents/${id}/tools`, {
+      json: { tool_name: 'database_query', config_override: { schemas: { public: ['memories'] } } },
+    })
+    const args = { query: 'select body from memories limit 1' }
+    model.answer(callThenSay('database_query', args, 'That ', 'was it.'))
+    const seen = await run({ message: 'Look.' }, id as string)
+    expect(seen.order).toEqual([
+      'start',
+      'step_started',
+      'tool_call',
+      'tool_result',
+      'step_completed',
+      'step_started',
+      'step_completed',
+      'chunk',
+      'complete',
+    ])
+    expect(seen.steps).toEqual([
+      ['step_started', 1, 1],
+      ['step_completed', 1, 1],
+      ['step_started', 2, 2],
+      ['step_completed', 2, 2],
+    ])
+    expect(seen.cards).toEqual([
+      { tool_name: 'database_query', arguments: args },
+      { tool_name: 'database_query', result: expect.any(String) },
+    ])
+    expect(seen.callIds[0]).toEqual(expect.any(String))
+    expect(seen.callIds[1]).toBe(seen.callIds[0])
+    expect([seen.answer, seen.deltas]).toEqual(['That was it.', 'That was it.'])
+    expect(seen.complete['tool_calls']).toMatchObject([{ step: 1, tool_name: 'database_query', arguments: args }])
+    await backend.json(200, 'DELETE', `/api/agents/${id}`)
+  })
+
+  it('says in an error, before the stream, what the client shows', async () => {
+    await expect(run({ message: '' })).rejects.toThrow('message is required')
   })
 
   it('has no steps for an agent without tools, and ends with error and complete when the model breaks off', async () => {

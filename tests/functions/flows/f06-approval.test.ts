@@ -54,6 +54,20 @@ describe.each(CALLERS)('F6 approval, %s', (_name, tenantHeaders) => {
   })
 })
 
+describe.each(CALLERS)('F6 a hook, %s', (_name, tenantHeaders) => {
+  it('of type http is answered with its id, event and type', async () => {
+    const backend = serviceCaller(stack, tenantHeaders)
+    const { id } = await backend.json(201, 'POST', '/api/agents', { json: { name: 'Watched' } })
+    const hook = await backend.json(201, 'POST', `/api/agents/${id}/hooks`, {
+      json: { event: 'PostToolUse', type: 'http', config: { url: 'https://hooks.example/after' } },
+    })
+    expect(hook).toMatchObject({ id: expect.any(String), agent_id: id, event: 'PostToolUse', type: 'http' })
+    const { hooks } = await backend.json(200, 'GET', `/api/agents/${id}/hooks`)
+    expect(hooks).toEqual([hook])
+    expect(await backend.json(200, 'DELETE', `/api/agents/${id}/hooks/${hook['id']}`)).toEqual({ deleted: true })
+  })
+})
+
 describe('whose approval it is', () => {
   it('the person’s own or an admin’s; for everybody else there is nothing to approve', async () => {
     const agentId = await gatedAgent(serviceCaller(stack, { 'x-tenant-id': HARBOR }))

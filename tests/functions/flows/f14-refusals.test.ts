@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { KEEPALIVE_MS, createSseChannel } from '../../../supabase/functions/_shared/sse.ts'
 import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
 import { streamRun } from '../support/agent-run.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
-import { ABSENT, caller, serviceCaller, userCaller } from '../support/http.ts'
+import { ABSENT, caller, fileForm, serviceCaller, userCaller } from '../support/http.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
 
 const userEnv: Record<string, string> = { ...FLOW_ENV }
@@ -15,7 +16,7 @@ beforeAll(async () => {
 const stack = useFunctionsStack({ userEnv })
 afterAll(() => model.stop())
 
-describe.each(CALLERS)('F14 refusals, %s', (_name, tenantHeaders) => {
+describe.each(CALLERS)('F14 refusals, %s', (name, tenantHeaders) => {
   const backend = () => serviceCaller(stack, tenantHeaders)
   const agent = async () => (await backend().json(200, 'GET', '/api/agents'))['agents'][0].id as string
 
@@ -36,6 +37,26 @@ describe.each(CALLERS)('F14 refusals, %s', (_name, tenantHeaders) => {
       json: { message: 'x', runtime_knowledge_bases: [{ id: ABSENT }] },
     })
     expect((await run({ message: 'x', runtime_knowledge_bases: [{ id: ABSENT, top: 3 }] }))['error']).toMatch(/top/)
+    expect((await run({ message: 'x', runtime_knowledge_bases: [{ id: ABSENT }] }))['error']).toMatch(/not found/)
+  })
+
+  it('of a source whose text is not there yet', async () => {
+    // Nobody extracts here.
+    const body = fileForm('waiting.md', `# Waiting ${name}`)
+    const source = await backend().json(201, 'POST', '/api/sources/upload', { body })
+    const base = await backend().json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Waits' } })
+    const refusal = await backend().json(400, 'POST', `/api/knowledge-bases/${base['id']}/sources`, {
+      json: { source_id: source['id'] },
+    })
+    expect(refusal['error']).toBe('Source must be extracted first (status: pending)')
+  })
+
+  it('to stay silent for longer than thirty seconds', async () => {
+    expect(KEEPALIVE_MS).toBeLessThanOrEqual(30_000)
+    const channel = createSseChannel({ keepaliveMs: 20 })
+    const { value } = await channel.stream.getReader().read()
+    expect(new TextDecoder().decode(value)).toBe(': keepalive\n\n')
+    channel.close()
   })
 
   it('of what is not there, or another’s', async () => {
@@ -43,7 +64,6 @@ describe.each(CALLERS)('F14 refusals, %s', (_name, tenantHeaders) => {
     const runs = (path: string, json: object) => backend().json(404, 'POST', path, { json })
     await runs(`/api/agents/${ABSENT}/run/stream`, { message: 'x' })
     await runs(`/api/agents/${id}/run/stream`, { message: 'x', context_handler_id: ABSENT })
-    await runs(`/api/agents/${id}/run/stream`, { message: 'x', runtime_knowledge_bases: [{ id: ABSENT }] })
     const foreigner = await userCaller(stack, 'member@meridian.example')
     await foreigner.json(404, 'POST', `/api/agents/${id}/run/stream`, { json: { message: 'x' } })
     model.play(script([{ text: 'Hello.' }]))

@@ -85,7 +85,7 @@ describe('database_write', () => {
     ).toMatchObject({ rows_affected: 1 })
   })
 
-  it('leaves tables closed that the person may only read', async () => {
+  it('T12: leaves tables closed that the person may only read', async () => {
     const message = expect.stringContaining('You may not do this.')
     expect(await call({ table: 'customers', operation: 'delete', where: { id: 1 } })).toMatchObject({
       isError: true,
@@ -133,7 +133,7 @@ describe('database_write', () => {
     }
   })
 
-  it('does nothing once the run is over', async () => {
+  it('T07: does nothing once the run is over', async () => {
     const over = new AbortController()
     over.abort(new Error('run cancelled'))
     const args = { table: 'orders', operation: 'insert', data: { id: 100 } }

@@ -262,13 +262,16 @@ describe('runtime_knowledge_bases', () => {
     const [runs, chats] = [await count(), model.chats().length]
     const ask = async (by: FunctionsCaller, id: string, headers: Record<string, string> = {}) =>
       withoutIds(
-        await by.json(404, 'POST', `/api/agents/${agentId}/run/stream`, {
+        await by.json(400, 'POST', `/api/agents/${agentId}/run/stream`, {
           json: { message: 'x', runtime_knowledge_bases: [{ id: port }, { id }] },
           headers,
         }),
       )
     const absent = await ask(member, ABSENT)
-    expect(absent).toMatchObject({ code: 'not_found', error: 'Knowledge base not found' })
+    expect(absent).toEqual({
+      code: 'invalid_request',
+      error: 'runtime_knowledge_bases: Knowledge base not found',
+    })
     expect(await ask(member, hidden)).toEqual(absent)
     expect(await ask(member, foreign)).toEqual(absent)
     // Of both tenants: the run is in the agent's, and what is in the other stays there.

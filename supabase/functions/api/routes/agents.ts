@@ -53,11 +53,25 @@ type ListRow = AgentRow & {
   last_run: { created_at: string }[]
 }
 
+/** Agents that are read to sort them; the Data API gives as many at once. */
+const MAX_SORTED = 1000
+
+/** Those that never ran come last, whatever the order. */
+function sortedByLastRun(rows: ListRow[], ascending: boolean): ListRow[] {
+  const timeOf = ({ last_run: [last] }: ListRow) => (last === undefined ? null : Date.parse(last.created_at))
+  return rows.toSorted((a, b) => {
+    const [left, right] = [timeOf(a), timeOf(b)]
+    if (left === null || right === null) return Number(left === null) - Number(right === null)
+    return ascending ? left - right : right - left
+  })
+}
+
 /** Agents: configured assistants. */
 export const agents = new Hono<ApiEnv>()
   .get('/', actsOn(), async (c) => {
     const list = listRequest(c, ['created_at', 'name', 'updated_at', 'last_run_at'], 100)
     const { chat } = c.var.deps
+    const byLastRun = list.sort === 'last_run_at'
     let query = c.var.db
       .schema('ai')
       .from('agents')
@@ -67,14 +81,17 @@ export const agents = new Hono<ApiEnv>()
       .order('created_at', { referencedTable: 'last_run', ascending: false })
       .limit(1, { referencedTable: 'last_run' })
     if (list.pattern !== null) query = query.ilike('name', list.pattern)
-    // Rows cannot be ordered by their runs, so that one order approximates by the agent's own changes.
-    const column = list.sort === 'last_run_at' ? 'updated_at' : list.sort
+    // The database cannot order rows by their runs: for that order all are read, and sorted here.
+    const [from, to] = byLastRun ? [0, MAX_SORTED - 1] : [list.offset, list.offset + list.limit - 1]
     const { data, count, error } = await query
-      .order(column, { ascending: list.ascending })
+      .order(byLastRun ? 'created_at' : list.sort, { ascending: list.ascending })
       .order('id')
-      .range(list.offset, list.offset + list.limit - 1)
+      .range(from, to)
       .returns<ListRow[]>()
-    const rows = unwrap({ data, error })
+    const read = unwrap({ data, error })
+    const rows = byLastRun ? sortedByLastRun(read, list.ascending).slice(list.offset, list.offset + list.limit) : read
+    const warnings =
+      byLastRun && (count ?? 0) > MAX_SORTED ? [`Only ${MAX_SORTED} agents are sorted by their last run.`] : []
     return c.json({
       agents: rows.map(({ agent_sessions, agent_runs, last_run, ...agent }) => ({
         ...presentAgent(agent, chat.model),
@@ -83,6 +100,7 @@ export const agents = new Hono<ApiEnv>()
         last_run_at: last_run[0]?.created_at ?? null,
       })),
       ...pageFields(list, count),
+      ...warningsField(warnings),
     })
   })
   .post('/', actsOn(), async (c) => {

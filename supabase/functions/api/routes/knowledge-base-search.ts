@@ -1,7 +1,8 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import { resolveCaller } from '../../_shared/context.ts'
-import { AppError } from '../../_shared/errors.ts'
+import type { Db } from '../../_shared/context.ts'
+import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, warningsField } from '../../_shared/http.ts'
 import { isUuid } from '../../_shared/ids.ts'
 import { search } from '../../_shared/search.ts'
@@ -40,6 +41,15 @@ const present = (hit: SearchHit) => ({
   ...(hit.explanation === null ? {} : { explanation: hit.explanation }),
 })
 
+/** Whether there is anything to find, as far as the caller may see. */
+async function hasIndexed(db: Db, id: string): Promise<boolean> {
+  const table = db.schema('ai').from('indexed_sources')
+  const rows = unwrap<unknown[]>(
+    await table.select('id').eq('knowledge_base_id', id).not('indexed_at', 'is', null).limit(1),
+  )
+  return rows.length > 0
+}
+
 /** Searching one knowledge base, as the caller may see it. */
 export const knowledgeBaseSearch = new Hono<ApiEnv>().post('/:id/search', async (c) => {
   // Clients of the agent API expect 400 here for a knowledge base that does not exist.
@@ -62,6 +72,11 @@ export const knowledgeBaseSearch = new Hono<ApiEnv>().post('/:id/search', async 
     retrievalOf(knowledgeBase),
   )
   const found = await search(c.var, c.var.deps.search, request)
+  if (found.hits.length === 0 && !(await hasIndexed(c.var.db, knowledgeBase.id))) {
+    throw new AppError('invalid_request', 'Nothing is indexed in this knowledge base.', {
+      hint: 'Add extracted sources to it, and wait until their index_status is indexed.',
+    })
+  }
   return c.json({
     results: found.hits.map(present),
     query: body.query,

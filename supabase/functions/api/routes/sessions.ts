@@ -3,7 +3,7 @@ import type { Context } from 'hono'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { pageOf } from '../../_shared/http.ts'
-import { RUN_COLUMNS, citationsOf, presentRun } from '../../_shared/run-rows.ts'
+import { RUN_COLUMNS, citationsOf, presentRun, toolCallsOf } from '../../_shared/run-rows.ts'
 import type { RunRow } from '../../_shared/run-rows.ts'
 import type { ApiEnv } from '../env.ts'
 
@@ -103,12 +103,10 @@ export const sessions = new Hono<ApiEnv>()
         .range(offset, offset + limit - 1)
         .returns<RunRow[]>(),
     )
-    const citations = await citationsOf(
-      c.var.db,
-      rows.map((run) => run.id),
-    )
+    const ids = rows.map((run) => run.id)
+    const [citations, toolCalls] = await Promise.all([citationsOf(c.var.db, ids), toolCallsOf(c.var.db, ids)])
     const runs = rows.map((row) => {
-      const { retrieved_context: _context, ...run } = presentRun(row)
+      const { retrieved_context: _context, ...run } = presentRun(row, toolCalls.get(row.id) ?? [])
       return { ...run, citations: citations.get(row.id) ?? [] }
     })
     return c.json({ session_id: session.session_id, runs, limit, offset })

@@ -5,16 +5,23 @@ import { MAX_FILE_BYTES } from '../../_shared/body.ts'
 import type { Bytes } from '../../_shared/body.ts'
 import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
-import { AppError, toAppError } from '../../_shared/errors.ts'
+import { AppError, describeError, toAppError } from '../../_shared/errors.ts'
+import type { ErrorCode } from '../../_shared/errors.ts'
 import { parseLenientBody, warningsField } from '../../_shared/http.ts'
 import { uploadSource } from '../../_shared/sources.ts'
 import type { SourceDetails } from '../../_shared/sources.ts'
+import { crawl } from '../crawl/crawler.ts'
 import type { ApiEnv } from '../env.ts'
+import { checkExtractionModel } from '../extraction-model.ts'
 import { presentUpload, uploadAnswer } from '../upload-answer.ts'
 import { fetchPage } from '../web-pages.ts'
+import type { PageEgress, WebPage } from '../web-pages.ts'
 
-/** Pages one request fetches; they are read while the caller waits. */
+/** Addresses one request may name, and pages that may be found for it; they are read while the caller waits. */
 const MAX_URLS = 20
+const MAX_PAGES = 50
+const MAX_WARNINGS = 50
+const UPLOAD = 'Fetch the pages yourself and upload them with POST /api/sources/upload.'
 const CONCURRENCY = 4
 
 /** Body of `POST /api/sources/import-from-storage`. */
@@ -30,11 +37,8 @@ export const urlImport = z.object({
   mode: z.enum(['urls', 'crawl', 'sitemap'], 'mode must be urls, crawl or sitemap'),
   urls: z.array(z.string().max(2048)).max(MAX_URLS, `urls may have ${MAX_URLS} addresses`).nullish(),
   url: z.string().max(2048).nullish(),
-  max_pages: z.number().int().min(1).max(50).nullish(),
+  max_pages: z.number().int().min(1).max(MAX_PAGES).nullish(),
 })
-
-const modelWarning = (model: string | null | undefined) =>
-  model == null || model === 'auto' ? [] : ['extraction_model is ignored: there is one extraction per file type.']
 
 /** The bytes of a file in storage, as the caller may read it. @throws AppError `not_found`, `payload_too_large`. */
 async function readStored(db: Db, bucket: string, path: string): Promise<Bytes> {
@@ -61,56 +65,92 @@ async function readStored(db: Db, bucket: string, path: string): Promise<Bytes> 
   return bytes
 }
 
-/** Fetches one page and makes a source of it. */
-async function importPage(c: Context<ApiEnv>, url: string): Promise<{ id: string; name: string; url: string }> {
-  const { egress } = c.var.deps
-  if (egress === null) throw new AppError('unavailable', 'This deployment fetches nothing from the web.')
-  const page = await fetchPage(egress, url)
-  const details: SourceDetails = { fileName: page.fileName, metadata: { source_type: 'url', origin_url: page.url } }
+/** What an import has come to so far. */
+type Imported = {
+  sources: { id: string; name: string; url: string }[]
+  failures: AppError[]
+  warnings: string[]
+}
+
+/** Makes a source of a page. */
+async function keepPage(c: Context<ApiEnv>, url: string, page: WebPage): Promise<Imported['sources'][number]> {
+  const details: SourceDetails = { fileName: page.fileName, origin: { source_type: 'url', origin_url: page.url } }
   const { id, name } = await uploadSource(c.var, page.bytes, details)
   return { id, name, url }
 }
+
+const ABOUT_THE_CALLER: ErrorCode[] = ['forbidden', 'membership_lost', 'tenant_required', 'unauthenticated']
+
+/** Notes that a page is missing. @throws AppError when no page can be kept, because of who asks. */
+function noteFailure(c: Context<ApiEnv>, imported: Imported, url: string, error: unknown): void {
+  const failure = toAppError(error)
+  // Not about this page but about who asks: the next one would not be kept either.
+  if (ABOUT_THE_CALLER.includes(failure.code)) throw failure
+  if (failure.status >= 500) c.var.deps.log.error('import_failed', { code: failure.code, error: describeError(error) })
+  imported.failures.push(failure)
+  imported.warnings.push(`${JSON.stringify(url)} was not imported: ${failure.message}`)
+}
+
+/** Fetches the named pages, a few at a time, and makes sources of them. */
+async function importUrls(c: Context<ApiEnv>, egress: PageEgress, urls: string[], imported: Imported): Promise<void> {
+  for (let from = 0; from < urls.length; from += CONCURRENCY) {
+    const batch = urls.slice(from, from + CONCURRENCY)
+    const done = await Promise.allSettled(batch.map(async (url) => keepPage(c, url, await fetchPage(egress, url))))
+    for (const [index, result] of done.entries()) {
+      if (result.status === 'fulfilled') imported.sources.push(result.value)
+      else noteFailure(c, imported, batch[index] ?? '', result.reason)
+    }
+  }
+}
+
+/** What an import is asked to fetch. @throws AppError `invalid_request` when the mode lacks its addresses. */
+function checkImport({ mode, urls, url }: z.output<typeof urlImport>): void {
+  if (mode === 'urls' && !urls?.length) throw new AppError('invalid_request', 'urls is required for mode urls')
+  if (mode !== 'urls' && !url) throw new AppError('invalid_request', `url is required for mode ${mode}`)
+}
+
+/** The answer's warnings: a site may have more broken links than anybody wants to read about. */
+const shortened = (warnings: string[]) =>
+  warnings.length <= MAX_WARNINGS
+    ? warnings
+    : [...warnings.slice(0, MAX_WARNINGS), `There are ${warnings.length - MAX_WARNINGS} more warnings like these.`]
 
 /** Sources from elsewhere than the request: from storage, and from the web. */
 export const sourceImports = new Hono<ApiEnv>()
   .post('/import-from-storage', actsOn(), async (c) => {
     const { body, warnings } = await parseLenientBody(c, storageImport)
+    const modelWarnings = checkExtractionModel(body.extraction_model)
     const bytes = await readStored(c.var.db, body.bucket, body.path)
     return uploadAnswer(c, async () => {
       const source = await uploadSource(c.var, bytes, {
         fileName: body.path,
         name: body.name ?? undefined,
-        metadata: { source_type: 'storage', origin_path: `${body.bucket}/${body.path}` },
+        origin: { source_type: 'storage', origin_path: `${body.bucket}/${body.path}` },
       })
-      return { ...presentUpload(source), ...warningsField([...warnings, ...modelWarning(body.extraction_model)]) }
+      return { ...presentUpload(source), ...warningsField([...warnings, ...modelWarnings]) }
     })
   })
   .post('/import-url', actsOn(), async (c) => {
     const { body, warnings } = await parseLenientBody(c, urlImport)
-    if (body.mode !== 'urls') {
-      if (!body.url) throw new AppError('invalid_request', `url is required for mode ${body.mode}`)
-      throw new AppError('unavailable', 'No crawler is configured.', { hint: 'Send the addresses with mode urls.' })
-    }
-    const urls = [...new Set(body.urls)]
-    if (urls.length === 0) throw new AppError('invalid_request', 'urls is required for mode urls')
+    checkImport(body)
+    const { egress } = c.var.deps
+    if (egress === null)
+      throw new AppError('unavailable', 'This deployment fetches nothing from the web.', { hint: UPLOAD })
     return uploadAnswer(c, async () => {
-      const sources: Awaited<ReturnType<typeof importPage>>[] = []
-      const failures: AppError[] = []
-      for (let from = 0; from < urls.length; from += CONCURRENCY) {
-        const batch = urls.slice(from, from + CONCURRENCY)
-        const done = await Promise.allSettled(batch.map((url) => importPage(c, url)))
-        for (const [index, result] of done.entries()) {
-          if (result.status === 'fulfilled') {
-            sources.push(result.value)
-          } else {
-            const failure = toAppError(result.reason)
-            failures.push(failure)
-            warnings.push(`${JSON.stringify(batch[index])} was not imported: ${failure.message}`)
-          }
-        }
+      const imported: Imported = { sources: [], failures: [], warnings }
+      if (body.mode === 'urls') {
+        await importUrls(c, egress, [...new Set(body.urls)], imported)
+      } else {
+        const request = { mode: body.mode, url: body.url ?? '', maxPages: body.max_pages ?? MAX_PAGES }
+        await crawl(egress, request, {
+          keep: async (url, page) => void imported.sources.push(await keepPage(c, url, page)),
+          failed: (url, error) => noteFailure(c, imported, url, error),
+          warn: (text) => void warnings.push(text),
+        })
       }
+      const { sources, failures } = imported
       // Some of them is an answer; none is a failure.
       if (sources.length === 0 && failures[0]) throw failures[0]
-      return { sources, count: sources.length, ...warningsField(warnings) }
+      return { sources, count: sources.length, ...warningsField(shortened(warnings)) }
     })
   })

@@ -17,6 +17,7 @@ import {
 import type { SourceRow } from '../../_shared/sources.ts'
 import { parseMetadata, readUploadForm } from '../../_shared/upload-form.ts'
 import type { ApiEnv } from '../env.ts'
+import { checkExtractionModel } from '../extraction-model.ts'
 import { listRequest, pageFields } from '../lists.ts'
 import { parseOptionalBody } from '../optional-body.ts'
 import { presentUpload, uploadAnswer } from '../upload-answer.ts'
@@ -34,8 +35,6 @@ export const sourcePatch = z.object({
 export const reextractRequest = z.object({ extraction_model: z.string().max(100).optional() })
 
 const ignored = (field: string) => `The field ${JSON.stringify(field.slice(0, 60))} is not known here and was ignored.`
-const extractionModelWarning = (model: string | undefined) =>
-  model === undefined || model === 'auto' ? [] : ['extraction_model is ignored: there is one extraction per file type.']
 
 /** Sources, in the shapes of the agent API. */
 export const sources = new Hono<ApiEnv>()
@@ -57,16 +56,14 @@ export const sources = new Hono<ApiEnv>()
   })
   .post('/upload', actsOn(), async (c) => {
     const form = await readUploadForm(c.req.raw)
+    const modelWarnings = checkExtractionModel(form.text('extraction_model'))
     return uploadAnswer(c, async () => {
       const source = await uploadSource(c.var, form.bytes, {
         fileName: form.fileName,
         name: form.name,
         metadata: parseMetadata(form.text('metadata')),
       })
-      const warnings = [
-        ...form.otherFields(FORM_FIELDS).map(ignored),
-        ...extractionModelWarning(form.text('extraction_model')),
-      ]
+      const warnings = [...form.otherFields(FORM_FIELDS).map(ignored), ...modelWarnings]
       return { ...presentUpload(source), ...warningsField(warnings) }
     })
   })
@@ -88,7 +85,7 @@ export const sources = new Hono<ApiEnv>()
   .post('/:id/reextract', actsOn('source'), async (c) => {
     const id = uuidParam(c, 'id', 'source')
     const { body, warnings } = await parseOptionalBody(c, reextractRequest)
-    warnings.push(...extractionModelWarning(body.extraction_model))
+    warnings.push(...checkExtractionModel(body.extraction_model))
     const source = await reextractSource(c.var.db, id)
     return c.json({ message: 'Extraction started', task_id: source.celery_task_id, ...warningsField(warnings) })
   })

@@ -28,9 +28,13 @@ export const toolRequest = z.object({
     .regex(/^[A-Za-z0-9_-]{1,50}$/, 'type may hold 1 to 50 letters, digits, _ and -'),
   input_schema: z.record(z.string(), z.unknown(), REQUIRED),
   config: jsonObject.nullish(),
+  /** These three stand in `config`; older documents of the agent API have them here. */
+  endpoint_url: outboundUrl('endpoint_url').nullish(),
+  method: z.string().max(20).nullish(),
+  headers: secretHeaders.nullish(),
 })
 /** Body of `PUT /api/tools/{id}`; what is absent stays. */
-export const toolPatch = toolRequest.omit({ type: true }).partial()
+export const toolPatch = toolRequest.omit({ type: true, endpoint_url: true, method: true, headers: true }).partial()
 
 const COLUMNS = 'id,tenant_id,name,description,type,input_schema,config,header_names,created_at'
 
@@ -63,6 +67,14 @@ const ignored = (checked: CheckedTool) =>
 function check(definition: { name: string; description: string; input_schema: unknown; config: unknown }): CheckedTool {
   const { config } = parse(z.object({ config: toolConfig }), { config: definition.config ?? {} })
   return checkToolDefinition({ ...definition, config })
+}
+
+/** The `config` of a request, with what is only named beside it; `warnings` name what is named in both places. */
+function configOf({ config, endpoint_url, method, headers }: z.output<typeof toolRequest>) {
+  const beside = Object.entries({ endpoint: endpoint_url, method, headers }).filter(([, value]) => value != null)
+  const twice = beside.map(([key]) => key).filter((key) => Object.hasOwn(config ?? {}, key))
+  const warnings = twice.map((key) => `config.${key} was used, and the one beside config ignored.`)
+  return { config: { ...Object.fromEntries(beside), ...config }, warnings }
 }
 
 async function findTool(db: Db, id: string): Promise<ToolRow> {
@@ -111,7 +123,9 @@ export const tools = new Hono<ApiEnv>()
   })
   .post('/', actsOn(), async (c) => {
     const { body, warnings } = await parseLenientBody(c, toolRequest)
-    const checked = check({ ...body, config: body.config })
+    const given = configOf(body)
+    warnings.push(...given.warnings)
+    const checked = check({ ...body, config: given.config })
     const headers = headerChange(checked.headers, []) ?? {}
     const { name, description, type, input_schema } = body
     const row = written<ToolRow>(

@@ -1,0 +1,93 @@
+/** What a site says about who may fetch what (RFC 9309). */
+export type Robots = {
+  /** Whether a path with its query, as a URL has them, may be fetched. */
+  allows: (path: string) => boolean
+  /** Addresses of sitemaps, as they stand there. */
+  sitemaps: string[]
+}
+
+/** The name rules may be addressed to; it is the User-Agent of every request. */
+const AGENT = 'bulkhead'
+const MAX_LINES = 10_000
+const MAX_RULES = 1000
+const MAX_SITEMAPS = 50
+const MAX_PATTERN_CHARS = 500
+
+export const ALLOWS_ALL: Robots = { allows: () => true, sitemaps: [] }
+export const ALLOWS_NOTHING: Robots = { allows: () => false, sitemaps: [] }
+
+type Rule = { allow: boolean; pattern: string }
+
+/** A path in one way of writing: what is escaped without need, or not escaped, is the same path. */
+function canonical(path: string): string {
+  try {
+    return new URL(path.startsWith('/') ? path : `/${path}`, 'https://robots.invalid').pathname + queryOf(path)
+  } catch {
+    return path
+  }
+}
+
+const queryOf = (path: string): string => {
+  const at = path.indexOf('?')
+  return at === -1 ? '' : path.slice(at).replace(/#.*$/s, '')
+}
+
+/** Whether a pattern with `*` and `$` fits the beginning of a path. Time grows with the product of the lengths at most. */
+function fits(pattern: string, path: string): boolean {
+  const isWhole = pattern.endsWith('$')
+  const [head = '', ...parts] = (isWhole ? pattern.slice(0, -1) : pattern).split('*')
+  if (!path.startsWith(head)) return false
+  let at = head.length
+  const last = isWhole ? parts.pop() : undefined
+  for (const part of parts) {
+    const found = path.indexOf(part, at)
+    if (found === -1) return false
+    at = found + part.length
+  }
+  if (!isWhole) return true
+  return last === undefined ? at === path.length : path.length - last.length >= at && path.endsWith(last)
+}
+
+/** The groups of a file: each set of rules with the names it is for. */
+function groupsOf(lines: readonly string[]): { groups: { agents: string[]; rules: Rule[] }[]; sitemaps: string[] } {
+  const groups: { agents: string[]; rules: Rule[] }[] = []
+  const sitemaps: string[] = []
+  let current: (typeof groups)[number] | undefined
+  for (const line of lines) {
+    const text = line.replace(/#.*$/, '')
+    const colon = text.indexOf(':')
+    if (colon === -1) continue
+    const key = text.slice(0, colon).trim().toLowerCase()
+    const value = text.slice(colon + 1).trim()
+    if (key === 'sitemap') {
+      if (sitemaps.length < MAX_SITEMAPS) sitemaps.push(value)
+    } else if (key === 'user-agent') {
+      // Names that follow each other share the rules that come then.
+      if (current === undefined || current.rules.length > 0) groups.push((current = { agents: [], rules: [] }))
+      current.agents.push(value.toLowerCase())
+    } else if ((key === 'allow' || key === 'disallow') && current !== undefined && current.rules.length < MAX_RULES) {
+      // An empty rule says nothing, but it ends the list of names.
+      current.rules.push({ allow: key === 'allow', pattern: value.slice(0, MAX_PATTERN_CHARS) })
+    }
+  }
+  return { groups, sitemaps }
+}
+
+/** Reads a robots.txt. Rules for our name count if there are any, else those for `*`; the longest that fits decides. */
+export function parseRobots(text: string): Robots {
+  const { groups, sitemaps } = groupsOf(text.replace(/^\ufeff/, '').split(/\r\n|\r|\n/, MAX_LINES))
+  // A name may come with a version, which is no part of it.
+  const isOurs = (agent: string) => /^[a-z_-]*/.exec(agent)?.[0] === AGENT
+  const ours = groups.filter(({ agents }) => agents.some(isOurs))
+  const chosen = ours.length > 0 ? ours : groups.filter(({ agents }) => agents.includes('*'))
+  const rules = chosen
+    .flatMap((group) => group.rules)
+    .filter(({ pattern }) => pattern !== '')
+    .map((rule) => ({ ...rule, pattern: canonical(rule.pattern) }))
+    // Where two of the same length fit, the one that allows counts.
+    .sort((a, b) => b.pattern.length - a.pattern.length || Number(b.allow) - Number(a.allow))
+  return {
+    allows: (path) => path === '/robots.txt' || (rules.find(({ pattern }) => fits(pattern, path))?.allow ?? true),
+    sitemaps,
+  }
+}

@@ -4,7 +4,7 @@ import { StartProblem } from './start-problem.ts'
 export type StartArguments = { watch: boolean; reset: boolean; resetOnly: boolean; yes: boolean; help: boolean }
 
 export const USAGE = `npm start                 start the local stack
-npm run dev               the same, reloading functions and worker when their files change
+npm run dev               the same, reloading functions, worker and console when their files change
 npm start -- --reset      remove all local data first (asks; --yes answers)
 npm run reset             remove all local data and end (-- --yes answers)
 

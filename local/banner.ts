@@ -1,6 +1,7 @@
 import type { Sql } from './database/database.ts'
 
 export type BannerFacts = {
+  consoleUrl: string
   apiUrl: string
   dbUrl: string
   publishableKey: string
@@ -32,6 +33,7 @@ export function banner(facts: BannerFacts): string {
     return rows.map(([label, value]) => `${label.padStart(width)}: ${value}`).join('\n')
   }
   const addresses = table([
+    ['Console URL', facts.consoleUrl],
     ['API URL', facts.apiUrl],
     ['S3 Storage URL', `${facts.apiUrl}/storage/v1/s3`],
     ['Functions URL', `${facts.apiUrl}/functions/v1/{${facts.functions.join(',')}}`],

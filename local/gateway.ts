@@ -13,6 +13,8 @@ export type GatewayServices = {
   realtime: Fetch
   /** Undefined while no functions run. */
   functions: () => Fetch | undefined
+  /** Answers the files of the console, null for what is none of them. */
+  console?: ((request: Request) => Response | null) | undefined
 }
 
 /** A PostgREST or Auth request is read into memory; Storage and functions stream and have limits of their own. */
@@ -71,6 +73,9 @@ export const createGateway = (services: GatewayServices): Hono => {
     return Response.json({ message: 'An unexpected error occurred' }, { status: 500 })
   })
   app.notFound(() => Response.json({ message: 'no Route matched with those values' }, { status: 404 }))
+
+  // No other origin has a reason to read the console, so it comes before what opens the services to all.
+  app.get('*', async (c, next) => services.console?.(c.req.raw) ?? next())
 
   // Functions answer preflights and set their headers themselves, there and here.
   app.all('/functions/v1/*', async (c) => {

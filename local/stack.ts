@@ -2,11 +2,13 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { originsOfProject } from '../web/build/content-security-policy.ts'
 import { createApiKeyResolver } from './auth/api-keys.ts'
 import { createAuth, type AuthService } from './auth/auth.ts'
 import { loadSigningKey } from './auth/signing-key.ts'
 import { createTokenAuthority, generateSigningKey, type SigningKey, type TokenAuthority } from './auth/tokens.ts'
 import { readProjectConfig, type ProjectConfig } from './config.ts'
+import { startConsole, type ConsoleServer } from './console/console.ts'
 import type { SessionDatabase } from './database/database.ts'
 import { openDatabase, PgliteDatabase } from './database/open.ts'
 import { prepareDatabase } from './database/prepare.ts'
@@ -50,7 +52,11 @@ export type StackOptions = {
   functions?: boolean
   /** Run the worker in a process of its own. Default: false. */
   worker?: boolean
-  /** Reload functions when their files change. */
+  /** Build the console, or take the build that is kept, and serve it at `/`. Default: false. */
+  console?: boolean
+  /** Where builds of the console are kept. Default: node_modules/.cache/bulkhead-console. */
+  consoleCacheDir?: string | undefined
+  /** Reload functions, and build the console again, when their files change. */
   watch?: boolean
   /** Another Deno for the functions. */
   denoBin?: string | undefined
@@ -83,6 +89,7 @@ export type Stack = {
   applied: { migrations: string[]; seeds: string[] }
   functions: FunctionsRunner | undefined
   worker: WorkerProcess | undefined
+  console: ConsoleServer | undefined
   stop(): Promise<void>
 }
 
@@ -107,6 +114,29 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const logEvent = (event: string, fields: Record<string, unknown>) =>
     log('stack', `${event} ${JSON.stringify(fields)}`)
 
+  let guard = options.guard
+  if (!guard && (options.functions || options.worker || options.console)) {
+    const own = (guard = startGuard())
+    await lifetime.onEnd(() => own.stop())
+  }
+  let url = ''
+  let env: Record<string, string> = {}
+  let consoleServer: ConsoleServer | undefined
+  // First of all: its build runs beside the rest of the start.
+  if (options.console && guard) {
+    const started = startConsole({
+      rootDir: ROOT,
+      cacheDir: options.consoleCacheDir,
+      publishableKey: keys.publishable,
+      origins: () => consoleOrigins(url, env),
+      guard,
+      ...(options.watch === undefined ? {} : { watch: options.watch }),
+      log: (line) => log('console', line),
+    })
+    consoleServer = started
+    await lifetime.onEnd(() => started.stop())
+  }
+
   const db = await openDatabase({
     databaseUrl: options.databaseUrl,
     dataDir: dataDir && path.join(dataDir, 'database'),
@@ -122,7 +152,6 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const resolveApiKey = createApiKeyResolver(keys, tokens)
   const shared = { db, tokens, resolveApiKey, log: logEvent }
 
-  let url = ''
   const uninstall = installQuietConsole()
   await lifetime.onEnd(uninstall)
   const rest = await createRest({ ...shared, schemas: project.schemas, maxRows: project.maxRows })
@@ -147,6 +176,7 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
     s3: s3.fetch,
     realtime: realtime.fetch,
     functions: () => functions?.fetch,
+    console: consoleServer?.fetch,
   })
   const served = await serveGateway((request) => gateway.fetch(request), options.apiPort ?? project.apiPort)
   await lifetime.onEnd(() => served.close())
@@ -155,12 +185,10 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const dbUrl = options.databaseUrl ?? (await openWirePort(db, options, project, lifetime))
   onProgress('gateway ready')
 
-  const env = functionsEnvironment(url, keys, tokens, signingKey, options.userEnv ?? {})
+  env = functionsEnvironment(url, keys, tokens, signingKey, options.userEnv ?? {})
   const workerEnv = { ...env, SUPABASE_DB_URL: dbUrl, DATABASE_URL: dbUrl }
   let worker: WorkerProcess | undefined
-  if (options.functions || options.worker) {
-    const guard = options.guard ?? startGuard()
-    if (!options.guard) await lifetime.onEnd(() => guard.stop())
+  if (guard) {
     if (options.functions) {
       functions = startFunctions({
         root: path.join(projectDir, 'functions'),
@@ -183,7 +211,7 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   }
 
   return {
-    url, dbUrl, keys, signingKey, project, db, tokens, auth, env, workerEnv, applied, functions, worker,
+    url, dbUrl, keys, signingKey, project, db, tokens, auth, env, workerEnv, applied, functions, worker, console: consoleServer,
     stop: () => lifetime.end(),
   } // prettier-ignore
 }
@@ -234,6 +262,12 @@ const functionsEnvironment = (
   S3_SECRET_ACCESS_KEY: keys.s3.secretAccessKey,
   ...userEnv,
 })
+
+/** The stack itself, which may have been opened as `localhost`, and the store that files are uploaded to. */
+const consoleOrigins = (url: string, env: Record<string, string>): string[] => {
+  const store = env['S3_ENDPOINT'] ?? ''
+  return [...(url ? originsOfProject(url) : []), ...(URL.canParse(store) ? [new URL(store).origin] : [])]
+}
 
 /** Whether a data folder holds a database already, i.e. whether this would be a first start. */
 export const hasDatabase = (dataDir: string): boolean => existsSync(path.join(dataDir, 'database', 'PG_VERSION'))

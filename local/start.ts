@@ -15,7 +15,7 @@ export type StartOptions = {
   config: StackConfig
   /** Folder of the repository. */
   rootDir: string
-  /** Reload functions and worker when their files change. */
+  /** Reload functions and worker, and build the console again, when their files change. */
   watch: boolean
   /** Is given the undoing of every step taken. */
   lifetime: Lifetime
@@ -47,11 +47,16 @@ export async function startEverything(options: StartOptions): Promise<void> {
     dbPort: config.dbPort,
     functions: true,
     worker: true,
+    console: true,
     watch,
     denoBin: process.env.DENO_BIN,
     userEnv,
     guard,
-    log: (source, line) => console.log(source === 'functions' ? line : `[${source}] ${line}`),
+    log: (source, line) => {
+      // A build of the console that is cut off has not failed.
+      if (source === 'console' && lifetime.ending) return
+      console.log(source === 'functions' ? line : `[${source}] ${line}`)
+    },
   })
   await lifetime.onEnd(() => stack.stop())
   if (lifetime.ending) return
@@ -80,7 +85,10 @@ async function describe(stack: Stack, config: StackConfig, failedFunctions: stri
   if (applied.migrations.length > 0) notes.push(`Applied ${applied.migrations.length} migrations.`)
   if (applied.seeds.length > 0) notes.push(`Ran ${applied.seeds.join(', ')}.`)
   if (failedFunctions.length > 0) notes.push(`Did not start: ${failedFunctions.join(', ')}. The reason is above.`)
+  if (stack.console && !stack.console.settled)
+    notes.push('The console is still being built; its page shows it when it is there.')
   return banner({
+    consoleUrl: stack.url,
     apiUrl: stack.url,
     dbUrl: stack.dbUrl,
     publishableKey: keys.publishable,

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import path from 'node:path'
 import process from 'node:process'
-import { parseArgs } from 'node:util'
+import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { build } from 'vite'
 import { LOCAL_MODE } from './settings.ts'
 
@@ -20,6 +20,8 @@ try {
     build: { outDir: path.resolve(values.out ?? path.join(WEB, 'dist')), emptyOutDir: true },
   })
 } catch (error) {
-  console.error(`\n${error instanceof Error ? error.message : String(error)}`)
+  const message = error instanceof Error ? error.message : String(error)
+  // Rolldown colours it without asking what it is printed to.
+  console.error(`\n${process.stderr.isTTY ? message : stripVTControlCharacters(message)}`)
   process.exitCode = 1
 }

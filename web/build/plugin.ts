@@ -18,7 +18,6 @@ export const consoleBuild = (): Plugin => {
   return {
     name: 'bulkhead-console',
     apply: 'build',
-    config: (_config, { mode }) => (mode === LOCAL_MODE ? { define: { 'import.meta.env.MODE': '"local"' } } : undefined),
     configResolved({ mode, env }) {
       origins = mode === LOCAL_MODE ? undefined : originsFromSettings(env)
     },
@@ -32,7 +31,8 @@ export const consoleBuild = (): Plugin => {
       ],
     generateBundle() {
       const foreign = [...this.getModuleIds()].filter(
-        (id) => path.isAbsolute(id) && !id.includes('/node_modules/') && !SOURCES.some((folder) => id.startsWith(folder)),
+        (id) =>
+          path.isAbsolute(id) && !id.includes('/node_modules/') && !SOURCES.some((folder) => id.startsWith(folder)),
       )
       if (foreign.length > 0) this.error(`The console is made of web/ and client/ only, not of ${foreign.join(', ')}.`)
       if (origins) this.emitFile({ type: 'asset', fileName: '_headers', source: headersFile(origins) })

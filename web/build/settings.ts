@@ -2,9 +2,9 @@ import { httpAddress, originsOfProject } from './content-security-policy.ts'
 
 /**
  * The Vite mode of the build for the local stack: same origin, the stack's published key, seeded people one click away.
- * (Vite refuses the plain name `local`; inside of the console `import.meta.env.MODE` is `local` nevertheless.)
+ * (Vite does not take the plain name `local`.)
  */
-export const LOCAL_MODE = 'local-stack'
+export const LOCAL_MODE = 'stack'
 
 /**
  * Checks the settings of a build for a host and gives the origins that the console may reach.

@@ -43,35 +43,31 @@ function Person({ session }: { session: Session }) {
 
 function Tenancy({ userId, email }: { userId: string; email: string }) {
   const memberships = useMemberships(userId)
-  const [wanted, setWanted] = useState(rememberedTenant)
-  /** Where the person was when they were removed, so that the window can say so instead of showing another tenant. */
-  const [left, setLeft] = useState<Membership | null>(null)
+  const [tenantId, setTenantId] = useState(rememberedTenant)
+  /** What was shown last: who is removed from it is told so, and not taken to another tenant. */
   const [shown, setShown] = useState<Membership | null>(null)
 
   const list = memberships.data
-  const current = left ? null : (list?.find((each) => each.tenantId === wanted) ?? (shown ? null : list?.[0]) ?? null)
+  const named = list?.find((each) => each.tenantId === tenantId)
+  const current = named ?? (shown ? undefined : list?.[0])
   useEffect(() => {
-    if (current) {
-      rememberTenant(current.tenantId)
-      setShown(current)
-    } else if (shown && list) {
-      setLeft(shown)
-      setShown(null)
-    }
-  }, [current, shown, list])
+    if (!current) return
+    rememberTenant(current.tenantId)
+    setTenantId(current.tenantId)
+    setShown(current)
+  }, [current])
 
   const choose = (id: string) => {
-    setLeft(null)
-    setShown(null)
-    setWanted(id)
     rememberTenant(id)
+    setTenantId(id)
+    setShown(null)
   }
 
   if (!list) {
     if (memberships.error) return <ErrorNotice error={memberships.error} onRetry={() => void memberships.refetch()} />
     return <Waiting what="Asking which tenants you belong to" />
   }
-  if (left) return <Removed from={left} others={list} onChoose={choose} />
+  if (!current && shown) return <Removed from={shown} others={list} onChoose={choose} />
   if (!current) return <NoTenant email={email} onJoined={choose} />
   return (
     <InTenant
@@ -105,7 +101,6 @@ function InTenant(props: {
     return () => {
       watch()
       queryClient.clear()
-      void supabase.removeAllChannels()
     }
   }, [queryClient])
   const backend = useMemo<Backend>(

@@ -29,6 +29,14 @@ const field = (value: unknown, name: string): string | null => {
   return typeof found === 'string' && found !== '' ? found : null
 }
 
+const parsed = (json: string | null): unknown => {
+  try {
+    return json === null ? null : (JSON.parse(json) as unknown)
+  } catch {
+    return null
+  }
+}
+
 /** Reads errors of the typed client, PostgREST, Auth, Storage and of the browser itself. */
 export function tellError(error: unknown): ToldError {
   if (error instanceof BulkheadError) {
@@ -40,13 +48,15 @@ export function tellError(error: unknown): ToldError {
     const message = 'The server cannot be reached.'
     return { message, code: 'network', requestId: null, hint: HINTS['network'] ?? null, status: 0 }
   }
-  const code = field(error, 'code') ?? field(error, 'name') ?? 'unexpected'
+  // A refusal of one of our SQL functions: PostgREST's code says the status, `details` has ours.
+  const details = parsed(field(error, 'details'))
+  const code = field(details, 'code') ?? field(error, 'code') ?? field(error, 'name') ?? 'unexpected'
   const status =
     typeof (error as { status?: unknown } | null)?.status === 'number' ? (error as { status: number }).status : null
   return {
     message: field(error, 'message') ?? 'Something unexpected happened.',
     code,
-    requestId: field(error, 'request_id') ?? field(error, 'requestId'),
+    requestId: field(details, 'request_id') ?? field(error, 'request_id') ?? field(error, 'requestId'),
     hint: field(error, 'hint') ?? HINTS[code] ?? null,
     status,
   }

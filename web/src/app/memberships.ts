@@ -1,4 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
+import { useEffect } from 'react'
+import { watchAccount } from '../../../client/index.ts'
 import { type Role, supabase } from './backend.ts'
 import { dataOf } from './errors.ts'
 
@@ -15,7 +17,7 @@ const WATCH_MS = 4_000
 
 /** All tenants of the person, watched: who is removed sees nothing more, in windows that are open as well. */
 export function useMemberships(userId: string) {
-  return useQuery({
+  const memberships = useQuery({
     queryKey: ['memberships', userId],
     queryFn: async ({ signal }): Promise<Membership[]> => {
       const rows = dataOf(
@@ -36,4 +38,10 @@ export function useMemberships(userId: string) {
     refetchInterval: WATCH_MS,
     refetchOnWindowFocus: 'always',
   })
+  const { refetch } = memberships
+  useEffect(() => {
+    const look = (): void => void refetch()
+    return watchAccount(supabase, userId, { membershipChanged: look, down: look })
+  }, [userId, refetch])
+  return memberships
 }

@@ -3,12 +3,17 @@ import { useState, type FormEvent } from 'react'
 import { supabase } from '../../app/backend.ts'
 import { dataOf } from '../../app/errors.ts'
 import { Button, EmptyState, ErrorNotice, Stack, TextField } from '../../ui/index.ts'
+import { MyInvitations } from './my-invitations.tsx'
 
 /** For somebody who belongs to no tenant: found one, or wait for an invitation. */
 export function NoTenant({ email, onJoined }: { email: string; onJoined: (tenantId: string) => void }) {
   const queryClient = useQueryClient()
   const [error, setError] = useState<unknown>(null)
   const [isBusy, setIsBusy] = useState(false)
+  const joined = async (tenantId: string) => {
+    onJoined(tenantId)
+    await queryClient.invalidateQueries({ queryKey: ['memberships'] })
+  }
   const create = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault()
     const name = String(new FormData(event.currentTarget).get('name'))
@@ -16,8 +21,7 @@ export function NoTenant({ email, onJoined }: { email: string; onJoined: (tenant
     setError(null)
     try {
       const tenant = dataOf(await supabase.rpc('create_tenant', { name }).setHeader('x-tenant-id', ''))
-      onJoined(tenant.id)
-      await queryClient.invalidateQueries({ queryKey: ['memberships'] })
+      await joined(tenant.id)
     } catch (reason) {
       setError(reason)
     } finally {
@@ -35,6 +39,7 @@ export function NoTenant({ email, onJoined }: { email: string; onJoined: (tenant
         }
       >
         <Stack>
+          <MyInvitations onJoined={(id) => void joined(id)} />
           <p>
             A tenant is an organisation with documents, agents and people of its own. Ask an admin of yours to invite{' '}
             {email}, or found one: you will be its owner.

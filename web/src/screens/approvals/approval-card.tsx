@@ -107,7 +107,7 @@ function Decide({ approval }: { approval: Approval }) {
     <Stack gap={3}>
       <TextField
         label="Reason"
-        hint="Kept in the audit log; if you deny, the model is told."
+        hint="Kept with the decision; if you deny, the model is told."
         value={reason}
         maxLength={2000}
         onChange={(event) => setReason(event.currentTarget.value)}

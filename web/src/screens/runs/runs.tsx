@@ -1,5 +1,15 @@
-import { EmptyState } from '../../ui/index.ts'
+import { Route, Switch } from 'wouter'
+import { RunDetails } from './run-details.tsx'
+import { RunList } from './run-list.tsx'
 
+/** What agents have done for the person, and how: each run with its steps, waits and costs. */
 export default function Runs() {
-  return <EmptyState title="Runs" />
+  return (
+    <Switch>
+      <Route path="/">
+        <RunList />
+      </Route>
+      <Route path="/:id">{({ id }) => <RunDetails key={id} id={id} />}</Route>
+    </Switch>
+  )
 }

@@ -15,8 +15,9 @@ export function Bar(props: {
   return (
     <Meter.Root
       className={styles['meter']}
-      value={Math.min(value, max)}
-      max={max > 0 ? max : 1}
+      // In per cent, rounded: what is written as 1e-8 is no number to a screen reader.
+      value={max > 0 ? Math.round((Math.min(value, max) / max) * 1000) / 10 : 0}
+      max={100}
       aria-label={label}
       aria-valuetext={text}
     >

@@ -4,6 +4,7 @@ import { THING, bad, fields, list, page, route, said } from './openapi-route.ts'
 import type { DocumentedRoute } from './openapi-route.ts'
 import * as shape from './openapi-shapes.ts'
 import { contextHandlerRequest } from './routes/context-handlers.ts'
+import { enrichmentRequest, enrichmentRunRequest } from './routes/knowledge-base-enrichment.ts'
 import { reindexRequest } from './routes/knowledge-base-indexing.ts'
 import { itemsRequest } from './routes/knowledge-base-items.ts'
 import { searchRequest } from './routes/knowledge-base-search.ts'
@@ -195,23 +196,53 @@ const KNOWLEDGE_BASES: DocumentedRoute[] = [
     }),
     { body: searchRequest, errors: bad(['upstream_failed', 'upstream_timeout', 'rate_limited']) },
   ),
-  base('get', '/knowledge-bases/{id}/enrichment', 'There is no enrichment here', 200, fields({ config: z.null() }), {
-    errors: THING,
+  base(
+    'get',
+    '/knowledge-bases/{id}/enrichment',
+    'How the knowledge base is enriched; null: not at all',
+    200,
+    fields({ config: shape.enrichmentConfig.nullable() }),
+    { errors: THING },
+  ),
+  base(
+    'put',
+    '/knowledge-bases/{id}/enrichment',
+    'Sets what a model is asked about each source, and has it asked',
+    201,
+    fields({ config: shape.enrichmentConfig, re_enrichment_triggered: z.boolean() }),
+    { body: enrichmentRequest, errors: bad([...THING, 'conflict', 'insufficient_credits']) },
+  ),
+  base('delete', '/knowledge-bases/{id}/enrichment', 'Deletes what is asked and all answers', 200, said, {
+    errors: [...THING, 'conflict'],
   }),
-  base('put', '/knowledge-bases/{id}/enrichment', 'Refused: there is no enrichment here', 400, shape.errorShape, {
-    errors: THING,
-  }),
-  base('delete', '/knowledge-bases/{id}/enrichment', 'Refused: there is no enrichment here', 404, shape.errorShape),
-  base('post', '/knowledge-bases/{id}/enrichment/run', 'Refused: there is no enrichment here', 400, shape.errorShape, {
-    errors: THING,
-  }),
+  base(
+    'post',
+    '/knowledge-bases/{id}/enrichment/run',
+    'Asks again: about all sources, those without an answer, those that failed',
+    200,
+    fields({
+      status: z.string(),
+      message: z.string(),
+      task_id: z.string().nullable(),
+      incremental: z.boolean(),
+      retry_failed: z.boolean(),
+    }),
+    {
+      body: enrichmentRunRequest,
+      isBodyOptional: true,
+      errors: bad([...THING, 'conflict', 'enrichment_needs_model', 'insufficient_credits']),
+    },
+  ),
   base(
     'get',
     '/knowledge-bases/{id}/enrichment/results',
-    'Always empty',
+    'What was answered about the sources that the caller can see',
     200,
-    fields({ results: z.object({}), fields: z.array(z.never()), item_errors: z.object({}) }),
-    { errors: THING },
+    shape.enrichmentResults,
+    {
+      query: { item_ids: z.string().describe('Ids of sources or of chunks, with commas between.') },
+      errors: bad(THING),
+    },
   ),
   base('post', '/knowledge-bases/{id}/graph-enrichment/run', 'Refused: no graphs here', 400, shape.errorShape, {
     errors: THING,

@@ -247,6 +247,40 @@ export const newSource = z
   })
   .meta({ id: 'NewSource' })
 
+const enrichmentStatus = z.enum(['idle', 'enriching', 'completed', 'completed_with_errors', 'failed'])
+const enrichmentField = z.looseObject({
+  name: z.string(),
+  description: z.string(),
+  type: z.enum(['text', 'boolean', 'number', 'enum']),
+  enum_values: z.array(z.string()).optional(),
+})
+export const enrichmentConfig = z
+  .looseObject({
+    id,
+    fields: z.array(enrichmentField),
+    llm_model: z.string().nullable(),
+    max_tokens: z.int(),
+    use_multimodal: z.boolean(),
+    status: enrichmentStatus,
+    enriched_count: z.int(),
+    failed_count: z.int(),
+    total_count: z.int(),
+    error_message: z.string().nullable(),
+    celery_task_id: z.string().nullable(),
+    created_at: moment,
+    updated_at: moment,
+  })
+  .meta({ id: 'EnrichmentConfig' })
+export const enrichmentResults = z
+  .looseObject({
+    results: z.record(z.string(), object),
+    fields: z.array(enrichmentField),
+    item_errors: z.record(z.string(), z.string()),
+    item_notes: z.record(z.string(), z.string()),
+    status: enrichmentStatus,
+  })
+  .meta({ id: 'EnrichmentResults' })
+
 const knowledgeBaseFields = {
   id,
   name: z.string(),
@@ -260,8 +294,8 @@ const contents = {
   updated_at: moment,
   source_counts: z.record(z.string(), z.int()),
   chunk_count: z.int(),
-  enrichment_status: z.literal('idle'),
-  enrichment_progress: z.null(),
+  enrichment_status: enrichmentStatus,
+  enrichment_progress: z.object({ enriched_count: z.int(), total_count: z.int() }).nullable(),
 }
 export const listedKnowledgeBase = z
   .looseObject({ ...knowledgeBaseFields, ...contents })

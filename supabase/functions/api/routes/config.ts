@@ -1,5 +1,6 @@
 import { Hono } from 'hono'
 import { actsOn } from '../../_shared/context.ts'
+import { canEnrich, DEFAULT_MAX_TOKENS, FIELD_TYPES } from '../../_shared/enrichment/fields.ts'
 import { FILE_TYPES } from '../../_shared/file-types.ts'
 import { FUSIONS, SEARCH_METHODS } from '../../_shared/search/hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
@@ -9,7 +10,8 @@ import { INDEXING_DEFAULTS } from '../knowledge-base.ts'
 
 /** What knowledge bases are made with when a request does not say, and what this project offers. */
 export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
-  const { reranker } = c.var.deps.search
+  const { chat, search } = c.var.deps
+  const { reranker } = search
   const model = reranker?.modelFor(null) ?? null
   const { strategy, ...indexing } = INDEXING_DEFAULTS
   return c.json({
@@ -23,7 +25,13 @@ export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
       options: model === null ? [] : [model],
     },
     query_enrichment: { enabled: false },
-    enrichment: { available: false },
+    enrichment: {
+      available: canEnrich(chat),
+      default_model: chat.model,
+      max_tokens: DEFAULT_MAX_TOKENS,
+      field_types: FIELD_TYPES,
+      multimodal: false,
+    },
     hybrid_vector_weight: RETRIEVAL_DEFAULTS.vector_weight,
     extraction: { default_model: 'auto', options: ['auto'], file_types: Object.keys(FILE_TYPES) },
   })

@@ -5,6 +5,8 @@ import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
 import { retrievalConfig } from '../../_shared/search/settings.ts'
+import { listedState, readEnrichmentStates } from '../enrichment.ts'
+import type { EnrichmentState } from '../enrichment.ts'
 import type { ApiEnv } from '../env.ts'
 import {
   KNOWLEDGE_BASE_COLUMNS,
@@ -79,26 +81,31 @@ function countByStatus(rows: readonly IndexedRow[]): SourceCounts {
   return counts
 }
 
-/** Adds what the agent API shows of a knowledge base's content. Enrichment does not exist here and is always idle. */
-function present(row: KnowledgeBaseRow, chunkCount: number, indexed: readonly IndexedRow[]) {
+/** Adds what the agent API shows of a knowledge base's content. */
+function present(
+  row: KnowledgeBaseRow,
+  chunkCount: number,
+  indexed: readonly IndexedRow[],
+  enrichment: EnrichmentState | undefined,
+) {
   const { tenant_id: _tenantId, ...shown } = row
   return {
     ...shown,
     source_counts: countByStatus(indexed),
     chunk_count: chunkCount,
-    enrichment_status: 'idle',
-    enrichment_progress: null,
+    ...listedState(enrichment),
   }
 }
 
 async function presentOne(db: Db, row: KnowledgeBaseRow) {
-  const [indexed, { count, error }] = await Promise.all([
+  const [indexed, { count, error }, enrichments] = await Promise.all([
     indexedSourcesOf(db, [row.id]),
     db.schema('ai').from('chunks').select('id', { count: 'exact', head: true }).eq('knowledge_base_id', row.id),
+    readEnrichmentStates(db, [row.id]),
   ])
   if (error) unwrap({ data: null, error })
   return {
-    ...present(row, count ?? 0, indexed),
+    ...present(row, count ?? 0, indexed, enrichments.get(row.id)),
     drift: null,
     indexed_sources: indexed.map(({ id, source_id, index_status }) => ({ id, source_id, index_status })),
   }
@@ -119,19 +126,18 @@ export const knowledgeBases = new Hono<ApiEnv>()
       .range(list.offset, list.offset + list.limit - 1)
       .returns<(KnowledgeBaseRow & { chunks: { count: number }[] })[]>()
     const rows = unwrap({ data, error })
-    const indexed =
-      rows.length === 0
-        ? []
-        : await indexedSourcesOf(
-            c.var.db,
-            rows.map((row) => row.id),
-          )
+    const ids = rows.map((row) => row.id)
+    const [indexed, enrichments] = await Promise.all([
+      ids.length === 0 ? [] : indexedSourcesOf(c.var.db, ids),
+      readEnrichmentStates(c.var.db, ids),
+    ])
     return c.json({
       knowledge_bases: rows.map(({ chunks, ...row }) =>
         present(
           row,
           chunks[0]?.count ?? 0,
           indexed.filter((entry) => entry.knowledge_base_id === row.id),
+          enrichments.get(row.id),
         ),
       ),
       ...pageFields(list, count),

@@ -1,0 +1,168 @@
+import type { Budget } from '../agent/budget.ts'
+import type { Db, Deps } from '../context.ts'
+import type { EnrichmentClaim } from '../enrichment-ledger.ts'
+import { AppError, unwrap } from '../errors.ts'
+import type { ErrorCode } from '../errors.ts'
+import type { WithChat } from '../providers/index.ts'
+import { askAbout, textLimit } from './ask.ts'
+import type { Answer, AskedDocument, Questions } from './ask.ts'
+import { canEnrich, needsModel } from './fields.ts'
+
+/** What carrying out an enrichment needs from outside. */
+export type EnrichmentDeps = Pick<Deps, 'clientFor' | 'delegation' | 'ledger' | 'log'> & WithChat
+
+/** The lease went to somebody else, or the run is no more. The holder stops and writes nothing more. */
+export class EnrichmentLostError extends Error {
+  override name = 'EnrichmentLostError'
+}
+
+/** How much is done before others get a turn. */
+export type EnrichmentShare = {
+  /** Sources asked about at once. */
+  atOnce: number
+  /** Sources after which the rest is left for another turn. */
+  most: number
+}
+
+type Item = { id: string; source_id: string; source_name: string; source_extracted_at: string | null }
+
+const PAGES_PER_READ = 50
+
+/** What may be wrong with one document or with the provider: what becomes of others asked at the same time tells which. */
+const PERHAPS_OF_THE_DOCUMENT: ErrorCode[] = ['upstream_failed', 'upstream_timeout']
+
+class UnansweredError extends Error {
+  readonly item: Item
+  override readonly cause: AppError
+
+  constructor(item: Item, cause: AppError) {
+    super(cause.message)
+    this.item = item
+    this.cause = cause
+  }
+}
+
+function kept<T>(value: T | null): T {
+  if (value === null || value === false) throw new EnrichmentLostError('The lease was taken over.')
+  return value
+}
+
+/** The budget of who started the run: held back before each call, settled after it. */
+const budgetOf = ({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim): Budget => ({
+  async reserve({ model, promptTokens }) {
+    const want = { model, provider: chat.name, promptTokens, maxTokens: claim.max_tokens }
+    const granted = kept(await ledger.reserveEnrichmentTokens(claim, want))
+    return { id: granted.id, maxTokens: granted.max_tokens }
+  },
+  async settle(id, usage) {
+    if (id !== null) await ledger.settleTokens(id, claim.lease_token, usage)
+  },
+})
+
+/** A client with a token of whoever the run acts for, minted only while they may have it done. */
+async function actAs({ ledger, delegation, clientFor }: EnrichmentDeps, claim: EnrichmentClaim): Promise<Db> {
+  const { sub, tenant_id: tenantId } = kept(await ledger.delegateEnrichment(claim))
+  const act = { sub: 'enrichment', enrichment_id: claim.enrichment_id }
+  const { token } = await delegation.mint({ sub, tenantId, act })
+  return clientFor({ userId: sub, token, tenantId })
+}
+
+/** The text of a source as this client may read it, or its beginning; null: the source is not there for it. */
+async function readDocument(db: Db, item: Item, limit: number): Promise<AskedDocument | null> {
+  const seen = unwrap(
+    await db.schema('ai').from('sources').select('id').eq('id', item.source_id).returns<{ id: string }[]>(),
+  )
+  if (seen.length === 0) return null
+  const parts: string[] = []
+  let length = 0
+  for (let from = 0; length <= limit; from += PAGES_PER_READ) {
+    const pages = unwrap(
+      await db
+        .schema('ai')
+        .from('source_pages')
+        .select('text')
+        .eq('source_id', item.source_id)
+        .order('page_number')
+        .range(from, from + PAGES_PER_READ - 1)
+        .returns<{ text: string }[]>(),
+    )
+    for (const { text } of pages) {
+      parts.push(text)
+      length += text.length + 2
+    }
+    if (pages.length < PAGES_PER_READ) break
+  }
+  const text = parts.join('\n\n')
+  return { name: item.source_name, text, isWhole: true }
+}
+
+/** Asks about one source and stores what comes of it. Nothing happens to one that the person cannot see any more. */
+async function enrichItem(
+  deps: EnrichmentDeps,
+  claim: EnrichmentClaim,
+  item: Item,
+  questions: Questions,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { chat, log } = deps
+  const document = await readDocument(await actAs(deps, claim), item, textLimit(chat, questions))
+  if (document === null) return false
+  const access = { chat, budget: budgetOf(deps, claim), signal, log }
+  const answer =
+    document.text.trim() === ''
+      ? without('empty_document', 'The document has no text.')
+      : await askAbout(access, questions, document).catch((error: unknown) => {
+          if (signal.aborted || !(error instanceof AppError) || !PERHAPS_OF_THE_DOCUMENT.includes(error.code))
+            throw error
+          throw new UnansweredError(item, error)
+        })
+  await store(deps, claim, item, answer)
+  return true
+}
+
+const without = (code: string, message: string): Answer => ({ values: null, error: { code, message }, note: null })
+
+async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, item: Item, answer: Answer) {
+  const about = { indexedSourceId: item.id, sourceExtractedAt: item.source_extracted_at }
+  kept(await ledger.storeEnrichmentResult(claim, { ...answer, ...about, model: chat.modelFor(claim.llm_model) }))
+}
+
+/**
+ * Asks about sources of a run, those that whoever it acts for can see at that moment, and stores each result as it comes.
+ * @returns how many were asked about, and whether none is left.
+ * @throws EnrichmentLostError; AppError `enrichment_needs_model`, `membership_lost`, `budget_exceeded`; what providers throw.
+ */
+export async function enrichSources(
+  deps: EnrichmentDeps,
+  claim: EnrichmentClaim,
+  share: EnrichmentShare,
+  signal: AbortSignal,
+): Promise<{ asked: number; isDone: boolean }> {
+  if (!canEnrich(deps.chat)) throw needsModel()
+  const questions: Questions = { fields: claim.fields, model: claim.llm_model, maxTokens: claim.max_tokens }
+  let asked = 0
+  for (let looked = 0; looked < share.most; ) {
+    signal.throwIfAborted()
+    const db = await actAs(deps, claim)
+    const items = unwrap<Item[]>(
+      await db.schema('ai').rpc('items_to_enrich', { enrichment_id: claim.enrichment_id, item_limit: share.atOnce }),
+    )
+    if (items.length === 0) return { asked, isDone: true }
+    looked += items.length
+    const outcomes = await Promise.allSettled(items.map((item) => enrichItem(deps, claim, item, questions, signal)))
+    const answered = outcomes.filter((outcome) => outcome.status === 'fulfilled' && outcome.value).length
+    asked += answered
+    const unanswered: UnansweredError[] = []
+    for (const outcome of outcomes) {
+      if (outcome.status !== 'rejected') continue
+      if (!(outcome.reason instanceof UnansweredError)) throw outcome.reason
+      unanswered.push(outcome.reason)
+    }
+    for (const { item, cause } of unanswered) {
+      if (answered === 0) throw cause
+      await store(deps, claim, item, without('provider_failed', 'The provider of the model failed at this document.'))
+      asked += 1
+    }
+  }
+  return { asked, isDone: false }
+}

@@ -32,6 +32,33 @@ const BEHIND: { name: string; hash: string; open: (page: Page) => Promise<void> 
       await page.keyboard.press('Enter')
     },
   },
+  {
+    name: 'conversation',
+    hash: '#/chat',
+    async open(page) {
+      // On a phone the list of conversations is a dialog.
+      const list = page.getByRole('button', { name: 'Conversations' })
+      const first = page.getByRole('link', { name: /LLM agents/ }).first()
+      await list.or(first).first().waitFor()
+      if (await list.isVisible()) await list.click()
+      await first.click()
+      await page
+        .getByRole('heading', { name: 'Sources' })
+        .or(page.getByText('Sources', { exact: true }))
+        .first()
+        .waitFor()
+    },
+  },
+  {
+    name: 'document-access',
+    hash: '#/access',
+    open: (page) => page.getByRole('button', { name: 'multi-agent-conversation.pdf' }).click(),
+  },
+  {
+    name: 'run',
+    hash: '#/runs',
+    open: (page) => page.getByRole('table').getByRole('link').first().click(),
+  },
 ]
 
 /** Waits until nothing has changed for a moment, or for long enough: a live screen never quite rests. */

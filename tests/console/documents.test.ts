@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { MAX_FILE_BYTES as SERVER_LIMIT } from '../../supabase/functions/_shared/body.ts'
 import { FILE_TYPES as SERVER_TYPES } from '../../supabase/functions/_shared/file-types.ts'
 import { createBulkhead } from '../../client/index.ts'
-import { piecesOf, spansOnPages } from '../../web/src/lib/page-text.ts'
+import { piecesOf, spansOnPages, unwrapped } from '../../web/src/lib/page-text.ts'
 import { bytesText, FILE_TYPES, MAX_FILE_BYTES, refusalOf } from '../../web/src/screens/documents/files.ts'
 import { type Place, type Progress, stateOf } from '../../web/src/screens/documents/state.ts'
 import { uploadText } from '../support/documents.ts'
@@ -28,6 +28,16 @@ test('a span is found on each page that it stands on', () => {
   // The same from somewhere in the middle.
   const zwei = joined.indexOf('zwei')
   expect(spansOnPages(pages.slice(2), { from: zwei + 1, to: zwei + 3 }, zwei)).toEqual([{ page: 3, from: 1, to: 3 }])
+})
+
+test('lines that a page has broken are joined, and every offset holds', () => {
+  const long = 'A line as wide as the page it was printed on, which broke'
+  const text = `# Heading\n\n${long}\nit here.\n- an item\nshort\nline\n| ${long} |\nrow\n\n${long}\n\nA paragraph`
+  const joined = unwrapped(text)
+  expect(joined).toBe(
+    `# Heading\n\n${long} it here.\n- an item\nshort\nline\n| ${long} |\nrow\n\n${long}\n\nA paragraph`,
+  )
+  expect(joined).toHaveLength(text.length)
 })
 
 test('a text is cut at what is marked in it, and nothing is lost', () => {

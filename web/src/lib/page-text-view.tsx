@@ -4,7 +4,7 @@ import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import { useBackend, type Supabase } from '../app/backend.ts'
 import { Button, ErrorNotice, Notice, Waiting } from '../ui/index.ts'
 import { findSpan, readPage } from './page-text-data.ts'
-import { piecesOf, type PageSpan, type Span } from './page-text.ts'
+import { piecesOf, unwrapped, type PageSpan, type Span } from './page-text.ts'
 import styles from './page-text.module.css'
 
 type ViewProps = {
@@ -99,7 +99,7 @@ function Pages({ sourceId, pageCount, spans, focusSpan }: ViewProps & { spans: P
         <PageText
           key={page}
           page={page}
-          text={query.data?.text ?? ''}
+          text={unwrapped(query.data?.text ?? '')}
           spans={here}
           focus={focusSpan === true && page === first}
         />

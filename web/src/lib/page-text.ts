@@ -27,6 +27,22 @@ export function spansOnPages(pages: readonly Page[], span: Span, start = 0): Pag
   return found
 }
 
+/** A line that is this long was broken by the layout of its page, not by its author. */
+const FULL_LINE = 50
+
+/**
+ * The text with lines joined that only the width of a printed page has broken. As long as before, character for character, so
+ * offsets into it hold.
+ */
+export function unwrapped(text: string): string {
+  const lines = text.split('\n')
+  return lines.reduce((joined, line, index) => {
+    const before = lines[index - 1] ?? ''
+    const isBroken = before.length >= FULL_LINE && /^[\p{L}\p{N}("“‘]/u.test(line) && !before.includes('|')
+    return joined + (isBroken ? ' ' : '\n') + line
+  })
+}
+
 /** Text cut at the borders of what is marked in it. */
 export type Piece = { text: string; isMarked: boolean }
 

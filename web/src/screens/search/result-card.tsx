@@ -6,7 +6,7 @@ import type { SearchResult } from '../../../../client/index.ts'
 import { useBackend } from '../../app/backend.ts'
 import { dataOf } from '../../app/errors.ts'
 import { links } from '../../lib/links.ts'
-import { piecesOf } from '../../lib/page-text.ts'
+import { piecesOf, unwrapped } from '../../lib/page-text.ts'
 import { PageTextView } from '../../lib/page-text-view.tsx'
 import { Bar, Button, ErrorNotice, ShortId, Waiting } from '../../ui/index.ts'
 import { useKnowledgeBases } from '../documents/data.ts'
@@ -96,7 +96,7 @@ function Passage({ result, terms, codes }: { result: SearchResult; terms: string
   const matches = matchesIn(result.text, terms, codes)
   const isLong = result.text.length > SHORT * 1.2
   const end = isLong && !isWhole ? endOfWord(result.text, SHORT) : result.text.length
-  const shown = result.text.slice(0, end)
+  const shown = unwrapped(result.text).slice(0, end)
   const hidden = matches.filter((match) => match.from >= end).length
   return (
     <div className={styles['passage']}>

@@ -3,7 +3,7 @@ import process from 'node:process'
 import pg from 'pg'
 import { createLifetime } from '../local/lifetime.ts'
 import { watchForShutdown } from '../local/shutdown.ts'
-import { formatLine, type Line } from './agent/report.ts'
+import { formatLine, time, type Line } from './agent/report.ts'
 import { startModel, startWorld } from './agent/world.ts'
 import { measureDecisions } from './runs/decisions.ts'
 import { measureDevices } from './runs/devices.ts'
@@ -12,6 +12,7 @@ import { measureFairness } from './runs/fairness.ts'
 import { measureFlood } from './runs/flood.ts'
 import { measureJoins } from './runs/joins.ts'
 import { measureSteps } from './runs/steps.ts'
+import { measureTakeover } from './runs/takeover.ts'
 import { beside, shown } from './runs/tools.ts'
 import { figure, verdict, type Bar } from './search/bars.ts'
 
@@ -22,7 +23,9 @@ import { figure, verdict, type Bar } from './search/bars.ts'
 const LIMIT_MS = 600_000
 const STOP_LIMIT_MS = 20_000
 const WAIT_RATIO = 2
+const TAKEOVER_MS = 10_000
 const JOURNAL_ROWS = 2
+const LEASES_PER_SECOND = 1
 
 const lifetime = createLifetime((error) => console.error('While stopping:', error))
 
@@ -60,18 +63,27 @@ const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
   },
   async steps({ world, model, db, isNative }) {
     const steps = await measureSteps(world, model, db, isNative)
-    const counted = (value: number | null) => (value === null ? 'only known on a native server' : figure(value))
+    const { withTool, without, request } = steps.turns
     print([
       ['steps a second, one run, a tool call each', figure(steps.stepsPerSecond)],
-      ['rows of steps and calls per step', counted(steps.journalRows)],
-      ['writes of the run per step, events along', counted(steps.transactions)],
+      ...beside('a turn with a tool call', withTool, 'plain request to the function', request),
+      ['  ratio of medians', `${figure(withTool.p50 / request.p50)}x`],
+      ...beside('a turn without', without, 'plain request to the function', request),
+      ['  ratio of medians', `${figure(without.p50 / request.p50)}x`],
+      ['rows a step writes, by table', steps.rows === null ? 'only known on a native server' : ''],
+      ...[...(steps.rows?.byTable ?? [])].map(([table, rows]): Line => [`  ${table}`, figure(rows)]),
+      ['  all of them besides events and deliveries', steps.rows === null ? '' : figure(steps.rows.besidesEvents)],
       [
         'bytes of a turn, answer of 100 words',
         `${steps.turnBytes} in ${steps.events} events, ${steps.foldedBytes} folded; the text alone ${steps.textBytes}, ` +
           `${figure(steps.foldedBytes / steps.textBytes)}x`,
       ],
     ])
-    return steps.journalRows === null ? [] : [atMost('rows per step besides events', steps.journalRows, JOURNAL_ROWS)]
+    if (steps.rows === null) return []
+    return [
+      atMost('rows of the journal per step', steps.rows.journal, JOURNAL_ROWS),
+      atMost('leases renewed in a second', steps.rows.leasesPerSecond, LEASES_PER_SECOND),
+    ]
   },
   async devices({ world, model, db }) {
     const devices = await measureDevices(world, model, db)
@@ -110,10 +122,22 @@ const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
     print(beside('decision to going on', decision, 'plain request to the function', request))
     return []
   },
+  async takeover({ world, model, db }) {
+    const { times, lost } = await measureTakeover(world, model, db)
+    print([
+      ['executor killed to the next event of the run', `${shown(times)}  max ${time(times.max)}`],
+      ['  runs lost', String(lost)],
+    ])
+    return [
+      atMost('executor killed to the next event, max ms', times.max, TAKEOVER_MS),
+      atMost('runs lost with their executor', lost, 0),
+    ]
+  },
   async fairness({ world, model, db }) {
     const fairness = await measureFairness(world, model, db)
     print([
       ...beside('wait beside 10,000 runs of another tenant', fairness.loaded, 'with nobody else there', fairness.idle),
+      ...beside('plain request meanwhile', fairness.requests.loaded, 'with nobody else there', fairness.requests.idle),
       [
         '  runs of that tenant at once, at most',
         `${fairness.most} of ${fairness.limit}; ${fairness.left} still waited`,

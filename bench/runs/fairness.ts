@@ -2,7 +2,7 @@ import pg from 'pg'
 import type { ScriptedModel } from '../../tests/support/scripted-model/index.ts'
 import type { World } from '../agent/world.ts'
 import { signIn } from '../support/target.ts'
-import { inBackground, timesOf, whenOver, type Asker, type Times } from './tools.ts'
+import { api, inBackground, timesOf, whenOver, type Asker, type Times } from './tools.ts'
 
 const MANY = 10_000
 const RUNS = 20
@@ -11,7 +11,16 @@ const OTHER_TENANT = '22222222-2222-4222-8222-222222222222'
 /** A model takes this long; the places of an executor are taken for as long. */
 const ANSWER_MS = 300
 
-export type FairnessResult = { idle: Times; loaded: Times; most: number; limit: number; left: number }
+/** Plain requests of the same person: how much slower everything is while the other tenant's runs go on. */
+export type Requests = { idle: Times; loaded: Times }
+export type FairnessResult = {
+  idle: Times
+  loaded: Times
+  requests: Requests
+  most: number
+  limit: number
+  left: number
+}
 
 /** How long runs of one tenant wait to be begun: with nobody else there, and beside ten thousand runs of another. */
 export async function measureFairness(world: World, model: ScriptedModel, db: pg.Pool): Promise<FairnessResult> {
@@ -38,7 +47,17 @@ export async function measureFairness(world: World, model: ScriptedModel, db: pg
     }
     return timesOf(times)
   }
+  const requests = async () => {
+    const times: number[] = []
+    for (let i = 0; i < RUNS; i++) {
+      const startedAt = performance.now()
+      await api(world, other, 'GET', '/agents')
+      times.push(performance.now() - startedAt)
+    }
+    return timesOf(times)
+  }
   const idle = await waits()
+  const idleRequests = await requests()
   await db.query(
     `with agent as (select id, tenant_id from ai.agents where id = $1),
      sessions as (
@@ -71,11 +90,19 @@ export async function measureFairness(world: World, model: ScriptedModel, db: pg
   try {
     await new Promise((resolve) => setTimeout(resolve, 3_000))
     const loaded = await waits()
+    const loadedRequests = await requests()
     const pending = await db.query<{ count: number }>(
       `select count(*)::int as count from ai.agent_runs where tenant_id = $1 and status = 'pending'`,
       [tenant],
     )
-    return { idle, loaded, most, limit: 20, left: pending.rows[0]?.count ?? 0 }
+    return {
+      idle,
+      loaded,
+      requests: { idle: idleRequests, loaded: loadedRequests },
+      most,
+      limit: 20,
+      left: pending.rows[0]?.count ?? 0,
+    }
   } finally {
     clearInterval(watching)
     // What is left would go on for a long time.

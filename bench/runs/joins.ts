@@ -20,10 +20,11 @@ export async function measureJoins(
   const asker = askerOf(world)
   const runId = await inBackground(world, asker, 'Tell me.')
   await until(async () => {
-    const { rows } = await db.query<{ last_seq: number }>('select last_seq from ai.agent_runs where run_id = $1', [
-      runId,
-    ])
-    return (rows[0]?.last_seq ?? 0) > 10 ? true : null
+    const { rows } = await db.query<{ count: number }>(
+      'select count(*)::int as count from ai.run_events join ai.agent_runs on agent_runs.id = run_events.run_id where agent_runs.run_id = $1',
+      [runId],
+    )
+    return (rows[0]?.count ?? 0) > 10 ? true : null
   }, 'The beginning of a run')
   const joins: number[] = []
   const requests: number[] = []

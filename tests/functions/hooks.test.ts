@@ -204,3 +204,64 @@ describe('approvals', () => {
     await expect(lost.hooks.run(call(), asked)).rejects.toMatchObject({ code: 'conflict' })
   })
 })
+
+describe('what hooks have answered about a call', () => {
+  const setUp = (changes: { url?: string; status?: number } = {}) => {
+    const posted: unknown[] = []
+    const postJson: PostJson = (_url, body) => {
+      posted.push(body)
+      return Promise.resolve({
+        status: changes.status ?? 200,
+        json: { modified_input: { query: 'select 2', limit: 1 } },
+      })
+    }
+    const { hooks, events } = hooksWith(
+      [
+        { type: 'http', config: { url: changes.url ?? 'https://one/' }, position: 1 },
+        { config: { condition: 'tool_input.query CONTAINS drop', message: 'No.' }, position: 2 },
+      ],
+      { postJson },
+    )
+    return { hooks, events, posted }
+  }
+  /** What is kept, as the database gives it back: with the keys of objects in an order of its own. */
+  const stored = (value: unknown) =>
+    JSON.parse(
+      JSON.stringify(value, (_key, part: unknown) =>
+        typeof part === 'object' && part !== null && !Array.isArray(part)
+          ? Object.fromEntries(Object.entries(part).reverse())
+          : part,
+      ),
+    ) as unknown[]
+  const ask = async (world: ReturnType<typeof setUp>, past: unknown[] = [], query = 'select 1') => {
+    let kept = past
+    const memory = { past, keep: (checks: unknown[]) => void (kept = stored(checks)) }
+    const verdict = await world.hooks.run(call({ query }), { id: 'c', rule: null, memory })
+    return { verdict, kept }
+  }
+
+  it('is their answer when the same is asked again: nothing is sent or told twice', async () => {
+    const first = setUp()
+    const before = await ask(first)
+    expect([first.posted, first.events].map(({ length }) => length)).toEqual([1, 2])
+    const again = setUp()
+    const after = await ask(again, before.kept)
+    expect(after.verdict).toEqual(before.verdict)
+    expect(after.verdict.modifiedInput).toEqual({ query: 'select 2', limit: 1 })
+    expect([again.posted, again.events]).toEqual([[], []])
+  })
+
+  it('counts for no other call, no hook that has been changed, and not when it was a failure', async () => {
+    const { kept } = await ask(setUp())
+    const other = setUp()
+    await ask(other, kept, 'select 3')
+    expect(other.posted).toHaveLength(1)
+    const changed = setUp({ url: 'https://another/' })
+    await ask(changed, kept)
+    expect(changed.posted).toHaveLength(1)
+    const failure = await ask(setUp({ status: 500 }))
+    const recovered = setUp()
+    await ask(recovered, failure.kept)
+    expect(recovered.posted).toHaveLength(1)
+  })
+})

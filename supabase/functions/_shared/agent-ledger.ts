@@ -86,6 +86,19 @@ export type RunTraceRecord = {
   toolCalls: ToolCallRecord[]
 }
 
+/** The trace as the functions of the database take it. */
+export const traceArgs = ({
+  steps,
+  events,
+  reasoningSteps,
+  toolCalls,
+}: Omit<RunTraceRecord, 'runId' | 'leaseToken'>) => ({
+  steps: storable(steps),
+  events: storable(events),
+  reasoning_steps: storable(reasoningSteps),
+  tool_calls: storable(toolCalls),
+})
+
 export type ApprovalQuestion = {
   runId: string
   leaseToken: string
@@ -131,10 +144,7 @@ export function agentCalls(call: <T>(name: string, args: Record<string, unknown>
       call<boolean>('record_run_trace', {
         run_id: trace.runId,
         lease_token: trace.leaseToken,
-        steps: storable(trace.steps),
-        events: storable(trace.events),
-        reasoning_steps: storable(trace.reasoningSteps),
-        tool_calls: storable(trace.toolCalls),
+        ...traceArgs(trace),
       }),
     /** Lets a call wait for a person; the same answer when asked again. Null when the lease is lost. */
     requestApproval: (question: ApprovalQuestion) =>

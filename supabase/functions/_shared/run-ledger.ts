@@ -20,6 +20,8 @@ export type ClaimedCall = {
   is_retry_safe: boolean
   finished: Record<string, unknown> | null
   decision: 'retry' | 'skip' | 'fail' | null
+  /** What gates had found out about it. */
+  checked: unknown[] | null
 }
 
 /** A step of a run as it was noted: what the model said, what its calls brought, and its record once it was over. */
@@ -29,6 +31,9 @@ export type ClaimedStep = {
   record: Record<string, unknown> | null
   calls: ClaimedCall[]
 }
+
+/** A run that nobody is at, and its tenant. */
+export type DueRun = { id: string; tenant_id: string }
 
 /** A run that this executor may carry out, or carry on with. */
 export type ClaimedRun = {
@@ -57,6 +62,14 @@ export type ClaimedRun = {
   last_seq: number
   attempts: number
   is_resumed: boolean
+  /** Tokens of all its executors so far; calls whose end nobody heard of are estimated. */
+  usage: {
+    prompt_tokens: number
+    completion_tokens: number
+    total_tokens: number
+    reasoning_tokens: number
+    cached_tokens: number
+  }
   steps: ClaimedStep[]
 }
 
@@ -76,7 +89,7 @@ export function runCalls(call: <T>(name: string, args: Record<string, unknown>) 
     /** Takes the lease on a run that waits or whose executor died; null when there is nothing to take. */
     claimRun: (runId: string, executor: string, leaseSeconds: number) =>
       call<ClaimedRun | null>('claim_run', { run_id: runId, executor, lease_seconds: leaseSeconds }),
-    /** Writes events and notes in one transaction and renews the lease. Those that are stored already are skipped. */
+    /** Writes events and notes in one transaction and keeps the lease. Those that are stored already are skipped. */
     appendRunEvents: ({ runId, leaseToken, leaseSeconds, ...write }: Lease & LogWrite & { leaseSeconds: number }) =>
       call<LeaseAnswer>('append_run_events', {
         run_id: runId,
@@ -103,9 +116,12 @@ export function runCalls(call: <T>(name: string, args: Record<string, unknown>) 
         ...logArgs(write),
         wait_reason: waitReason,
       }),
-    /** Ids of runs that nobody is at, those of tenants with the fewest running ones first; none that wait of `exceptTenants`. */
-    dueRuns: (limit: number, exceptTenants: readonly string[] = []) =>
-      call<string[]>('due_runs', { run_limit: limit, except_tenants: exceptTenants }),
+    /**
+     * Runs that nobody is at, those of tenants with the fewest running ones first. With `presentTenants` the first run of any
+     * other tenant is among them, even beyond `limit`.
+     */
+    dueRuns: (limit: number, presentTenants: readonly string[] | null = null) =>
+      call<DueRun[]>('due_runs', { run_limit: limit, present_tenants: presentTenants }),
     /** Folds the logs of runs that are over, removes those past their days, deletes rolled back runs; returns how many. */
     sweepRunLog: () => call<{ folded: number; removed: number; rolled_back: number }>('sweep_run_log', {}),
   }

@@ -1,10 +1,25 @@
 -- claim_run: whoever takes a run up goes on from its journal; who held it before writes nothing more.
 begin;
-select plan(65);
+select plan(68);
 select tests.make_world();
 
 -- Held.
 select tests.start_run('member', 'long');
+select tests.as_service();
+select tests.keep('settled', ai.reserve_tokens(tests.run_id(), tests.lease(), 1, 'm', 3) ->> 'id');
+select tests.keep('uncounted', ai.reserve_tokens(tests.run_id(), tests.lease(), 2, 'm', 4) ->> 'id');
+select tests.keep('open', ai.reserve_tokens(tests.run_id(), tests.lease(), 2, 'm', 8) ->> 'id');
+select tests.start_run('b_member', name => 'other', agent => 'b');
+select tests.append(1, '[]', jsonb_build_array(
+  jsonb_build_object('op', 'tokens_used', 'reservation_id', tests.kept('settled'), 'usage', '{"total_tokens": 5, "prompt_tokens": 3, "completion_tokens": 2}'::jsonb),
+  jsonb_build_object('op', 'tokens_used', 'reservation_id', tests.kept('uncounted'), 'usage', null)
+));
+select set_eq(
+  format('select step, total_tokens, is_estimate from ai.usage_entries where run_id = %L', tests.run_id()), 'values (1, 5::bigint, false), (2, 4::bigint, true)', 'tokens are settled with the journal'
+);
+select tests.append(1, '[]', jsonb_build_array(jsonb_build_object('op', 'tokens_used', 'reservation_id', tests.kept('settled'), 'usage', '{"total_tokens": 100}'::jsonb)));
+select tests.append(1, '[]', jsonb_build_array(jsonb_build_object('op', 'tokens_used', 'reservation_id', tests.kept('open'), 'usage', null)), 'other');
+select is((select sum(total_tokens)::int from ai.usage_entries where run_id = tests.run_id()), 9, 'once, and by the run whose they are');
 select tests.append(
   1, jsonb_build_array(tests.event('start'), tests.event('tool_call')),
   '[{"op": "turn", "step": 1, "usage": {"total_tokens": 5}}, {"op": "step_done", "step": 1, "record": {"step": 1}},
@@ -20,11 +35,11 @@ select is(tests.status(), 'running', 'and goes on');
 -- Taken over.
 select tests.let_lease_expire();
 select tests.as_service();
-select set_eq('select ai.due_runs()', array[tests.run_id()], 'one whose executor died is due');
+select set_eq('select id from ai.due_runs()', array[tests.run_id()], 'one whose executor died is due');
 select ok(tests.claim('run', 'second'), 'and is taken up');
 select isnt(tests.lease(), tests.lease('first'), 'under a lease of its own');
 select is(
-  tests.kept('run')::jsonb - array['lease_token', 'history', 'steps', 'principal_id', 'retrieved_context', 'context_handler_id'],
+  tests.kept('run')::jsonb - array['lease_token', 'history', 'steps', 'usage', 'principal_id', 'retrieved_context', 'context_handler_id'],
   jsonb_build_object(
     'id', tests.run_id('first'), 'run_id', tests.run('run_id', 'first'), 'session_id', 'long', 'session_uuid', tests.run('session_uuid', 'first'), 'is_new_session', true,
     'tenant_id', tests.tenant('a'), 'user_id', tests.person('member'), 'agent_id', tests.id('agent a'), 'request', '{"message": "hello"}'::jsonb, 'streams', true,
@@ -36,9 +51,9 @@ select is(
   '[
     {"step": 1, "turn": {"op": "turn", "step": 1, "usage": {"total_tokens": 5}}, "record": {"step": 1}, "calls": []},
     {"step": 2, "turn": {"op": "turn", "step": 2, "usage": {"total_tokens": 6}}, "record": null, "calls": [
-      {"call_id": "c1", "is_retry_safe": true, "decision": null, "started": {"op": "call_started", "step": 2, "call_id": "c1", "is_retry_safe": true, "tool_name": "read", "arguments": {}},
+      {"call_id": "c1", "is_retry_safe": true, "decision": null, "checked": null, "started": {"op": "call_started", "step": 2, "call_id": "c1", "is_retry_safe": true, "tool_name": "read", "arguments": {}},
        "finished": {"op": "call_finished", "step": 2, "call_id": "c1", "tool_name": "read", "arguments": {"q": 1}, "text": "found", "duration_ms": 30}},
-      {"call_id": "c2", "is_retry_safe": false, "decision": null, "started": {"op": "call_started", "step": 2, "call_id": "c2", "is_retry_safe": false, "tool_name": "write", "arguments": {}}, "finished": null}
+      {"call_id": "c2", "is_retry_safe": false, "decision": null, "checked": null, "started": {"op": "call_started", "step": 2, "call_id": "c2", "is_retry_safe": false, "tool_name": "write", "arguments": {}}, "finished": null}
     ]}
   ]'::jsonb, 'and where it was'
 );
@@ -46,6 +61,11 @@ select tests.as_superuser();
 select is((select executor from ai.agent_runs where id = tests.run_id()), 'second', 'it is known who has it');
 select is((select lease_expires_at from ai.agent_runs where id = tests.run_id()), now() + interval '10 seconds', 'and until when');
 select is(tests.claim('run', 'third'), false, 'a third finds nothing');
+
+select is(
+  tests.kept('run')::jsonb -> 'usage', '{"prompt_tokens": 15, "completion_tokens": 2, "total_tokens": 17, "reasoning_tokens": 0, "cached_tokens": 0}'::jsonb,
+  'and what was used, with the estimate of the call that nobody heard the end of'
+);
 
 -- Too late.
 select is(tests.append(3, jsonb_build_array(tests.event('late')), lease => tests.lease('first')) ->> 'held', 'false', 'the first writes no events');
@@ -87,9 +107,9 @@ select is(
   (select payload -> 'tool_calls' from ai.run_events where run_id = tests.run_id() and type = 'complete'),
   '[{"step": 2, "call_id": "c1", "tool_name": "read", "arguments": {}, "result": "found", "duration_ms": 30}]'::jsonb, 'with the calls that were made'
 );
-select is((select payload -> 'usage' ->> 'total_tokens' from ai.run_events where run_id = tests.run_id() and type = 'complete'), '11', 'and what they cost');
+select is((select payload -> 'usage' ->> 'total_tokens' from ai.run_events where run_id = tests.run_id() and type = 'complete'), '17', 'and what they cost');
 select is((select payload ->> 'code' from ai.run_events where run_id = tests.run_id() and type = 'error'), 'interrupted', 'after the error');
-select is((select jsonb_build_array(total_tokens, tool_call_count, jsonb_array_length(steps), lease_token) from ai.agent_runs where id = tests.run_id()), '[11, 1, 2, null]'::jsonb, 'as the run does');
+select is((select jsonb_build_array(total_tokens, tool_call_count, jsonb_array_length(steps), lease_token) from ai.agent_runs where id = tests.run_id()), '[17, 1, 2, null]'::jsonb, 'as the run does');
 select is((select count(*)::int from private.run_requests where run_id = tests.run_id()), 0, 'the request is forgotten');
 select is((select status || ' ' || result from ai.tool_call_events where agent_run_id = tests.run_id()), 'success found', 'the calls are listed');
 select is(tests.claim(), false, 'a run that is over is not taken up');
@@ -157,7 +177,7 @@ select is(tests.start_run('member', name => 'refused'), 'PT402 insufficient_cred
 select tests.sign_in('member');
 select is(tests.outcome(format('select ai.claim_run(%L, %L)', tests.run_id(), 'me')), '42501', 'people take no runs up');
 select is(tests.outcome(format('select private.claim_run(%L, %L, 10)', tests.run_id(), 'me')), '42501', 'by no name');
-select is(tests.outcome('select ai.due_runs()'), '42501', 'and learn of none');
+select is(tests.outcome('select id from ai.due_runs()'), '42501', 'and learn of none');
 select is(tests.outcome(format('select private.end_run(%L, %L)', tests.run_id(), 'cancelled')), '42501', 'nor end them');
 select is(tests.outcome(format('select private.wake_run(%L)', tests.run_id())), '42501', 'nor wake them');
 

@@ -39,7 +39,7 @@ create function pg_temp.is_whole() returns boolean language sql as $$
     from ai.run_events
     where run_id = tests.run_id()
   )
-  select bool_and(first = before + 1 and (type <> 'content_delta' or off = written)) and max(seq) = (select last_seq from ai.agent_runs where id = tests.run_id()) from covered;
+  select bool_and(first = before + 1 and (type <> 'content_delta' or off = written)) and max(seq) = private.last_event(tests.run_id()) from covered;
 $$;
 
 select tests.make_world() where false;
@@ -89,8 +89,7 @@ select is(pg_temp.coverage() || ' ' || pg_temp.told('content_delta'), '1 start, 
 -- Time is over.
 select tests.append(1);
 select tests.as_superuser();
-insert into ai.run_steps (tenant_id, run_id, step, turn) values (tests.tenant('a'), tests.run_id(), 1, '{}');
-insert into private.run_calls (tenant_id, run_id, call_id, step) values (tests.tenant('a'), tests.run_id(), 'c', 1);
+insert into ai.run_steps (tenant_id, run_id, step, turn, calls) values (tests.tenant('a'), tests.run_id(), 1, '{}', '{"c": {}}');
 update ai.agent_runs set completed_at = now() - interval '29 days' where id = tests.run_id();
 select is(pg_temp.sweep() ->> 'removed', '0', 'a log is kept for thirty days');
 select tests.as_superuser();
@@ -98,7 +97,7 @@ update ai.agent_runs set completed_at = now() - interval '31 days' where id = te
 select is(pg_temp.sweep() ->> 'removed', '1', 'and no longer');
 select tests.as_superuser();
 select is((select count(*)::int from ai.run_events where run_id = tests.run_id()), 0, 'its events are gone');
-select is((select count(*)::int from ai.run_steps where run_id = tests.run_id()) + (select count(*)::int from private.run_calls where run_id = tests.run_id()), 0, 'with its journal');
+select is((select count(*)::int from ai.run_steps where run_id = tests.run_id()), 0, 'with its journal');
 select tests.sign_in('member');
 select is((select status from ai.agent_runs where id = tests.run_id()), 'cancelled', 'the run itself stays');
 select is(pg_temp.sweep() ->> 'removed', '0', 'once');

@@ -1,6 +1,6 @@
 -- start_run: one run of a session at a time, and of a tenant as many as it may have. due_runs: whose turn it is.
 begin;
-select plan(77);
+select plan(80);
 select tests.make_world();
 
 -- Queue.
@@ -17,11 +17,11 @@ select is(tests.start_run('member', 's2', name => 'elsewhere'), 'ok', 'a run of 
 select is(tests.run('status', 'elsewhere'), 'running', 'does not wait');
 select tests.forget_run_jobs();
 select tests.as_service();
-select is_empty('select ai.due_runs()', 'nothing is due');
+select is_empty('select id from ai.due_runs()', 'nothing is due');
 select ai.finish_run(tests.run_id('first'), tests.lease('first'), 'completed', 'It is.');
 select is(tests.run_jobs('second') || ' ' || tests.run_jobs('third'), '1 0', 'the end of the first calls the second');
 select tests.as_service();
-select set_eq('select ai.due_runs()', array[tests.run_id('second')], 'which is due');
+select set_eq('select id from ai.due_runs()', array[tests.run_id('second')], 'which is due');
 select is(tests.claim('third'), false, 'the third does not jump the queue');
 select ok(tests.claim('second'), 'the second goes on');
 select is(tests.kept('second')::jsonb -> 'history', '[{"role": "user", "content": "hello"}, {"role": "assistant", "content": "It is."}]'::jsonb, 'and knows what was said meanwhile');
@@ -108,13 +108,13 @@ select is(tests.start_run('b_member', name => 'theirs', agent => 'b'), 'ok', 'an
 select is(tests.run('status', 'theirs'), 'running', 'has places of its own');
 select is(tests.start_run('viewer', name => 'refused', request => '{}'), 'PT409 limit_reached', 'who cannot wait is refused');
 select tests.as_service();
-select is_empty('select ai.due_runs()', 'nothing is due');
+select is_empty('select id from ai.due_runs()', 'nothing is due');
 select tests.forget_run_jobs();
 select tests.as_service();
 select ai.finish_run(tests.run_id('free'), tests.lease('free'), 'completed', 'x');
 select is(tests.run_jobs('one') || ' ' || tests.run_jobs('two'), '1 0', 'a place calls the oldest that can use it');
 select tests.as_service();
-select set_eq('select ai.due_runs()', array[tests.run_id('one')], 'which is due, and no more than there are places');
+select set_eq('select id from ai.due_runs()', array[tests.run_id('one')], 'which is due, and no more than there are places');
 select ok(tests.claim('one'), 'and takes it');
 select is(tests.claim('two'), false, 'then there is none');
 select ok(tests.append(1, jsonb_build_array(tests.event('start')), name => 'one') ->> 'held' = 'true', 'it runs');
@@ -133,13 +133,16 @@ select tests.start_run('b_member', name => 'b2', agent => 'b');
 select tests.as_superuser();
 update ai.tenant_settings set max_running_runs = 100;
 create function pg_temp.order_of(most int) returns text[] language sql as $$
-  select array_agg((select name from unnest(array['a1', 'a2', 'a3', 'b1', 'b2']) as name where tests.run_id(name) = due.id) order by due.place) from ai.due_runs(most) with ordinality as due (id, place);
+  select array_agg((select name from unnest(array['a1', 'a2', 'a3', 'b1', 'b2']) as name where tests.run_id(name) = due.id) order by due.place) from ai.due_runs(most) with ordinality as due (id, tenant_id, place);
 $$;
 select tests.as_service();
 select is(pg_temp.order_of(10), array['b1', 'a1', 'b2', 'a2', 'a3'], 'tenants take turns, first who was served longest ago');
 select is(pg_temp.order_of(3), array['b1', 'a1', 'b2'], 'as far as one asks');
 select tests.claim('a1');
 select is(pg_temp.order_of(10), array['b1', 'b2', 'a2', 'a3'], 'who has one running comes after who has none');
+select is((select array_agg(tenant_id) from ai.due_runs(1, array[tests.tenant('b')])), array[tests.tenant('b'), tests.tenant('a')], 'the first of a tenant that is not present is on the list, however short it is');
+select is((select array_agg(tenant_id) from ai.due_runs(1, array[tests.tenant('a'), tests.tenant('b')])), array[tests.tenant('b')], 'of those present only as many as one asks for');
+select is((select count(*) from ai.due_runs(4, '{}')), 4::bigint, 'who is on the list already is not on it twice');
 select tests.let_lease_expire('a1');
 select tests.as_service();
 select is((pg_temp.order_of(1)), array['a1'], 'before all, what has lost its executor');

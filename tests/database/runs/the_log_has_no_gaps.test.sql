@@ -1,6 +1,6 @@
 -- append_run_events, beat_run, finish_run: an ordered log, written once, by the holder of the lease.
 begin;
-select plan(52);
+select plan(61);
 select tests.make_world();
 
 select is(tests.start_run('member'), 'ok', 'a run');
@@ -52,15 +52,15 @@ select is(
 );
 select tests.as_service();
 select is((select turn ->> 'raw_text' from ai.run_steps where run_id = tests.run_id()), 'secret', 'are noted');
-select is((select jsonb_build_array(is_retry_safe, started ->> 'tool_name', finished, decision) from private.run_calls where run_id = tests.run_id()), '[false, "write", null, null]'::jsonb, 'whole');
+select is((select jsonb_build_array(calls -> 'c1' -> 'started' -> 'is_retry_safe', calls -> 'c1' -> 'started' ->> 'tool_name', calls -> 'c1' -> 'finished', calls -> 'c1' -> 'decision') from ai.run_steps where run_id = tests.run_id()), '[false, "write", null, null]'::jsonb, 'whole');
 select is(
   tests.outcome(format(
     'select ai.append_run_events(%L, %L, 6, %L, %L)', tests.run_id(), tests.lease(), jsonb_build_array(tests.event('tool_result')),
     '[{"op": "call_finished", "step": 1, "call_id": "c1", "text": "done"}, {"op": "forget"}]'
   )), '22023', 'an entry nobody knows'
 );
-select is((select finished from private.run_calls where run_id = tests.run_id()), null, 'undoes those before it');
-select is((select last_seq from ai.agent_runs where id = tests.run_id()), 5, 'and the events');
+select is((select calls -> 'c1' -> 'finished' from ai.run_steps where run_id = tests.run_id()), null, 'undoes those before it');
+select is((select max(seq) from ai.run_events where run_id = tests.run_id()), 5, 'and the events');
 select tests.append(
   6, jsonb_build_array(tests.event('tool_result')),
   '[{"op": "call_finished", "step": 1, "call_id": "c1", "text": "done", "duration_ms": 12}, {"op": "step_done", "step": 1, "record": {"step": 1}}]'
@@ -71,15 +71,49 @@ select tests.append(
 );
 select is(
   (
-    select jsonb_build_array(run_steps.record, run_steps.turn ->> 'raw_text', run_calls.finished ->> 'text', run_steps.completed_at is not null)
+    select jsonb_build_array(record, turn ->> 'raw_text', calls -> 'c1' -> 'finished' ->> 'text', completed_at is not null)
     from ai.run_steps
-    join private.run_calls using (run_id, step)
     where run_id = tests.run_id()
   ), '[{"step": 1}, "secret", "done", true]'::jsonb, 'what is over stays as it was'
 );
 
+-- One version of one row for what is told of a step at once, and none of the run.
+create function pg_temp.versions() returns text language sql as $$
+  select concat_ws(' ', (select ctid from ai.agent_runs where id = tests.run_id()), (select ctid from ai.run_steps where run_id = tests.run_id() and step = 2));
+$$;
+select tests.as_superuser();
+select tests.keep('versions', pg_temp.versions());
+select tests.append(7, jsonb_build_array(tests.event('step_started', '{"step": 2}')), '[{"op": "turn", "step": 2, "state": "begun"}]');
+select tests.as_superuser();
+select is(pg_temp.versions(), tests.kept('versions'), 'that a step has begun is in the log alone');
+select tests.append(
+  8, jsonb_build_array(tests.event('tool_call')),
+  '[{"op": "turn", "step": 2, "state": "made"}, {"op": "call_checked", "step": 2, "call_id": "c2", "checks": [{"hook": "h"}]},
+    {"op": "call_started", "step": 2, "call_id": "c2", "is_retry_safe": true}, {"op": "call_started", "step": 2, "call_id": "c3", "is_retry_safe": true}]'
+);
+select tests.as_superuser();
+select is((select turn ->> 'state' || ' ' || (calls -> 'c2' -> 'checked' -> 0 ->> 'hook') || ' ' || (calls ? 'c3') from ai.run_steps where run_id = tests.run_id() and step = 2), 'made h true', 'a turn, its calls and what hooks said');
+select is((select ctid from ai.agent_runs where id = tests.run_id())::text, tests.kept('versions'), 'and the run stays as it was');
+select is((select count(*)::int from ai.run_steps where run_id = tests.run_id()), 2, 'in one row');
+select tests.keep('versions', pg_temp.versions());
+select tests.append(8, '[]', '[{"op": "turn", "step": 2, "state": "made"}, {"op": "call_started", "step": 2, "call_id": "c2", "is_retry_safe": true}]');
+select tests.as_superuser();
+select is(pg_temp.versions(), tests.kept('versions'), 'told again, nothing is written');
+select tests.append(9, '[]', '[{"op": "turn", "step": 3, "state": "begun"}]');
+select tests.as_service();
+select is((select turn ->> 'state' from ai.run_steps where run_id = tests.run_id() and step = 3), 'begun', 'a step that no event tells of has a row');
+update ai.agent_runs set lease_expires_at = now() + interval '6 seconds' where id = tests.run_id();
+select tests.append(9, jsonb_build_array(tests.event('tool_result')));
+select tests.as_superuser();
+select is((select lease_expires_at || ' ' || last_seq from ai.agent_runs where id = tests.run_id()), now() + interval '10 seconds' || ' 9', 'a lease that is a third used up is renewed');
+select tests.append(10, jsonb_build_array(tests.event('step_started', '{"step": 4}')));
+select tests.let_lease_expire();
+select tests.claim();
+select is(tests.run('last_seq') || ' ' || (tests.kept('run')::jsonb -> 'steps' -> -1)::text, '10 {"step": 4, "turn": {"op": "turn", "step": 4, "state": "begun"}, "calls": [], "record": null}', 'who takes it up hears of all of it');
+select is(jsonb_array_length(tests.kept('run')::jsonb -> 'steps'), 4, 'in order');
+
 -- The lease.
-select is(ai.beat_run(tests.run_id(), tests.lease(), 10), '{"held": true, "last_seq": 6, "stop": null}'::jsonb, 'the executor hears how far it is');
+select is(ai.beat_run(tests.run_id(), tests.lease(), 10), '{"held": true, "last_seq": 10, "stop": null}'::jsonb, 'the executor hears how far it is');
 select tests.as_superuser();
 update ai.agent_runs set lease_expires_at = now() + interval '8 seconds' where id = tests.run_id();
 select tests.as_service();
@@ -92,20 +126,20 @@ select ai.beat_run(tests.run_id(), tests.lease(), 10);
 select is((select lease_expires_at from ai.agent_runs where id = tests.run_id()), now() + interval '10 seconds', 'then it is renewed');
 select is(tests.append(1, lease => gen_random_uuid()), '{"held": false, "last_seq": null, "stop": null}'::jsonb, 'another lease writes nothing');
 select is(ai.beat_run(tests.run_id(), gen_random_uuid()) ->> 'held', 'false', 'and hears nothing');
-select is(ai.suspend_run(tests.run_id(), gen_random_uuid(), 7, '[]', '[]', null), null, 'nor puts the run down');
-select is(ai.finish_run(tests.run_id(), gen_random_uuid(), 'completed', 'forged', first_seq => 7, events => jsonb_build_array(tests.event('complete'))), false, 'nor ends it');
-select is((select status || ' ' || last_seq from ai.agent_runs where id = tests.run_id()), 'running 6', 'it goes on');
+select is(ai.suspend_run(tests.run_id(), gen_random_uuid(), 11, '[]', '[]', null), null, 'nor puts the run down');
+select is(ai.finish_run(tests.run_id(), gen_random_uuid(), 'completed', 'forged', first_seq => 11, events => jsonb_build_array(tests.event('complete'))), false, 'nor ends it');
+select is((select status || ' ' || last_seq from ai.agent_runs where id = tests.run_id()), 'running 10', 'it goes on');
 
 -- Who reads it.
 select tests.sign_in('member');
-select is((select count(*)::int from ai.run_events where run_id = tests.run_id()), 6, 'the person reads the log');
-select is((select record from ai.run_steps where run_id = tests.run_id()), '{"step": 1}'::jsonb, 'and the steps');
+select is((select count(*)::int from ai.run_events where run_id = tests.run_id()), 10, 'the person reads the log');
+select is((select record from ai.run_steps where run_id = tests.run_id() and step = 1), '{"step": 1}'::jsonb, 'and the steps');
 select is(tests.outcome('select turn from ai.run_steps'), '42501', 'but not what the model said before any filter');
-select is(tests.outcome('select 1 from private.run_calls'), '42501', 'nor what executors keep');
+select is(tests.outcome('select calls from ai.run_steps'), '42501', 'nor what executors keep');
 select is(tests.outcome('select request from private.run_requests'), '42501', 'nor the request');
 select is(tests.outcome('select lease_token from ai.agent_runs'), '42501', 'nor the lease');
 select is(
-  tests.outcome(format('select ai.append_run_events(%L, %L, 7, %L)', tests.run_id(), tests.lease(), jsonb_build_array(tests.event('mine')))), '42501', 'and writes nothing, even with it'
+  tests.outcome(format('select ai.append_run_events(%L, %L, 11, %L)', tests.run_id(), tests.lease(), jsonb_build_array(tests.event('mine')))), '42501', 'and writes nothing, even with it'
 );
 select tests.sign_in('admin');
 select is_empty(format('select seq from ai.run_events where run_id = %L', tests.run_id()), 'an admin does not read it');
@@ -118,19 +152,19 @@ select isnt_empty(format('select seq from ai.run_events where run_id = %L', test
 select tests.as_service();
 select is(
   tests.outcome(format(
-    'select ai.finish_run(%L, %L, %L, %L, first_seq => 9, events => %L)', tests.run_id(), tests.lease(), 'completed', 'Hello', jsonb_build_array(tests.event('complete'))
+    'select ai.finish_run(%L, %L, %L, %L, first_seq => 13, events => %L)', tests.run_id(), tests.lease(), 'completed', 'Hello', jsonb_build_array(tests.event('complete'))
   )), 'PT409 conflict', 'a gap before the end is refused'
 );
 select is(
   ai.finish_run(
-    tests.run_id(), tests.lease(), 'completed', 'Hello', first_seq => 7, events => jsonb_build_array(tests.event('chunk'), tests.event('complete')),
+    tests.run_id(), tests.lease(), 'completed', 'Hello', first_seq => 11, events => jsonb_build_array(tests.event('chunk'), tests.event('complete')),
     journal => '[{"op": "step_done", "step": 2, "record": {}}]'
   ), true, 'answer, last events and status at once'
 );
 select is(tests.status(), 'completed', 'it is over');
-select is((select string_agg(type, ' ' order by seq) from ai.run_events where run_id = tests.run_id() and seq > 6), 'chunk complete', 'and the log ends with complete');
+select is((select string_agg(type, ' ' order by seq) from ai.run_events where run_id = tests.run_id() and seq > 10), 'chunk complete', 'and the log ends with complete');
 select is((select count(*)::int from private.run_requests where run_id = tests.run_id()), 0, 'the request is forgotten');
-select is(tests.append(9, jsonb_build_array(tests.event('late'))) ->> 'held', 'false', 'after the end nothing is written');
+select is(tests.append(13, jsonb_build_array(tests.event('late'))) ->> 'held', 'false', 'after the end nothing is written');
 
 -- Without events of the executor.
 select tests.start_run('member');

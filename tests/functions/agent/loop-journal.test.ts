@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Journal, JournalEntry } from '../../../supabase/functions/_shared/agent/journal.ts'
+import type { LoopGates } from '../../../supabase/functions/_shared/agent/types.ts'
 import { AppError } from '../../../supabase/functions/_shared/errors.ts'
 import type { Tool } from '../../../supabase/functions/_shared/tools/types.ts'
 import { createJournalStore, createLife } from './support/journal-store.ts'
@@ -35,12 +36,12 @@ const charge = (order: string[], traits: Partial<Tool> = {}) =>
   )
 
 describe('the journal', () => {
-  it('has the turn and its calls made durable before a call, and the beginning of one that must not be repeated', async () => {
+  it('has the turn, its calls and the beginning of one made durable in one go before it is made', async () => {
     const { order, journal, emit } = watched()
     await runScript(scriptedModel([[say('Hm.'), call('charge')], [say('Done.')]]), [charge(order)], { journal, emit })
     expect(order).toEqual([
       ...['begun', 'step_started', 'content_delta'],
-      ...['made', 'tool_call', 'commit', 'call_started', 'commit', 'CHARGED', 'call_finished', 'tool_result'],
+      ...['made', 'tool_call', 'call_started', 'commit', 'CHARGED', 'call_finished', 'tool_result'],
       ...['step_done', 'step_completed'],
       ...['begun', 'step_started', 'content_delta', 'made', 'step_done', 'step_completed'],
     ])
@@ -51,12 +52,30 @@ describe('the journal', () => {
     const script = [[call('charge', {}, 'a'), call('charge', {}, 'b')], [say('Done.')]]
     await runScript(scriptedModel(script), [charge(order, { isRetrySafe: true })], { journal, emit })
     expect(order.slice(2, -6)).toEqual([
-      ...['made', 'tool_call', 'commit', 'call_started', 'CHARGED', 'call_finished', 'tool_result'],
+      ...['made', 'tool_call', 'call_started', 'commit', 'CHARGED', 'call_finished', 'tool_result'],
       ...['made', 'tool_call', 'call_started', 'CHARGED', 'call_finished', 'tool_result'],
       ...['step_done', 'step_completed'],
     ])
     const turns = entries.flatMap((entry) => (entry.op === 'turn' && entry.state === 'made' ? [entry.announced] : []))
     expect(turns).toEqual([['a'], ['a', 'b'], []])
+  })
+
+  it('is durable before a gate asks anybody, and again before a call that must not be repeated', async () => {
+    const run = async (asksAbout?: () => boolean) => {
+      const { order, journal, emit } = watched()
+      const beforeTool: LoopGates['beforeTool'] = async (_tool, args, _id, memory) => {
+        order.push('ASKED')
+        memory?.keep(['yes'])
+        return { allowed: true, args }
+      }
+      const gates = { beforeTool, ...(asksAbout ? { asksAbout } : {}) }
+      await runScript(scriptedModel([[call('charge')], [say('Done.')]]), [charge(order)], { journal, emit, gates })
+      return order.slice(order.indexOf('made'), order.indexOf('CHARGED'))
+    }
+    const asking = ['made', 'tool_call', 'commit', 'ASKED', 'call_checked', 'call_started', 'commit']
+    expect(await run()).toEqual(asking)
+    expect(await run(() => true)).toEqual(asking)
+    expect(await run(() => false)).toEqual(['made', 'tool_call', 'ASKED', 'call_checked', 'call_started', 'commit'])
   })
 
   it('says of each start whether it may be repeated, by the arguments with which it is made', async () => {
@@ -128,7 +147,7 @@ describe('a run whose journal cannot be written', () => {
       [charge(order), fakeTool('read', 'ok', { isConcurrencySafe: true })],
       { journal, emit },
     )
-    expect(order).toEqual(['begun', 'step_started', 'made', 'tool_call', 'commit'])
+    expect(order).toEqual(['begun', 'step_started', 'made', 'tool_call', 'call_started', 'commit'])
     expect(result).toMatchObject({
       status: 'failed',
       errorCode: 'conflict',
@@ -142,7 +161,8 @@ describe('a run whose journal cannot be written', () => {
   it('makes no call that must not be repeated when only its start could not be written', async () => {
     let commits = 0
     const { order, journal, emit } = watched(() => (++commits === 1 ? Promise.resolve() : lost()))
-    const { result } = await runScript(scriptedModel([[call('charge')]]), [charge(order)], { journal, emit })
+    const gates: LoopGates = { beforeTool: async (_tool, args) => ({ allowed: true, args }) }
+    const { result } = await runScript(scriptedModel([[call('charge')]]), [charge(order)], { journal, emit, gates })
     expect(order.slice(-5)).toEqual(['made', 'tool_call', 'commit', 'call_started', 'commit'])
     expect(result.status).toBe('failed')
   })

@@ -147,7 +147,7 @@ async function randomRun(seed: number): Promise<Driven & { world: World; losesLe
   const maxSteps = 1 + Math.floor(random() * 7)
   const losesLease = random() < 0.25
   const lag = random()
-  const deaths = Array.from({ length: Math.floor(random() * 6) }, () => Math.floor(random() * 60))
+  const deaths = Array.from({ length: Math.floor(random() * 6) }, () => Math.floor(random() * 40))
   const modelOf = (life: Life): ChatProvider => {
     const model = scriptedModel((request) => {
       world.requests.push(structuredClone(request))

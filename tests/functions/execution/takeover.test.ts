@@ -163,6 +163,15 @@ describe('an executor that dies', () => {
     expectWhole(replay)
     expect(textOf(replay)).toBe('A whole answer.')
     expect(replay.at(-1)).toMatchObject({ content: 'A whole answer.', status: 'completed' })
+    // What the provider was asked for the half answer counts too, estimated.
+    const used = await stack.db.query<{ is_estimate: boolean; total_tokens: number }>(
+      `select is_estimate, usage_entries.total_tokens::int from ai.usage_entries join ai.agent_runs on agent_runs.id = usage_entries.run_id
+       where agent_runs.run_id = $1 order by usage_entries.created_at`,
+      [start!['run_id']],
+    )
+    expect(used.map(({ is_estimate }) => is_estimate)).toEqual([true, false])
+    expect(used.every(({ total_tokens }) => total_tokens > 0)).toBe(true)
+    expect(replay.at(-1)!['usage'].total_tokens).toBe(used[0]!.total_tokens + used[1]!.total_tokens)
     dying.bury()
     await stream.rest()
   })
@@ -204,6 +213,72 @@ describe('an executor that dies', () => {
       await stream.rest()
     },
   )
+})
+
+describe('what an executor leaves behind', () => {
+  it('has the warnings about the request', async () => {
+    model.play(script([{ text: 'Done.' }]))
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Warned' } })
+    const json = { message: 'Go.', background: true, colour: 'red' }
+    const { run_id, warnings } = await person.json(202, 'POST', `/api/agents/${agentId}/run`, { json })
+    expect(warnings).toEqual([expect.stringContaining('colour')])
+    expect(await carryOn(healthy.deps, (await standingOf(stack, run_id))['id'])).toBe('ended')
+    const replay = await (await follow(person, run_id)).rest()
+    expect(replay.at(-1)).toMatchObject({ event: 'complete', warnings })
+  })
+
+  it('has the marks that name no passage', async () => {
+    const turns = [
+      { ...CALLS[0]!, text: 'The first [8] of all. ' },
+      { ...CALLS[1]!, text: 'The second [9]. ' },
+      { text: 'Both are counted [1].' },
+    ]
+    const json = { message: 'Count.', citations_enabled: true, context_items: [{ text: 'There are two of them.' }] }
+    model.play(bySteps(turns))
+    const whole = await (await begin(person, safeAgent, json)).rest()
+    expect(whole.at(-1)).toMatchObject({ status: 'completed', invalid_citation_count: 2 })
+    const secondStep = whole.findIndex(({ event, step }) => event === 'tool_call' && step === 2)
+    const dying = dyingLedger(healthy.deps.ledger, secondStep)
+    const stream = await begin(another({ ledger: dying.ledger }).as(member), safeAgent, json)
+    const { run_id } = (await stream.next())!
+    await dying.died
+    await expireLease(stack, run_id)
+    expect(await carryOn(healthy.deps, (await standingOf(stack, run_id))['id'])).toBe('ended')
+    const replay = await (await follow(person, run_id)).rest()
+    expect(replay.at(-1)).toMatchObject({ status: 'completed', invalid_citation_count: 2 })
+    dying.bury()
+    await stream.rest()
+  })
+
+  it('has what hooks have answered before a person approved: they are not asked again', async () => {
+    const admin = healthy.as(await userCaller(stack, 'admin@harbor.example'))
+    const { id: agentId } = await admin.json(201, 'POST', '/api/agents', { json: { name: 'Asked once' } })
+    const { tools } = await admin.json(200, 'GET', `/api/agents/${safeAgent}/tools`)
+    await admin.json(201, 'POST', `/api/agents/${agentId}/tools`, {
+      json: {
+        ...{ tool_type: 'custom', tool_name: tools[0].tool_name, tool_id: tools[0].tool_id },
+        ...{ config_override: { untrusted: 'allow' }, permissions: { default: 'ask' } },
+      },
+    })
+    await admin.json(201, 'POST', `/api/agents/${agentId}/hooks`, {
+      json: { event: 'PreToolUse', type: 'http', config: { url: `${endpoint.url}/before` } },
+    })
+    model.play(bySteps([CALLS[0]!, { text: 'Counted.' }]))
+    const asked = () => endpoint.received.filter(({ path }) => path === '/before').length
+    const before = asked()
+    const stream = await begin(person, agentId, { message: 'Count.' })
+    const [{ run_id }] = (await stream.rest(({ event }) => event === 'approval_requested')) as [Json]
+    await eventually(async () => expect(await standingOf(stack, run_id)).toMatchObject({ status: 'waiting' }))
+    expect(asked() - before).toBe(1)
+    await person.json(200, 'POST', `/api/agents/runs/${run_id}/approve`, { json: { approved: true } })
+    await stream.rest()
+    expect(asked() - before).toBe(1)
+    const replay = await (await follow(person, run_id)).rest()
+    expectWhole(replay)
+    expect(replay.at(-1)).toMatchObject({ status: 'completed', content: expect.stringContaining('Counted.') })
+    expect(replay.filter(({ event }) => event === 'hook_result')).toHaveLength(1)
+    expect(replay.find(({ event }) => event === 'tool_result')).toMatchObject({ is_error: false })
+  })
 })
 
 it('an executor that lets go of a run at its very end leaves nothing that is told twice', async () => {

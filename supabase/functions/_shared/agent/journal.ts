@@ -50,11 +50,22 @@ export type MadeTurn = {
   announced: string[]
   /** Starts whose `call_interrupted` event is out: `{call_id}:{attempt}`. */
   interrupted: string[]
+  /** Marks in the text that name no passage; absent in journals of earlier versions. */
+  invalid_citations?: number
 }
 
 export type Turn = BegunTurn | MadeTurn
 
 export type Failure = { code: ErrorCode; message: string }
+
+/**
+ * What gates have found out about a call before they let it pass, all of it so far. It is theirs alone to read: whoever asks
+ * them again gives it back, so that nothing outside is asked twice.
+ */
+export type CallChecked = { op: 'call_checked'; step: number; call_id: string; checks: unknown[] }
+
+/** The tokens of a call of the model are settled, in the same transaction as what it said; null: the estimate counts. */
+export type TokensUsed = { op: 'tokens_used'; reservation_id: string; usage: Usage | null }
 
 /**
  * A call is about to be carried out: gates and rules have let it pass, with these arguments. Written again, in the place of
@@ -103,7 +114,7 @@ export type EndedStep = StepRecord & {
 
 export type StepDone = { op: 'step_done'; step: number; record: EndedStep }
 
-export type JournalEntry = Turn | CallStarted | CallFinished | StepDone
+export type JournalEntry = Turn | CallChecked | CallStarted | CallFinished | StepDone
 
 /** Keeps a run's journal beside its events. Both may be taken in and written later, in the order they came in. */
 export type Journal = {
@@ -126,6 +137,8 @@ export type ResumedCall = {
   is_retry_safe: boolean | null
   finished: CallFinished | null
   decision: CallDecision | null
+  /** What gates had found out; null: nothing. */
+  checked?: unknown[] | null
 }
 
 /** One journalled step, as `claim_run` gives it: the entries, whole. */

@@ -61,6 +61,7 @@ async function makeTurn(run: RunState, step: number, offered: readonly ToolDefin
     failure: failure === null ? null : { code: failure.code, message: failure.message },
     announced: [],
     interrupted: [],
+    invalid_citations: answer.output.invalidCitations(),
   }
 }
 
@@ -171,6 +172,7 @@ export async function runLoop(setup: LoopSetup): Promise<LoopOutcome> {
     reasoning: run.reasoning,
     usage: run.usage,
     contextItems: run.contextItems,
+    invalidCitations: run.invalidCitations,
     error: failure?.message ?? null,
     errorCode: failure?.code ?? null,
     isTainted: run.taint.isTainted(),

@@ -23,6 +23,7 @@ export const asError = (failure: Failure | null): AppError | null =>
 /** Takes over what a turn has given to the reader. */
 export function adoptTurn(run: RunState, turn: MadeTurn): void {
   run.content += turn.content
+  run.invalidCitations += turn.invalid_citations ?? 0
   if (turn.reasoning !== '') run.reasoning.push({ step: turn.step, content: turn.reasoning })
 }
 
@@ -37,7 +38,7 @@ function restoreTurn(run: RunState, turn: MadeTurn): void {
     if (fallbackModel !== undefined) run.request = { ...run.request, model: fallbackModel }
   }
   run.compactionFailures = turn.compaction_failures
-  run.usage = addUsage(run.usage, turn.usage)
+  if (!run.setup.usedBefore) run.usage = addUsage(run.usage, turn.usage)
   for (const call of turn.calls) run.doomLoop.isLooping(call)
 }
 

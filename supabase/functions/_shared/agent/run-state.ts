@@ -38,6 +38,8 @@ export type RunState = {
   readonly reasoning: { step: number; content: string }[]
   usage: Usage
   readonly contextItems: ContextItem[]
+  /** Marks in the text so far that name no passage. */
+  invalidCitations: number
   /** Why the journal can be written no more: somebody else has the run, or will have. Nothing counts from then on. */
   lost: AppError | null
 }
@@ -66,8 +68,9 @@ export function createRunState(setup: LoopSetup): RunState {
     steps: [],
     toolCalls: [],
     reasoning: [],
-    usage: NO_USAGE,
+    usage: setup.usedBefore ?? NO_USAGE,
     contextItems: [],
+    invalidCitations: 0,
     lost: null,
   }
   return run

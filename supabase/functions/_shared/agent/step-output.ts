@@ -11,6 +11,8 @@ export type StepOutput = {
   /** What the reader got so far, filtered. */
   content(): string
   reasoning(): string
+  /** Marks in the text that name no passage. */
+  invalidCitations(): number
 }
 
 /**
@@ -64,5 +66,6 @@ export function createStepOutput(run: RunState, step: number): StepOutput {
     },
     content: () => content,
     reasoning: () => reasoning,
+    invalidCitations: () => textFilter.invalidCount?.() ?? 0,
   }
 }

@@ -10,7 +10,7 @@ import type { RunState } from './run-state.ts'
 import { commit, note } from './run-state.ts'
 import { RunSuspended } from './suspend.ts'
 import { refusalOf } from './taint.ts'
-import type { GateDecision } from './types.ts'
+import type { GateDecision, GateMemory } from './types.ts'
 
 /** Characters of a result in the event `tool_result`. */
 export const MAX_EVENT_CHARS = 50_000
@@ -110,6 +110,7 @@ async function perform(
   { id, tool }: PlannedCall & { tool: Tool },
   args: Record<string, unknown>,
   attempt: number,
+  makeDurable: () => Promise<void>,
 ): Promise<Outcome> {
   const { gates, call, journal } = run.setup
   if (journal) {
@@ -120,8 +121,8 @@ async function perform(
       attempt,
     }
     note(run, started)
-    // Whoever takes the run over must know that the call may have taken effect.
-    if (!isSafe) await commit(run)
+    // Whoever takes the run over must know that the call may have taken effect, and under which id.
+    await (isSafe ? makeDurable() : commit(run))
   }
   const outcome = await execute(run, tool, args, id)
   if (!gates.afterTool || !outcome.isCarriedOut) return outcome
@@ -141,7 +142,6 @@ export type InterruptedCall = ResumedCall & { started: CallStarted }
 
 /**
  * Makes a call again whose executor was lost. Gates and rules had let it pass, so it goes on with the arguments of then.
- * @param onUndecided called when a person has to decide first.
  * @throws as `carryOut`.
  */
 function resumeCall(
@@ -149,7 +149,7 @@ function resumeCall(
   step: number,
   { id, tool, args: planned, problem }: PlannedCall,
   { started, decision }: InterruptedCall,
-  onUndecided: () => void,
+  { onUndecided, makeDurable }: CallTask,
 ): Outcome | Promise<Outcome> {
   const { arguments: args, attempt } = started
   const isSafe = started.is_retry_safe
@@ -160,7 +160,7 @@ function resumeCall(
   }
   if (!isSafe && decision !== 'retry') return refused(SKIPPED, args)
   if (tool === null || problem !== null) return refused(`Error: ${problem}`, planned)
-  return perform(run, step, { id, tool, args, problem, name: tool.name }, args, attempt + 1)
+  return perform(run, step, { id, tool, args, problem, name: tool.name }, args, attempt + 1, makeDurable)
 }
 
 export type CallTask = {
@@ -169,6 +169,10 @@ export type CallTask = {
   /** Whether the run was tainted when the model wrote the call. */
   isTainted: boolean
   interrupted: InterruptedCall | null
+  /** What gates have found out about it before. */
+  checked: readonly unknown[]
+  /** Resolves when the turn, with the id of this call, is durable. */
+  makeDurable: () => Promise<void>
   /** Called once a person has to decide what becomes of the interrupted call. */
   onUndecided: () => void
 }
@@ -180,13 +184,20 @@ export type CallTask = {
 export async function carryOut(run: RunState, task: CallTask): Promise<Outcome> {
   const { step, isTainted } = task
   const { tool, args, problem, id } = task.call
-  if (task.interrupted) return resumeCall(run, step, task.call, task.interrupted, task.onUndecided)
+  if (task.interrupted) return resumeCall(run, step, task.call, task.interrupted, task)
   if (tool === null || problem !== null) return refused(`Error: ${problem}`, args)
   if (run.signal.aborted) throw stopReason(run.signal)
   const { gates, call } = run.setup
   try {
     let decision: GateDecision = { allowed: true, args }
-    if (gates.beforeTool) decision = await untilAborted(gates.beforeTool(tool, structuredClone(args), id), run.signal)
+    if (gates.beforeTool) {
+      if (gates.asksAbout?.(tool) ?? true) await task.makeDurable()
+      const memory: GateMemory = {
+        past: task.checked,
+        keep: (checks) => note(run, { op: 'call_checked', step, call_id: id, checks }),
+      }
+      decision = await untilAborted(gates.beforeTool(tool, structuredClone(args), id, memory), run.signal)
+    }
     if (!decision.allowed) return refused(capped(storableText(decision.message), MAX_EVENT_CHARS), args)
     const checked = checkArguments(tool.inputSchema, decision.args)
     if (!checked.ok) return refused(`Error: the call was changed by a hook. ${checked.problem}`, checked.args)
@@ -198,7 +209,7 @@ export async function carryOut(run: RunState, task: CallTask): Promise<Outcome> 
       isApproved: decision.isApproved === true,
     })
     if (refusal !== null) return refused(refusal, checked.args)
-    return await perform(run, step, { ...task.call, tool }, checked.args, 1)
+    return await perform(run, step, { ...task.call, tool }, checked.args, 1, task.makeDurable)
   } catch (thrown) {
     if (run.signal.aborted || run.lost !== null || thrown instanceof RunSuspended) throw thrown
     call.log.error('gate_failed', { tool_name: tool.name, error: describeError(thrown) })

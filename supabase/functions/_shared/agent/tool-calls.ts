@@ -93,7 +93,12 @@ export async function carryOutCalls(
   }
   const open = planned.filter(({ id }) => !results.has(id))
   let suspension: RunSuspended | null = null
+  const checked = new Map(journalled.map((one) => [one.call_id, one.checked ?? []]))
   let isDurable = journalled.length > 0
+  const makeDurable = async () => {
+    if (!isDurable) await commit(run)
+    isDurable = true
+  }
 
   /** Everything here is one transaction of the journal: no `await`. */
   const announce = (calls: readonly PlannedCall[]) => {
@@ -124,10 +129,9 @@ export async function carryOutCalls(
     const lost = interrupted.get(call.id) ?? null
     let outcome: Outcome
     try {
-      if (!isDurable && call.problem === null) await commit(run)
-      isDurable ||= call.problem === null
       outcome = await carryOut(run, {
-        ...{ step, call, isTainted: turn.is_tainted, interrupted: lost },
+        ...{ step, call, isTainted: turn.is_tainted, interrupted: lost, makeDurable },
+        checked: checked.get(call.id) ?? [],
         onUndecided: () => lost && announceInterruption(lost),
       })
     } catch (thrown) {

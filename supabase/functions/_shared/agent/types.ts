@@ -16,6 +16,13 @@ export type GateDecision =
   /** `message` goes to the model in place of a result. */
   | { allowed: false; message: string }
 
+/** What a gate has found out about a call, also in an executor before this one. */
+export type GateMemory = {
+  past: readonly unknown[]
+  /** Notes all of it, in the transaction of what is emitted before the next `await`. */
+  keep(checks: unknown[]): void
+}
+
 /** What stands between the loop and the world at the points where hooks may act. Absent members do nothing. */
 export type LoopGates = {
   /**
@@ -23,13 +30,20 @@ export type LoopGates = {
    * `RunSuspended` when a person has to decide first, and is asked again when the run goes on. A call that had begun when
    * its executor was lost has passed and is not asked about again.
    */
-  beforeTool?: (tool: Tool, args: Record<string, unknown>, callId: string) => Promise<GateDecision>
+  beforeTool?: (tool: Tool, args: Record<string, unknown>, callId: string, memory?: GateMemory) => Promise<GateDecision>
+  /** Whether `beforeTool` asks anybody about this tool, so that the call has to be durable before. Absent: it may. */
+  asksAbout?: (tool: Tool) => boolean
   /** After a call that ran; may change the text the model gets. */
   afterTool?: (tool: Tool, args: Record<string, unknown>, text: string) => Promise<string>
 }
 
 /** A filter between model and reader; the same as of an answer without tools (`createAnswerFilter`). */
-export type TextFilter = { push(text: string): string; end(): string }
+export type TextFilter = {
+  push(text: string): string
+  end(): string
+  /** Marks so far that name no passage. */
+  invalidCount?(): number
+}
 
 export type LoopInput = {
   chat: ChatProvider
@@ -51,6 +65,8 @@ export type LoopInput = {
   journal?: Journal
   /** What earlier executors have journalled of this run. Finished steps are taken over without a word. */
   resume?: readonly ResumedStep[]
+  /** Tokens that earlier executors have used, also for answers that got lost; absent: those of the journalled turns. */
+  usedBefore?: Usage
   /** Asked before every provider call; absent: tokens cost nothing. */
   budget?: Budget
   /** Called between two steps. May throw `RunSuspended('handover')`: nothing of the next step has begun then. */
@@ -80,6 +96,8 @@ export type LoopResult = {
   usage: Usage
   /** Passages that tools have read, numbered after those of the request. */
   contextItems: ContextItem[]
+  /** Marks in the text that name no passage. */
+  invalidCitations: number
   error: string | null
   errorCode: ErrorCode | null
 }

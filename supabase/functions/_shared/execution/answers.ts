@@ -1,3 +1,4 @@
+import type { Budget } from '../agent/budget.ts'
 import { resumedContextItems } from '../agent/journal.ts'
 import type { Journal } from '../agent/journal.ts'
 import { runLoop } from '../agent/loop.ts'
@@ -11,7 +12,7 @@ import type { ContextItem, WithChat } from '../providers/index.ts'
 import type { Emit } from '../sse.ts'
 import type { Tool } from '../tools/types.ts'
 import { gatesOf } from './gates.ts'
-import { NO_USAGE } from '../agent/usage.ts'
+import { NO_USAGE, addUsage } from '../agent/usage.ts'
 import { failed, nothing } from './outcome.ts'
 import type { Equipment, Execution, RunOutcome } from './outcome.ts'
 
@@ -23,6 +24,7 @@ export type Work = {
   signal: AbortSignal
   equipment: Equipment
   journal: Journal
+  budget: Budget
   /** Called before each step of the loop; throws `RunSuspended` when another executor is to go on. */
   beforeStep: () => void
 }
@@ -37,8 +39,9 @@ export type Given = {
 }
 
 /** One model call. `thoughts`: what it reasoned, to be told after the answer. */
-export async function answer({ deps, execution, emit, signal, journal }: Work): Promise<Given> {
-  const { request, knownTexts, budget } = execution
+export async function answer(work: Work): Promise<Given> {
+  const { deps, execution, emit, signal, journal } = work
+  const { request, knownTexts } = execution
   // Whatever an executor before this one had of the answer, it is asked for again.
   if (execution.resumed !== null && execution.resumed.steps.length > 0) {
     emit('step_reset', { step: 1, step_number: 1, reason: 'interrupted', off: 0 })
@@ -64,7 +67,7 @@ export async function answer({ deps, execution, emit, signal, journal }: Work): 
     emit('reasoning_delta', { step: 1, step_number: 1, source: 'thinking', delta: text })
   }
   try {
-    const access = { chat: deps.chat, budget, signal, log: deps.log }
+    const access = { chat: deps.chat, budget: work.budget, signal, log: deps.log }
     usage = await askModel(access, 1, request, (event) => {
       if (event.type === 'delta') give(filter.push(event.text))
       else if (event.type === 'reasoning') think(thinking.push(event.text))
@@ -76,10 +79,11 @@ export async function answer({ deps, execution, emit, signal, journal }: Work): 
   }
   give(filter.end())
   think(thinking.end())
+  const earlier = nothing(execution)
   const outcome: RunOutcome = {
-    ...nothing(execution),
+    ...earlier,
     content,
-    usage,
+    usage: addUsage(earlier.usage, usage),
     citations: request.citations ? citationsFor(filter.used(), request.context) : null,
     invalidCitationCount: filter.invalidCount(),
     steps: [
@@ -112,7 +116,6 @@ export async function answerWithTools(work: Work): Promise<Given> {
   }
   const steps = execution.resumed?.steps ?? []
   onItems(resumedContextItems(steps))
-  const filters: ReturnType<typeof createAnswerFilter>[] = []
   const result = await runLoop({
     chat: deps.chat,
     request,
@@ -120,18 +123,14 @@ export async function answerWithTools(work: Work): Promise<Given> {
     gates: gatesOf(equipment.hooks),
     call: { principal, signal, log: deps.log },
     emit,
-    textFilter: () => {
-      const filter = createAnswerFilter({ keys: request.citations ? keys : null, knownTexts: texts })
-      filters.push(filter)
-      return filter
-    },
+    textFilter: () => createAnswerFilter({ keys: request.citations ? keys : null, knownTexts: texts }),
     reasoningFilter: () => createAnswerFilter({ keys: null, knownTexts: texts }),
     maxSteps: execution.maxSteps,
     isTainted: execution.isTainted,
     journal,
     beforeStep,
-    budget: execution.budget,
-    ...(execution.resumed === null ? {} : { resume: steps }),
+    budget: work.budget,
+    ...(execution.resumed === null ? {} : { resume: steps, usedBefore: execution.resumed.usage }),
     ...(execution.fallbackModel === null ? {} : { fallbackModel: execution.fallbackModel }),
   })
   const items = [...request.context, ...result.contextItems]
@@ -147,7 +146,7 @@ export async function answerWithTools(work: Work): Promise<Given> {
       error: result.error,
       errorCode: result.errorCode,
       citations: request.citations ? citationsFor(marks.used(), items) : null,
-      invalidCitationCount: filters.reduce((sum, filter) => sum + filter.invalidCount(), 0),
+      invalidCitationCount: result.invalidCitations,
       retrievedItems: items.length,
       steps: result.steps,
       toolCalls: result.toolCalls,

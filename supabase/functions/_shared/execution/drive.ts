@@ -28,7 +28,12 @@ function failing(deps: RunDeps, claim: ClaimedRun, failure: AppError): Execution
   const caller: Caller = { userId: claim.principal_id, token: '', tenantId: claim.tenant_id }
   return {
     run,
-    resumed: { lastSeq: claim.last_seq, steps: claim.steps as unknown as ResumedStep[], events: [] },
+    resumed: {
+      lastSeq: claim.last_seq,
+      steps: claim.steps as unknown as ResumedStep[],
+      usage: claim.usage,
+      events: [],
+    },
     budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }),
     request: { system: '', messages: [], context: [], citations: false },
     principal: createPrincipal(deps, caller, run, claim.agent_id ?? ''),
@@ -52,10 +57,24 @@ function failing(deps: RunDeps, claim: ClaimedRun, failure: AppError): Execution
  * @returns null when there is nothing to take up, or what it needs cannot be reached just now: then its lease runs out.
  */
 export async function takeUp(deps: RunDeps, runId: string, caller?: Caller): Promise<Execution | null> {
+  const claim = await claimRun(deps, runId)
+  return claim && prepareClaimed(deps, claim, caller)
+}
+
+/** Takes the lease of a run that waits, or whose executor died; null when there is nothing to take up. */
+export async function claimRun(deps: RunDeps, runId: string): Promise<ClaimedRun | null> {
   const { executor, leaseSeconds } = deps.runs
   const claim = await deps.ledger.claimRun(runId, executor, leaseSeconds)
   if (claim === null) return null
   deps.log.info('run_taken_up', { run_id: claim.run_id, attempt: claim.attempts, is_resumed: claim.is_resumed })
+  return claim
+}
+
+/**
+ * What is needed to carry out a run that has been claimed; null when it cannot be reached just now: then its lease runs out.
+ * One that cannot be read any more is ended by the execution it is given.
+ */
+export async function prepareClaimed(deps: RunDeps, claim: ClaimedRun, caller?: Caller): Promise<Execution | null> {
   try {
     return await resumeExecution(deps, claim, caller)
   } catch (error) {

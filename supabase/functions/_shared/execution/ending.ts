@@ -59,15 +59,8 @@ function write(
   const lease = { runId: execution.run.id, leaseToken: execution.run.lease_token }
   tellEnd(deps, execution, outcome, log.emit)
   return log.end(
-    async (rest) => {
-      await deps.ledger.recordRunTrace({
-        ...lease,
-        steps: outcome.steps,
-        events,
-        reasoningSteps: outcome.reasoning,
-        toolCalls: outcome.toolCalls,
-      })
-      return deps.ledger.finishRun({
+    (rest) =>
+      deps.ledger.finishRun({
         ...lease,
         status: outcome.status,
         content: outcome.content,
@@ -77,8 +70,8 @@ function write(
         citations: outcome.citations ?? [],
         invalidCitationCount: outcome.invalidCitationCount,
         rest,
-      })
-    },
+        trace: { steps: outcome.steps, events, reasoningSteps: outcome.reasoning, toolCalls: outcome.toolCalls },
+      }),
     (isStored) => isStored,
   )
 }

@@ -1,5 +1,5 @@
 import type { Db, Deps } from '../context.ts'
-import { describeError, missing, unwrap } from '../errors.ts'
+import { AppError, describeError, unwrap } from '../errors.ts'
 import { createHooks } from '../hooks/engine.ts'
 import { permissionsOf } from '../hooks/permissions.ts'
 import { runLost } from '../runs.ts'
@@ -15,7 +15,7 @@ const IDS_PER_REQUEST = 100
 
 /**
  * The knowledge bases a request adds to the search of its run.
- * @throws AppError `not_found` for one that the caller cannot see.
+ * @throws AppError `invalid_request` for one that the caller cannot see.
  */
 export async function runtimeKnowledgeBases(
   db: Db,
@@ -28,7 +28,8 @@ export async function runtimeKnowledgeBases(
   )
   return wanted.map((choice) => {
     const row = rows.get(choice.id)
-    if (row === undefined) throw missing('knowledge_base')
+    // A field of the request, not what its path names: clients of the agent API expect 400.
+    if (row === undefined) throw new AppError('invalid_request', 'runtime_knowledge_bases: Knowledge base not found')
     return {
       ...row,
       ...(choice.top_k == null ? {} : { topK: choice.top_k }),

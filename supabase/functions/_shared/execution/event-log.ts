@@ -185,9 +185,19 @@ export function createEventLog(options: EventLogOptions): EventLog {
     }
   }
 
+  let scheduled: ReturnType<typeof setTimeout> | undefined
   function schedule(): void {
-    // What is noted and emitted in one go is stored in one go.
-    if (!isWriting && !isHeld) queueMicrotask(() => void pump())
+    // What is noted and emitted before the work waits for anything outside is stored in one go.
+    if (isWriting || isHeld) return
+    // Text that has gathered long enough waits no longer.
+    if (isGivingText) queueMicrotask(pumpNow)
+    else scheduled ??= setTimeout(pumpNow, 0)
+  }
+
+  function pumpNow(): void {
+    clearTimeout(scheduled)
+    scheduled = undefined
+    void pump()
   }
 
   function accept(event: string, fields: Record<string, unknown>): void {
@@ -208,7 +218,19 @@ export function createEventLog(options: EventLogOptions): EventLog {
     schedule()
   }
 
-  const deltas = createDeltaBuffer(accept)
+  let isGivingText = false
+  const deltas = createDeltaBuffer((event, fields) => {
+    isGivingText = !isFlushing
+    accept(event, fields)
+    isGivingText = false
+  })
+  let isFlushing = false
+  /** Gives out the text that something else follows. */
+  function flushText(): void {
+    isFlushing = true
+    deltas.flush()
+    isFlushing = false
+  }
 
   const beating = setInterval(() => {
     // A write that was answered is a beat as well.
@@ -235,22 +257,23 @@ export function createEventLog(options: EventLogOptions): EventLog {
         const { delta, ...rest } = fields
         deltas.push(event, rest, String(delta ?? ''))
       } else {
-        deltas.flush()
+        flushText()
         accept(event, fields)
       }
     },
     journal: {
       note(entry) {
         if (failure !== null || isClosed) return
-        deltas.flush()
+        flushText()
         notes.push(storable(entry))
         accepted++
         schedule()
       },
       commit() {
-        deltas.flush()
+        flushText()
         if (failure !== null) return Promise.reject(failure)
         if (stored >= accepted) return Promise.resolve()
+        if (scheduled !== undefined) queueMicrotask(pumpNow)
         return new Promise((resolve, reject) => waiters.push({ upTo: accepted, resolve, reject }))
       },
     },
@@ -258,12 +281,12 @@ export function createEventLog(options: EventLogOptions): EventLog {
       while (waitingChars > MAX_WAITING_CHARS && failure === null && !isClosed && !isHeld) await change()
     },
     hold() {
-      deltas.flush()
+      flushText()
       isHeld = true
       wake()
     },
     rewind(seq) {
-      deltas.flush()
+      flushText()
       accepted -= events.length
       events = events.filter((event) => event.seq <= seq)
       accepted += events.length
@@ -272,7 +295,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     lastSeq: () => lastSeq,
     isLost: () => failure !== null,
     async end(write, isWritten) {
-      deltas.flush()
+      flushText()
       isHeld = true
       while (isWriting) await change()
       if (failure !== null) throw failure

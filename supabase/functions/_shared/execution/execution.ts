@@ -1,5 +1,6 @@
+import type { Budget } from '../agent/budget.ts'
 import { resumedContextItems } from '../agent/journal.ts'
-import type { Journal } from '../agent/journal.ts'
+import type { Journal, TokensUsed } from '../agent/journal.ts'
 import { RunSuspended } from '../agent/suspend.ts'
 import type { Waiting } from '../agent/suspend.ts'
 import { answer, answerWithTools } from './answers.ts'
@@ -103,6 +104,14 @@ export async function executeRun(
     },
     commit: () => (isCutOff() ? Promise.reject(HANDED_OVER) : log.journal.commit()),
   }
+  // What was used is settled in the transaction that stores what it was used for, and counts whatever becomes of that.
+  const budget: Budget = {
+    reserve: (want) => execution.budget.reserve(want),
+    settle(id, usage) {
+      if (id !== null) log.journal.note({ op: 'tokens_used', reservation_id: id, usage } satisfies TokensUsed)
+      return Promise.resolve()
+    },
+  }
   const clock = startClock(execution.timeoutMs, () =>
     stop.abort(new AppError('upstream_timeout', 'The run took too long.')),
   )
@@ -118,7 +127,7 @@ export async function executeRun(
     heldAt = log.lastSeq()
   }
   try {
-    const work = { emit, journal, signal: stop.signal, beforeStep, hold }
+    const work = { emit, journal, budget, signal: stop.signal, beforeStep, hold }
     const given = await carryOut({ ...deps, chat: paced(deps.chat, log) }, execution, work)
     outcome = isCancelled ? { ...given.outcome, status: 'cancelled', error: null, errorCode: null } : given.outcome
     const waiting = isCutOff() ? HANDOVER : given.waiting
@@ -172,7 +181,7 @@ function tellStart({ run, request, contextHandlerId, reasoningRequested }: Execu
   })
 }
 
-type Outset = Pick<Work, 'emit' | 'journal' | 'signal' | 'beforeStep'> & {
+type Outset = Pick<Work, 'emit' | 'journal' | 'budget' | 'signal' | 'beforeStep'> & {
   /** From here on events are kept back for the transaction that ends the run. */
   hold: () => void
 }

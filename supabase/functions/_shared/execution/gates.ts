@@ -8,7 +8,11 @@ import type { Hooks } from '../hooks/engine.ts'
  */
 export function gatesOf(hooks: Hooks): LoopGates {
   return {
-    async beforeTool(tool, args, callId) {
+    asksAbout(tool) {
+      const { permission } = hooks.permissionOf(tool)
+      return permission !== 'deny' && (permission === 'ask' || hooks.has('PreToolUse', tool.name))
+    },
+    async beforeTool(tool, args, callId, memory) {
       const { permission, rule } = hooks.permissionOf(tool)
       if (permission === 'deny') {
         return { allowed: false, message: `Refused: ${tool.name} may not be called for this person. Do not try again.` }
@@ -16,7 +20,7 @@ export function gatesOf(hooks: Hooks): LoopGates {
       const asks = permission === 'ask'
       const verdict = await hooks.run(
         { event: 'PreToolUse', tool_name: tool.name, data: args },
-        { id: callId, rule: asks ? rule : null },
+        { id: callId, rule: asks ? rule : null, memory },
       )
       if (verdict.blocked !== null) return { allowed: false, message: `Blocked by a hook: ${verdict.blocked}` }
       const settled = verdict.modifiedInput ?? args

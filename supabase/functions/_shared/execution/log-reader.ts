@@ -41,27 +41,24 @@ export function createLogReader(options: {
   const { db, runId, after, deliver, log } = options
 
   async function read(): Promise<Standing> {
-    const rows = unwrap<{ status: string; last_seq: number }[]>(
-      await db.schema('ai').from('agent_runs').select('status,last_seq').eq('id', runId).limit(1),
-    )
-    const run = rows[0]
-    if (run === undefined) return 'gone'
-    while (run.last_seq > after()) {
-      const events = unwrap<EventRow[]>(
+    for (;;) {
+      // One statement: what a run that is over has told is all there.
+      const rows = unwrap<{ status: string; run_events: EventRow[] }[]>(
         await db
           .schema('ai')
-          .from('run_events')
-          .select('seq,payload,created_at')
-          .eq('run_id', runId)
-          .gt('seq', after())
-          .order('seq')
-          .limit(PAGE),
+          .from('agent_runs')
+          .select('status,run_events(seq,payload,created_at)')
+          .eq('id', runId)
+          .gt('run_events.seq', after())
+          .order('seq', { referencedTable: 'run_events' })
+          .limit(PAGE, { referencedTable: 'run_events' })
+          .limit(1),
       )
-      // The log is kept for a time only.
-      if (events.length === 0) return OVER.includes(run.status) ? 'over' : 'gone'
-      for (const row of events) deliver(eventOf(row))
+      const run = rows[0]
+      if (run === undefined) return 'gone'
+      for (const row of run.run_events) deliver(eventOf(row))
+      if (run.run_events.length < PAGE) return OVER.includes(run.status) ? 'over' : (run.status as Standing)
     }
-    return OVER.includes(run.status) ? 'over' : (run.status as Standing)
   }
 
   let last: Standing = 'running'

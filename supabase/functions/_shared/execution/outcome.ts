@@ -1,7 +1,7 @@
 import type { Budget } from '../agent/budget.ts'
 import type { ResumedStep } from '../agent/journal.ts'
 import type { StepRecord, ToolCallRecord } from '../agent/types.ts'
-import { NO_USAGE, addUsage } from '../agent/usage.ts'
+import { NO_USAGE } from '../agent/usage.ts'
 import type { Citation } from '../citations.ts'
 import type { AppError, ErrorCode } from '../errors.ts'
 import type { Hooks } from '../hooks/engine.ts'
@@ -35,6 +35,8 @@ export type Resumption = {
   /** Number of its last event; 0: it was only opened. */
   lastSeq: number
   steps: ResumedStep[]
+  /** Tokens of all its executors so far, also of answers that got lost with them. */
+  usage: Usage
   /** Its events so far, without those that are not kept with a run. */
   events: Record<string, unknown>[]
 }
@@ -86,14 +88,16 @@ export type RunOutcome = {
 }
 
 /** What earlier executors of a run have come to. */
-function soFar(resumed: Resumption | null): Pick<RunOutcome, 'usage' | 'steps' | 'toolCalls' | 'reasoning'> {
+function soFar(
+  resumed: Resumption | null,
+): Pick<RunOutcome, 'usage' | 'steps' | 'toolCalls' | 'reasoning' | 'invalidCitationCount'> {
   const steps = resumed?.steps ?? []
   const made = steps.flatMap(({ turn }) => (turn?.state === 'made' ? [turn] : []))
   const finished = steps.flatMap(({ calls }) =>
     calls.flatMap((call) => (call.finished === null ? [] : [call.finished])),
   )
   return {
-    usage: made.reduce((sum, { usage }) => addUsage(sum, usage), NO_USAGE),
+    usage: resumed?.usage ?? NO_USAGE,
     steps: steps.flatMap(({ record }) => (record === null ? [] : [record])),
     toolCalls: finished
       .toSorted((a, b) => a.at - b.at)
@@ -107,6 +111,7 @@ function soFar(resumed: Resumption | null): Pick<RunOutcome, 'usage' | 'steps' |
         duration_ms,
       })),
     reasoning: made.flatMap(({ step, reasoning }) => (reasoning === '' ? [] : [{ step, content: reasoning }])),
+    invalidCitationCount: made.reduce((sum, turn) => sum + (turn.invalid_citations ?? 0), 0),
   }
 }
 
@@ -118,7 +123,6 @@ export const nothing = (execution: Execution): RunOutcome => ({
   error: null,
   errorCode: null,
   citations: execution.request.citations ? [] : null,
-  invalidCitationCount: 0,
   retrievedItems: execution.request.context.length,
   warnings: execution.warnings,
 })

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { ResumedStep } from '../agent/journal.ts'
 import { createRunBudget } from '../budget.ts'
 import type { Caller, Db, Deps } from '../context.ts'
@@ -151,7 +152,7 @@ export async function openRun(
     provider: deps.chat.name,
     context: context.citable ? context.items : [],
     contextHandlerId: context.handlerId,
-    request: body,
+    request: { ...body, warnings },
     multitaskStrategy: body.multitask_strategy ?? 'queue',
     streams,
     chatMessageId: body.chat_message_id ?? null,
@@ -191,6 +192,10 @@ async function keptEvents(db: Db, run: ClaimedRun): Promise<Record<string, unkno
   return rows.map(({ payload }) => payload)
 }
 
+/** What was found about the request when it came; the caller cannot write it, for a request has no such field. */
+const requestWarnings = (request: unknown): string[] =>
+  z.object({ warnings: z.array(z.string()) }).safeParse(request).data?.warnings ?? []
+
 /**
  * Makes ready to go on with a run, or to begin one that waited: from the caller's words, and everything else as the person
  * may read it now.
@@ -211,8 +216,9 @@ export async function resumeExecution(deps: RunDeps, claim: ClaimedRun, caller?:
     rereadRunContext(db, body, agent.settings, claim),
     keptEvents(db, claim),
   ])
-  const resumed = { lastSeq: claim.last_seq, steps: claim.steps as unknown as ResumedStep[], events }
+  const steps = claim.steps as unknown as ResumedStep[]
+  const resumed = { lastSeq: claim.last_seq, steps, usage: claim.usage, events }
   return executionOf(deps, {
-    run, caller: acting, db, agent, body, context, resumed, streams: claim.streams, warnings: [],
+    run, caller: acting, db, agent, body, context, resumed, streams: claim.streams, warnings: requestWarnings(claim.request),
   }) // prettier-ignore
 }

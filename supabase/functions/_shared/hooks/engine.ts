@@ -1,5 +1,7 @@
+import type { GateMemory } from '../agent/types.ts'
 import { describeError } from '../errors.ts'
 import type { Log } from '../errors.ts'
+import { createHookAnswers, questionOf } from './answers.ts'
 import { askForApproval } from './approval.ts'
 import type { ApprovalDeps, ApprovalRequest } from './approval.ts'
 import type { ApprovalRule, Permissions } from './permissions.ts'
@@ -17,15 +19,19 @@ export type HookDeps = ApprovalDeps & {
   postJson: PostJson
 }
 
+/** The tool call that hooks are asked about. */
+export type HookedCall = { id: string; rule: ApprovalRule | null; memory?: GateMemory | undefined }
+
 /** What hooks see and may change of a run. */
 export type Hooks = {
-  has(event: HookEvent): boolean
+  has(event: HookEvent, toolName?: string): boolean
   /**
    * Lets the hooks of an event act, in their order.
-   * @param call the tool call it is about, for approvals: its id, and the rule they are under when the tool has one of its own.
+   * @param call the tool call it is about: its id, for approvals the rule they are under when the tool has one of its own, and
+   * what hooks have answered about it before, which is taken for their answer as long as they are the same and asked the same.
    * @throws RunSuspended while an approval is waited for.
    */
-  run(payload: HookPayload, call?: { id: string; rule: ApprovalRule | null }): Promise<HookVerdict>
+  run(payload: HookPayload, call?: HookedCall): Promise<HookVerdict>
   /** Whether a tool may be called in this run at all. */
   permissionOf: Permissions
   /** Asks people about a call. @returns null when it was approved, else why not. @throws as `askForApproval`. */
@@ -96,11 +102,7 @@ export function createHooks(deps: HookDeps): Hooks {
     }
   }
 
-  async function byApproval(
-    hook: HookRow,
-    payload: HookPayload,
-    { id, rule }: { id: string; rule: ApprovalRule | null },
-  ): Promise<Outcome> {
+  async function byApproval(hook: HookRow, payload: HookPayload, { id, rule }: HookedCall): Promise<Outcome> {
     const timeout = hook.config['timeout']
     const seconds = typeof timeout === 'number' && timeout >= 1 ? Math.ceil(timeout) : DEFAULT_TIMEOUT_SECONDS
     const denial = await askForApproval(deps, {
@@ -122,20 +124,28 @@ export function createHooks(deps: HookDeps): Hooks {
       .toSorted((a, b) => a.position - b.position)
 
   return {
-    has: (event) => hooks.some((hook) => hook.event === event),
+    has: (event, toolName) =>
+      hooks.some(
+        (hook) =>
+          hook.event === event && (toolName === undefined || hook.matcher === null || hook.matcher === toolName),
+      ),
     permissionOf: deps.permissions,
     ask: (request) => askForApproval(deps, request),
     async run(payload, call = { id: '', rule: null }) {
       const verdict: HookVerdict = { blocked: null, approved: false, modifiedInput: null, modifiedOutput: null }
       let current = payload
+      const answers = createHookAnswers<Outcome>(call.memory)
       for (const hook of of(payload)) {
         const startedAt = Date.now()
+        const question = await questionOf(hook, current)
+        const known = answers.find(question)
         const outcome =
-          hook.type === 'http'
+          known ??
+          (hook.type === 'http'
             ? await overHttp(hook, current)
             : hook.type === 'rule'
               ? byRule(hook, current)
-              : await byApproval(hook, current, call)
+              : await byApproval(hook, current, call))
         const blocked = BLOCKING.includes(payload.event) ? (outcome.blocked ?? null) : null
         const input = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
         const output = CHANGES_OUTPUT.includes(payload.event) ? (outcome.modifiedOutput ?? null) : null
@@ -147,6 +157,13 @@ export function createHooks(deps: HookDeps): Hooks {
         verdict.modifiedOutput = output ?? verdict.modifiedOutput
         // What a person approved is what they saw: a later change needs a new approval.
         verdict.approved = input === null && (verdict.approved || outcome.approved === true)
+        // Told when it was given.
+        if (known !== null) {
+          if (blocked !== null) return { ...verdict, blocked, approved: false }
+          continue
+        }
+        // What a person said is kept with the approval, and one that failed is asked again.
+        if (hook.type !== 'approval' && outcome.status === 'succeeded') answers.keep(question, outcome)
         emit('hook_result', {
           hook_id: hook.id,
           position: hook.position,

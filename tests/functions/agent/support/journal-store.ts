@@ -97,6 +97,12 @@ export function createJournalStore(): JournalStore {
         if (stepOf(entry.step).record !== null) throw new Error('The turn of a finished step was written again.')
         stepOf(entry.step).turn = entry
         break
+      case 'call_checked': {
+        const call = callOf(entry.step, entry.call_id)
+        if (call.finished !== null) throw new Error('A finished call was checked again.')
+        calls.set(entry.call_id, { ...call, checked: entry.checks })
+        break
+      }
       case 'call_started': {
         const call = callOf(entry.step, entry.call_id)
         if (call.finished !== null) throw new Error('A finished call was begun again.')

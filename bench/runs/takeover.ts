@@ -1,0 +1,56 @@
+import process from 'node:process'
+import pg from 'pg'
+import type { ScriptedModel } from '../../tests/support/scripted-model/index.ts'
+import type { World } from '../agent/world.ts'
+import { askerOf, inBackground, timesOf, until, whenOver, type Times } from './tools.ts'
+
+const KILLS = 8
+/** The model says a word this often, so many: the run is in the middle of an answer when its executor dies. */
+const WORD_MS = 100
+const WORDS = 40
+
+export type TakeoverResult = {
+  /** From the kill to the next event of the run, by another executor. */
+  times: Times & { max: number }
+  /** Runs that did not end as completed. */
+  lost: number
+}
+
+/** Kills the worker while it carries out a run, again and again; whoever takes the run up is the worker that replaces it. */
+export async function measureTakeover(world: World, model: ScriptedModel, db: pg.Pool): Promise<TakeoverResult> {
+  const words = Array.from({ length: WORDS }, (_, i) => ` word${i}`)
+  model.play(() => ({ text: words, between: () => new Promise((resolve) => setTimeout(resolve, WORD_MS)) }))
+  const standing = async (runId: string) => {
+    const { rows } = await db.query<{ executor: string | null; last_seq: number; status: string }>(
+      `select executor, status, (select coalesce(max(seq), 0) from ai.run_events where run_events.run_id = agent_runs.id) as last_seq
+       from ai.agent_runs where run_id = $1`,
+      [runId],
+    )
+    return rows[0]
+  }
+  const times: number[] = []
+  let lost = 0
+  for (let i = 0; i < KILLS; i++) {
+    const runId = await inBackground(world, askerOf(world), 'Hello.')
+    const before = await until(async () => {
+      const row = await standing(runId)
+      // In the middle: it has begun to write, and is far from its end.
+      return row?.status === 'running' && row.last_seq >= 3 ? row : null
+    }, 'The begin of a run')
+    // A worker calls itself worker:HOST:PID.
+    const pid = Number(/^worker:.*:(\d+)$/.exec(before.executor ?? '')?.[1])
+    if (!(pid > 0)) throw new Error(`No process is known of ${String(before.executor)}.`)
+    process.kill(pid, 'SIGKILL')
+    const killedAt = performance.now()
+    // What it had sent when it died is still written.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const dead = await standing(runId)
+    await until(async () => {
+      const row = await standing(runId)
+      return row && row.executor !== before.executor && row.last_seq > (dead?.last_seq ?? 0) ? row : null
+    }, 'An event after the kill')
+    times.push(performance.now() - killedAt)
+    await whenOver(db, runId).catch(() => (lost += 1))
+  }
+  return { times: { ...timesOf(times), max: Math.max(...times) }, lost }
+}

@@ -1,0 +1,3 @@
+-- What it held is in ai.run_steps.calls.
+drop table private.run_calls;
+drop function private.audit_call();

@@ -773,6 +773,160 @@ export type Database = {
         }
         Relationships: []
       }
+      enrichment_results: {
+        Row: {
+          enriched_at: string
+          enrichment_id: string
+          error_code: string | null
+          error_message: string | null
+          field_values: Json | null
+          indexed_source_id: string
+          model: string | null
+          note: string | null
+          run_number: number
+          source_extracted_at: string | null
+          tenant_id: string
+        }
+        ComputedFields: never
+        Insert: {
+          enriched_at?: string
+          enrichment_id: string
+          error_code?: string | null
+          error_message?: string | null
+          field_values?: Json | null
+          indexed_source_id: string
+          model?: string | null
+          note?: string | null
+          run_number: number
+          source_extracted_at?: string | null
+          tenant_id: string
+        }
+        Update: {
+          enriched_at?: string
+          enrichment_id?: string
+          error_code?: string | null
+          error_message?: string | null
+          field_values?: Json | null
+          indexed_source_id?: string
+          model?: string | null
+          note?: string | null
+          run_number?: number
+          source_extracted_at?: string | null
+          tenant_id?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'enrichment_results_enrichment_fkey'
+            columns: ['tenant_id', 'enrichment_id']
+            isOneToOne: false
+            referencedRelation: 'enrichments'
+            referencedColumns: ['tenant_id', 'id']
+          },
+          {
+            foreignKeyName: 'enrichment_results_indexed_source_fkey'
+            columns: ['tenant_id', 'indexed_source_id']
+            isOneToOne: false
+            referencedRelation: 'indexed_sources'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
+      enrichments: {
+        Row: {
+          attempts: number
+          celery_task_id: string | null
+          created_at: string
+          created_by: string | null
+          error_code: string | null
+          error_message: string | null
+          fields: NonNullable<Json>
+          finished_at: string | null
+          id: string
+          knowledge_base_id: string
+          lease_expires_at: string | null
+          lease_token: string | null
+          leased_by: string | null
+          llm_model: string | null
+          max_tokens: number
+          next_retry_at: string | null
+          principal_id: string | null
+          reason_code: string | null
+          run_number: number
+          scope: string
+          started_at: string | null
+          started_by: string | null
+          status: string
+          tenant_id: string
+          updated_at: string
+          use_multimodal: boolean
+        }
+        ComputedFields: never
+        Insert: {
+          attempts?: number
+          celery_task_id?: string | null
+          created_at?: string
+          created_by?: string | null
+          error_code?: string | null
+          error_message?: string | null
+          fields: NonNullable<Json>
+          finished_at?: string | null
+          id?: string
+          knowledge_base_id: string
+          lease_expires_at?: string | null
+          lease_token?: string | null
+          leased_by?: string | null
+          llm_model?: string | null
+          max_tokens?: number
+          next_retry_at?: string | null
+          principal_id?: string | null
+          reason_code?: string | null
+          run_number?: number
+          scope?: string
+          started_at?: string | null
+          started_by?: string | null
+          status?: string
+          tenant_id: string
+          updated_at?: string
+          use_multimodal?: boolean
+        }
+        Update: {
+          attempts?: number
+          celery_task_id?: string | null
+          created_at?: string
+          created_by?: string | null
+          error_code?: string | null
+          error_message?: string | null
+          fields?: NonNullable<Json>
+          finished_at?: string | null
+          id?: string
+          knowledge_base_id?: string
+          lease_expires_at?: string | null
+          lease_token?: string | null
+          leased_by?: string | null
+          llm_model?: string | null
+          max_tokens?: number
+          next_retry_at?: string | null
+          principal_id?: string | null
+          reason_code?: string | null
+          run_number?: number
+          scope?: string
+          started_at?: string | null
+          started_by?: string | null
+          status?: string
+          tenant_id?: string
+          updated_at?: string
+          use_multimodal?: boolean
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'enrichments_knowledge_base_fkey'
+            columns: ['tenant_id', 'knowledge_base_id']
+            isOneToOne: true
+            referencedRelation: 'knowledge_bases'
+            referencedColumns: ['tenant_id', 'id']
+          },
+        ]
+      }
       hooks: {
         Row: {
           agent_id: string
@@ -1051,6 +1205,7 @@ export type Database = {
       }
       run_steps: {
         Row: {
+          calls: NonNullable<Json>
           completed_at: string | null
           created_at: string
           record: Json | null
@@ -1062,6 +1217,7 @@ export type Database = {
         }
         ComputedFields: never
         Insert: {
+          calls?: NonNullable<Json>
           completed_at?: string | null
           created_at?: string
           record?: Json | null
@@ -1072,6 +1228,7 @@ export type Database = {
           user_id?: string | null
         }
         Update: {
+          calls?: NonNullable<Json>
           completed_at?: string | null
           created_at?: string
           record?: Json | null
@@ -1610,6 +1767,7 @@ export type Database = {
           isSetofReturn: true
         }
       }
+      beat_jobs: { Args: { job_ids: string[] }; Returns: number }
       beat_run: { Args: { lease_seconds?: number; lease_token: string; run_id: string }; Returns: Json }
       begin_request: {
         Args: {
@@ -1622,11 +1780,29 @@ export type Database = {
         }
         Returns: Json
       }
+      budget_state: {
+        Args: Record<PropertyKey, never>
+        Returns: {
+          agent_id: string
+          budget_id: string
+          max_tokens: number
+          period: string
+          period_start: string
+          remaining_tokens: number
+          renews_at: string
+          reserved_tokens: number
+          scope: string
+          tenant_id: string
+          used_tokens: number
+          user_id: string
+        }[]
+      }
       burn_tool_call_token: { Args: { expires_at: string; jti: string }; Returns: boolean }
       cancel_extraction: { Args: { source_id: string }; Returns: Json }
       cancel_indexing: { Args: { indexed_source_id: string }; Returns: Json }
       cancel_run: { Args: { run_id: string }; Returns: Json }
       check_request: { Args: Record<PropertyKey, never>; Returns: undefined }
+      claim_enrichment: { Args: { enrichment_id: string; lease_seconds?: number; worker: string }; Returns: Json }
       claim_extraction: { Args: { lease_seconds?: number; source_id: string; worker: string }; Returns: Json }
       claim_indexing: { Args: { indexed_source_id: string; lease_seconds?: number; worker: string }; Returns: Json }
       claim_memory: { Args: { memory_id: string }; Returns: Json }
@@ -1642,10 +1818,13 @@ export type Database = {
             Returns: Json
           }
       decide_interrupted_call: { Args: { call_id: string; decision: string; run_id: string }; Returns: Json }
+      delegate_enrichment: { Args: { enrichment_id: string; lease_token: string }; Returns: Json }
       delegate_run: { Args: { lease_token: string; run_id: string }; Returns: Json }
       delete_budget: { Args: { budget_id: string }; Returns: boolean }
+      delete_enrichment: { Args: { knowledge_base_id: string }; Returns: undefined }
       describe_tables: { Args: { tables: Json }; Returns: Json }
       discard_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: number }
+      due_enrichments: { Args: Record<PropertyKey, never>; Returns: string[] }
       due_ingestion: {
         Args: Record<PropertyKey, never>
         Returns: {
@@ -1653,7 +1832,13 @@ export type Database = {
           kind: string
         }[]
       }
-      due_runs: { Args: { except_tenants?: string[]; run_limit?: number }; Returns: string[] }
+      due_runs: {
+        Args: { present_tenants?: string[]; run_limit?: number }
+        Returns: {
+          id: string
+          tenant_id: string
+        }[]
+      }
       due_schedules: {
         Args: { max_count?: number }
         Returns: {
@@ -1666,7 +1851,29 @@ export type Database = {
       }
       due_search_maintenance: { Args: { build_from?: number; retire_below?: number }; Returns: boolean }
       enqueue: { Args: { dedupe?: string; payload?: Json; queue: string; run_at?: string }; Returns: string }
+      enrichment_state: {
+        Args: { knowledge_base_ids: string[] }
+        Returns: {
+          enriched_count: number
+          failed_count: number
+          knowledge_base_id: string
+          status: string
+          total_count: number
+        }[]
+      }
       expire_approvals: { Args: { max_runs?: number; run_id?: string }; Returns: number }
+      fail_enrichment: {
+        Args: {
+          enrichment_id: string
+          error_code: string
+          error_message: string
+          lease_token: string
+          next_retry_at?: string
+          reason_code: string
+          status: string
+        }
+        Returns: boolean
+      }
       fail_extraction: {
         Args: {
           error_code: string
@@ -1714,6 +1921,7 @@ export type Database = {
         }
         Returns: Json
       }
+      finish_enrichment: { Args: { enrichment_id: string; lease_token: string }; Returns: boolean }
       finish_extraction: {
         Args: { auto_metadata: Json; lease_token: string; page_count: number; source_id: string }
         Returns: boolean
@@ -1728,6 +1936,7 @@ export type Database = {
         }
         Returns: boolean
       }
+      finish_job: { Args: { attempt: number; job_id: string; queue: string; succeeded: boolean }; Returns: boolean }
       finish_object_removal: { Args: { id: string }; Returns: undefined }
       finish_reembedding: { Args: { lease_token: string; reembedding_id: string }; Returns: string }
       finish_request: { Args: { caller_id: string; id: string; response?: Json }; Returns: boolean }
@@ -1745,6 +1954,7 @@ export type Database = {
           output_messages?: Json
           run_id: string
           status: string
+          trace?: Json
           usage?: Json
         }
         Returns: boolean
@@ -1753,8 +1963,36 @@ export type Database = {
         Args: { expected_next_run_at: string; following_run_at: string; schedule_id: string }
         Returns: Json
       }
+      items_to_enrich: {
+        Args: { enrichment_id: string; item_limit: number }
+        Returns: {
+          id: string
+          source_extracted_at: string
+          source_id: string
+          source_name: string
+        }[]
+      }
+      mark_dead_enrichment: { Args: { enrichment_id: string; error_message: string }; Returns: boolean }
       mark_dead_letter: { Args: { error_message: string; id: string; kind: string }; Returns: boolean }
       mcp_server_secrets: { Args: { server_id: string; tenant_id: string }; Returns: string }
+      person_access: {
+        Args: {
+          before_created_at?: string
+          before_source_id?: string
+          max_rows?: number
+          tenant_id: string
+          user_id?: string
+        }
+        Returns: {
+          created_at: string
+          file_type: string
+          name: string
+          owner_id: string
+          reasons: Json
+          source_id: string
+          visibility: string
+        }[]
+      }
       plan_schedule: {
         Args: { cron: string; next_run_at: string; schedule_id: string; timezone: string }
         Returns: boolean
@@ -1829,12 +2067,17 @@ export type Database = {
           metadata?: Json
           mime_type: string
           name: string
+          origin?: Json
           size_bytes: number
           visibility?: string
         }
         Returns: Json
       }
       remove_stale_uploads: { Args: Record<PropertyKey, never>; Returns: number }
+      renew_enrichment_lease: {
+        Args: { enrichment_id: string; lease_seconds?: number; lease_token: string }
+        Returns: boolean
+      }
       renew_lease: { Args: { id: string; kind: string; lease_seconds?: number; lease_token: string }; Returns: boolean }
       request_approval: {
         Args: {
@@ -1846,6 +2089,17 @@ export type Database = {
           timeout_seconds?: number
           tool_input: Json
           tool_name: string
+        }
+        Returns: Json
+      }
+      reserve_enrichment_tokens: {
+        Args: {
+          enrichment_id: string
+          lease_token: string
+          max_tokens: number
+          model: string
+          prompt_tokens: number
+          provider: string
         }
         Returns: Json
       }
@@ -1872,6 +2126,10 @@ export type Database = {
       }
       retry_source: { Args: { source_id: string }; Returns: Json }
       run_configuration: { Args: { lease_token: string; run_id: string }; Returns: Json }
+      run_enrichment: {
+        Args: { incremental?: boolean; knowledge_base_id: string; retry_failed?: boolean }
+        Returns: string
+      }
       save_source_pages: { Args: { lease_token: string; pages: Json; source_id: string }; Returns: boolean }
       search: {
         Args: {
@@ -1940,7 +2198,40 @@ export type Database = {
         }
       }
       set_budget: { Args: { max_tokens: number; period: string; scope: string; subject_id?: string }; Returns: Json }
+      set_enrichment: {
+        Args: {
+          fields: Json
+          knowledge_base_id: string
+          llm_model?: string
+          max_tokens?: number
+          start_run?: boolean
+          use_multimodal?: boolean
+        }
+        Returns: Json
+      }
       settle_tokens: { Args: { id: string; lease_token: string; usage?: Json }; Returns: boolean }
+      source_access: {
+        Args: { source_id: string }
+        Returns: {
+          email: string
+          reasons: Json
+          role: string
+          user_id: string
+        }[]
+      }
+      source_deletion: {
+        Args: { source_id: string }
+        Returns: {
+          can_delete: boolean
+          chunks: number
+          citations: number
+          grants: number
+          knowledge_bases: Json
+          name: string
+          pages: number
+          size_bytes: number
+        }[]
+      }
       stage_chunks: {
         Args: { chunks: Json; embedding_model: string; indexed_source_id: string; lease_token: string }
         Returns: boolean
@@ -1961,6 +2252,20 @@ export type Database = {
         }
         Returns: Json
       }
+      store_enrichment_result: {
+        Args: {
+          enrichment_id: string
+          error_code?: string
+          error_message?: string
+          field_values: Json
+          indexed_source_id: string
+          lease_token: string
+          model?: string
+          note?: string
+          source_extracted_at: string
+        }
+        Returns: boolean
+      }
       store_memory_vector: {
         Args: { body_hash: string; embedding: Json; embedding_model: string; memory_id: string }
         Returns: boolean
@@ -1979,6 +2284,7 @@ export type Database = {
       }
       sweep_run_log: { Args: { run_limit?: number }; Returns: Json }
       switch_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: undefined }
+      take_jobs: { Args: { max_bytes?: number; max_count?: number; queue: string }; Returns: Json }
       take_requests: {
         Args: { max_requests: number; subject: string; tenant_id?: string; user_id?: string; wanted: number }
         Returns: Json
@@ -2006,6 +2312,7 @@ export type Database = {
         Args: { after_hash?: string; after_seq?: number; row_limit?: number; tenant_id: string }
         Returns: Json
       }
+      yield_enrichment: { Args: { enrichment_id: string; lease_token: string }; Returns: boolean }
     }
     Enums: {
       [_ in never]: never
@@ -2419,6 +2726,28 @@ export type Database = {
         }
       }
       custom_access_token_hook: { Args: { event: Json }; Returns: Json }
+      my_invitations: {
+        Args: Record<PropertyKey, never>
+        Returns: {
+          created_at: string
+          expires_at: string
+          id: string
+          invited_by_email: string
+          role: string
+          tenant_id: string
+          tenant_name: string
+        }[]
+      }
+      people: {
+        Args: { tenant_id: string }
+        Returns: {
+          email: string
+          groups: Json
+          joined_at: string
+          role: string
+          user_id: string
+        }[]
+      }
     }
     Enums: {
       [_ in never]: never

@@ -1,4 +1,4 @@
-import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../worker/chunk/chunk.ts'
+import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../supabase/functions/_shared/ingestion/chunk/chunk.ts'
 import { readQuestionedDocuments, type QuestionedDocument } from './support/chunking-questions.ts'
 import { openLexer, rankerOf, type Lexer, type WordCounts } from './support/chunking-rank.ts'
 import { scoreSpans, takeCharacters, type Span, type SpanScore } from './support/chunking-score.ts'

@@ -159,6 +159,7 @@ for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.group_members REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('group.member_removed', 'group', 'group_id', 'user_id');
 CREATE TRIGGER audit_inserted AFTER INSERT ON public.group_members REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('group.member_added', 'group', 'group_id', 'user_id');
+CREATE TRIGGER broadcast_groups AFTER INSERT OR DELETE ON public.group_members FOR EACH ROW EXECUTE FUNCTION private.broadcast_group_membership();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.group_members FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.groups (
@@ -214,6 +215,7 @@ create table public.invitations (
 );
 comment on table public.invitations is 'An offer of membership to whoever proves to own the e-mail address. Accepted through accept_invitation().';
 CREATE INDEX invitations_invited_by_idx ON public.invitations USING btree (invited_by);
+CREATE INDEX invitations_open_email_idx ON public.invitations USING btree (email) WHERE (accepted_at IS NULL);
 CREATE UNIQUE INDEX invitations_open_email_key ON public.invitations USING btree (tenant_id, email) WHERE (accepted_at IS NULL);
 CREATE INDEX invitations_tenant_id_created_at_idx ON public.invitations USING btree (tenant_id, created_at DESC);
 alter table public.invitations enable row level security;
@@ -266,6 +268,8 @@ with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('owner'::
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.memberships REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('membership.removed', 'membership', 'user_id', 'role');
 CREATE TRIGGER audit_inserted AFTER INSERT ON public.memberships REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('membership.added', 'membership', 'user_id', 'role');
 CREATE TRIGGER audit_updated AFTER UPDATE OF role ON public.memberships FOR EACH ROW WHEN ((old.role <> new.role)) EXECUTE FUNCTION private.audit_updated('membership.role_changed', 'membership', 'user_id', '', 'role');
+CREATE TRIGGER broadcast_added_or_removed AFTER INSERT OR DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.broadcast_membership();
+CREATE TRIGGER broadcast_role AFTER UPDATE OF role ON public.memberships FOR EACH ROW WHEN ((old.role <> new.role)) EXECUTE FUNCTION private.broadcast_membership();
 CREATE TRIGGER keep_an_owner BEFORE DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.keep_an_owner();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
@@ -398,6 +402,32 @@ end;
 $function$;
 comment on function public.custom_access_token_hook(jsonb) is 'Called by the auth server for each token: adds a top-level tenant_id for people with exactly one tenant. It narrows; rights still come from memberships.';
 grant execute on function public.custom_access_token_hook(jsonb) to supabase_auth_admin;
+
+CREATE OR REPLACE FUNCTION public.my_invitations()
+ RETURNS TABLE(id uuid, tenant_id uuid, tenant_name text, role text, invited_by_email text, created_at timestamp with time zone, expires_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    invitations.id, invitations.tenant_id, invitations.tenant_name, invitations.role, invitations.invited_by_email, invitations.created_at,
+    invitations.expires_at
+  from private.my_invitations() as invitations;
+$function$;
+comment on function public.my_invitations() is 'The invitations the caller can accept right now by public.accept_invitation(): those to their confirmed e-mail address, of any tenant.';
+grant execute on function public.my_invitations() to authenticated;
+
+CREATE OR REPLACE FUNCTION public.people(tenant_id uuid)
+ RETURNS TABLE(user_id uuid, email text, role text, joined_at timestamp with time zone, groups jsonb)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select people.user_id, people.email, people.role, people.joined_at, people.groups
+  from private.people(people.tenant_id) as people;
+$function$;
+comment on function public.people(uuid) is 'The members of a tenant that the caller is in, owners first: e-mail address, role, since when, and their groups [{id, name}]. No rows for another tenant. Who has left is not among them.';
+grant execute on function public.people(uuid) to authenticated;
 
 -- Schema ai
 
@@ -587,7 +617,7 @@ comment on column ai.agent_runs.invalid_citation_count is 'Citation marks in the
 comment on column ai.agent_runs.lease_token is 'Fencing token of the executor; a late holder''s write is refused.';
 comment on column ai.agent_runs.wait_reason is 'approval: a tool call waits for one; unsafe_call: a call was interrupted, and whether it took effect is unknown.';
 comment on column ai.agent_runs.cancel_requested_at is 'The executor is told with its next write, within a second.';
-comment on column ai.agent_runs.last_seq is 'Number of the last event in ai.run_events.';
+comment on column ai.agent_runs.last_seq is 'Number of the last event in ai.run_events when the lease was last given, renewed or ended: exact for a run that nobody executes; while it runs the log may be ahead.';
 comment on column ai.agent_runs.attempts is 'How often it was taken up since it last got further.';
 comment on column ai.agent_runs.executor is 'Who holds the lease, as it calls itself.';
 comment on column ai.agent_runs.multitask_strategy is 'What this run did about the others of its session: reject, queue, interrupt or rollback.';
@@ -858,6 +888,8 @@ for select to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND private.may_decide_approval(approvals.*)));
 CREATE TRIGGER audit_requested AFTER INSERT ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.audit_approval();
 CREATE TRIGGER audit_status AFTER UPDATE OF status ON ai.approvals FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION private.audit_approval();
+CREATE TRIGGER broadcast_requested AFTER INSERT ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.broadcast_approval();
+CREATE TRIGGER broadcast_status AFTER UPDATE OF status ON ai.approvals FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION private.broadcast_approval();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.audit_events (
@@ -1044,6 +1076,118 @@ create policy "people read their own retrievals" on ai.context_handlers
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.context_handlers FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.enrichment_results (
+  tenant_id uuid not null,
+  enrichment_id uuid not null,
+  indexed_source_id uuid not null,
+  run_number integer not null,
+  field_values jsonb,
+  error_code text,
+  error_message text,
+  note text,
+  model text,
+  source_extracted_at timestamp with time zone,
+  enriched_at timestamp with time zone default now() not null,
+  constraint enrichment_results_enrichment_fkey FOREIGN KEY (tenant_id, enrichment_id) REFERENCES ai.enrichments(tenant_id, id) ON DELETE CASCADE,
+  constraint enrichment_results_errors_have_a_message CHECK (((error_code IS NULL) = (error_message IS NULL))),
+  constraint enrichment_results_have_values_or_an_error CHECK (((field_values IS NULL) <> (error_code IS NULL))),
+  constraint enrichment_results_indexed_source_fkey FOREIGN KEY (tenant_id, indexed_source_id) REFERENCES ai.indexed_sources(tenant_id, id) ON DELETE CASCADE,
+  constraint enrichment_results_pkey PRIMARY KEY (indexed_source_id),
+  constraint enrichment_results_values_are_an_object CHECK ((jsonb_typeof(field_values) = 'object'::text))
+);
+comment on table ai.enrichment_results is 'What a model has answered about a source in a knowledge base, or why it has not. Whoever can see the source sees it, and nobody else.';
+comment on column ai.enrichment_results.field_values is 'Value per field, of its type; null where the document does not say.';
+comment on column ai.enrichment_results.note is 'What to know about the values, e.g. that only the beginning was read.';
+comment on column ai.enrichment_results.source_extracted_at is 'extracted_at of the text that was read: with another one, the source has changed since.';
+CREATE INDEX enrichment_results_tenant_id_enrichment_id_idx ON ai.enrichment_results USING btree (tenant_id, enrichment_id);
+CREATE INDEX enrichment_results_tenant_id_indexed_source_id_idx ON ai.enrichment_results USING btree (tenant_id, indexed_source_id);
+alter table ai.enrichment_results enable row level security;
+alter table ai.enrichment_results force row level security;
+grant select on table ai.enrichment_results to authenticated;
+grant delete, insert, select, update on table ai.enrichment_results to service_role;
+create policy "readers of a source see what it was enriched with" on ai.enrichment_results
+for select to authenticated
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND (EXISTS ( SELECT
+   FROM ai.indexed_sources
+  WHERE (indexed_sources.id = enrichment_results.indexed_source_id)))));
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.enrichment_results FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+
+create table ai.enrichments (
+  id uuid default gen_random_uuid() not null,
+  tenant_id uuid not null,
+  knowledge_base_id uuid not null,
+  fields jsonb not null,
+  llm_model text,
+  max_tokens integer default 2000 not null,
+  use_multimodal boolean default false not null,
+  status text default 'idle'::text not null,
+  error_code text,
+  reason_code text,
+  error_message text,
+  run_number integer default 0 not null,
+  scope text default 'all'::text not null,
+  started_by uuid,
+  principal_id uuid,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  celery_task_id text,
+  attempts integer default 0 not null,
+  next_retry_at timestamp with time zone,
+  lease_token uuid,
+  leased_by text,
+  lease_expires_at timestamp with time zone,
+  created_by uuid,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  constraint enrichments_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint enrichments_failure_has_a_reason CHECK (((status <> 'failed'::text) OR ((error_code IS NOT NULL) AND (error_message IS NOT NULL)))),
+  constraint enrichments_fields_have_a_form CHECK (private.is_enrichment_fields(fields)),
+  constraint enrichments_fields_have_a_size CHECK ((pg_column_size(fields) <= 65536)),
+  constraint enrichments_knowledge_base_fkey FOREIGN KEY (tenant_id, knowledge_base_id) REFERENCES ai.knowledge_bases(tenant_id, id) ON DELETE CASCADE,
+  constraint enrichments_leased_while_enriching CHECK (((lease_token IS NULL) OR (status = 'enriching'::text))),
+  constraint enrichments_llm_model_is_a_name CHECK ((llm_model ~ '^[[:graph:]]{1,200}$'::text)),
+  constraint enrichments_max_tokens_range CHECK (((max_tokens >= 1) AND (max_tokens <= 100000))),
+  constraint enrichments_pkey PRIMARY KEY (id),
+  constraint enrichments_running_has_a_principal CHECK (((status <> 'enriching'::text) OR (principal_id IS NOT NULL))),
+  constraint enrichments_scope_is_known CHECK ((scope = ANY (ARRAY['all'::text, 'new'::text, 'failed'::text, 'new_and_failed'::text]))),
+  constraint enrichments_started_by_fkey FOREIGN KEY (started_by) REFERENCES auth.users(id) ON DELETE SET NULL,
+  constraint enrichments_status_is_known CHECK ((status = ANY (ARRAY['idle'::text, 'enriching'::text, 'completed'::text, 'failed'::text]))),
+  constraint enrichments_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint enrichments_tenant_id_id_key UNIQUE (tenant_id, id),
+  constraint enrichments_tenant_id_knowledge_base_id_key UNIQUE (tenant_id, knowledge_base_id)
+);
+comment on table ai.enrichments is 'What a model is asked about each source of a knowledge base, and how far the last run of it is. Written through functions; carried out by the job enrich_knowledge_base.';
+comment on column ai.enrichments.fields is '[{name, description, type: text | boolean | number | enum, enum_values?}]';
+comment on column ai.enrichments.llm_model is 'Null: the model of the project.';
+comment on column ai.enrichments.max_tokens is 'Tokens that one answer may have.';
+comment on column ai.enrichments.use_multimodal is 'Kept for clients that send it. Text is read whatever it says.';
+comment on column ai.enrichments.status is 'Of the last run. It says nothing about sources: whether any failed, ai.enrichment_state() says of those that the caller can see.';
+comment on column ai.enrichments.run_number is 'Counts the runs; a result that bears it was made by the last one.';
+comment on column ai.enrichments.scope is 'Which sources the last run is about: all; new ones and those whose text has changed; failed ones; or both of the latter.';
+comment on column ai.enrichments.started_by is 'The person whose rights the run has and whose budget it uses; null: the backend, or somebody whose account is gone.';
+comment on column ai.enrichments.principal_id is 'Whose token the run reads with: started_by, or the tenant''s backend principal.';
+comment on column ai.enrichments.celery_task_id is 'Id of the job of the last run; the name is that of the agent API.';
+comment on column ai.enrichments.attempts is 'Times it was taken up since a result was last stored.';
+comment on column ai.enrichments.lease_token is 'Fencing token of the worker that is at it; every write of its must carry it.';
+CREATE INDEX enrichments_created_by_idx ON ai.enrichments USING btree (created_by);
+CREATE INDEX enrichments_started_by_idx ON ai.enrichments USING btree (started_by);
+CREATE INDEX enrichments_unfinished_idx ON ai.enrichments USING btree (lease_expires_at) WHERE (status = 'enriching'::text);
+alter table ai.enrichments enable row level security;
+alter table ai.enrichments force row level security;
+grant delete, insert, select, update on table ai.enrichments to service_role;
+grant select (id, tenant_id, knowledge_base_id, fields, llm_model, max_tokens, use_multimodal, status, error_code, reason_code, error_message, run_number, scope, started_by, started_at, finished_at, celery_task_id, attempts, next_retry_at, created_by, created_at, updated_at) on table ai.enrichments to authenticated;
+create policy "members read how the knowledge bases of their tenants are enric" on ai.enrichments
+for select to authenticated
+using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
+CREATE TRIGGER audit_deleted AFTER DELETE ON ai.enrichments REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('knowledge_base.enrichment_deleted', 'knowledge_base', 'knowledge_base_id', '');
+CREATE TRIGGER audit_inserted AFTER INSERT ON ai.enrichments REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('knowledge_base.enrichment_set', 'knowledge_base', 'knowledge_base_id', 'llm_model');
+CREATE TRIGGER audit_started AFTER UPDATE OF run_number ON ai.enrichments FOR EACH ROW WHEN ((old.run_number <> new.run_number)) EXECUTE FUNCTION private.audit_updated('knowledge_base.enrichment_started', 'knowledge_base', 'knowledge_base_id', 'scope', '');
+CREATE TRIGGER audit_updated AFTER UPDATE OF fields, llm_model, max_tokens, use_multimodal ON ai.enrichments FOR EACH ROW WHEN (((((old.fields IS DISTINCT FROM new.fields) OR (old.llm_model IS DISTINCT FROM new.llm_model)) OR (old.max_tokens IS DISTINCT FROM new.max_tokens)) OR (old.use_multimodal IS DISTINCT FROM new.use_multimodal))) EXECUTE FUNCTION private.audit_updated('knowledge_base.enrichment_changed', 'knowledge_base', 'knowledge_base_id', '', 'llm_model max_tokens');
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.enrichments FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER release_reservations AFTER UPDATE OF lease_token ON ai.enrichments FOR EACH ROW WHEN (((old.lease_token IS NOT NULL) AND (old.lease_token IS DISTINCT FROM new.lease_token))) EXECUTE FUNCTION private.release_enrichment_reservations();
+CREATE TRIGGER release_reservations_of_deleted BEFORE DELETE ON ai.enrichments FOR EACH ROW EXECUTE FUNCTION private.release_enrichment_reservations();
+CREATE TRIGGER touch_updated_at BEFORE UPDATE OF fields, llm_model, max_tokens, use_multimodal ON ai.enrichments FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 create table ai.hooks (
   id uuid default gen_random_uuid() not null,
@@ -1282,6 +1426,8 @@ create table ai.run_steps (
   user_id uuid,
   created_at timestamp with time zone default now() not null,
   completed_at timestamp with time zone,
+  calls jsonb default '{}'::jsonb not null,
+  constraint run_steps_calls_is_an_object CHECK ((jsonb_typeof(calls) = 'object'::text)),
   constraint run_steps_completed_at_matches_record CHECK (((record IS NULL) = (completed_at IS NULL))),
   constraint run_steps_pkey PRIMARY KEY (run_id, step),
   constraint run_steps_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
@@ -1291,6 +1437,7 @@ comment on table ai.run_steps is 'The steps of a run: one call of the model and 
 comment on column ai.run_steps.turn is 'What the model said, before any filter. For executors only.';
 comment on column ai.run_steps.record is 'How the step went; null while it goes on.';
 comment on column ai.run_steps.user_id is 'The person the run acts for; null for the tenant''s backend.';
+comment on column ai.run_steps.calls is 'What became of its calls, by id: {call_id: {started?, finished?, checked?, decision?, decided_by?, decided_at?}}. A decision counts once: beginning the call again uses it up. For executors only.';
 alter table ai.run_steps enable row level security;
 alter table ai.run_steps force row level security;
 grant delete, insert, select, update on table ai.run_steps to service_role;
@@ -1298,6 +1445,8 @@ grant select (tenant_id, run_id, step, record, user_id, created_at, completed_at
 create policy "people read the steps of their own runs" on ai.run_steps
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER audit_calls AFTER INSERT ON ai.run_steps FOR EACH ROW WHEN ((new.calls <> '{}'::jsonb)) EXECUTE FUNCTION private.audit_calls();
+CREATE TRIGGER audit_changed_calls AFTER UPDATE OF calls ON ai.run_steps FOR EACH ROW WHEN ((new.calls IS DISTINCT FROM old.calls)) EXECUTE FUNCTION private.audit_calls();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.run_steps FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.schedules (
@@ -1700,13 +1849,14 @@ create table ai.usage_entries (
   created_at timestamp with time zone default now() not null,
   constraint usage_entries_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
   constraint usage_entries_are_not_negative CHECK ((LEAST(prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens) >= 0)),
-  constraint usage_entries_kind_is_known CHECK ((kind = ANY (ARRAY['chat'::text, 'embedding'::text]))),
+  constraint usage_entries_kind_is_known CHECK ((kind = ANY (ARRAY['chat'::text, 'embedding'::text, 'enrichment'::text]))),
   constraint usage_entries_pkey PRIMARY KEY (id),
   constraint usage_entries_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE SET NULL (run_id),
   constraint usage_entries_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
   constraint usage_entries_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL
 );
 comment on table ai.usage_entries is 'Tokens of one call to a model, and whose they were. created_at is when the call began.';
+comment on column ai.usage_entries.kind is 'chat: runs of agents; enrichment: enriching a knowledge base; embedding: indexing, which is no part of budgets.';
 comment on column ai.usage_entries.is_estimate is 'The provider''s count never came: prompt_tokens is what was estimated before the call.';
 CREATE INDEX usage_entries_tenant_id_agent_id_idx ON ai.usage_entries USING btree (tenant_id, agent_id, created_at);
 CREATE INDEX usage_entries_tenant_id_created_at_idx ON ai.usage_entries USING btree (tenant_id, created_at);
@@ -1763,6 +1913,7 @@ declare
   run ai.agent_runs;
   new_last_seq int;
   got_further boolean;
+  lease constant interval := make_interval(secs => least(greatest(append_run_events.lease_seconds, 1), 600));
 begin
   if append_run_events.events @> '[{"type": "complete"}]' then
     raise exception 'complete is written with the end of the run, by finish_run' using errcode = '22023';
@@ -1774,17 +1925,18 @@ begin
   if run.id is null then
     return jsonb_build_object('held', false, 'last_seq', null, 'stop', null);
   end if;
-  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, append_run_events.first_seq, append_run_events.events);
+  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, private.last_event(run.id), append_run_events.first_seq, append_run_events.events);
   got_further := private.write_run_journal(run.tenant_id, run.id, run.user_id, append_run_events.journal);
-  update ai.agent_runs
-  set
-    last_seq = new_last_seq, attempts = case when got_further then 1 else agent_runs.attempts end,
-    lease_expires_at = now() + make_interval(secs => least(greatest(append_run_events.lease_seconds, 1), 600))
-  where agent_runs.id = run.id;
+  -- The lock has kept everybody else away; a version of the run is written only when there is something to write in it.
+  if run.lease_expires_at < now() + lease * 2 / 3 or (got_further and run.attempts <> 1) then
+    update ai.agent_runs
+    set last_seq = new_last_seq, lease_expires_at = now() + lease, attempts = case when got_further then 1 else agent_runs.attempts end
+    where agent_runs.id = run.id;
+  end if;
   return jsonb_build_object('held', true, 'last_seq', new_last_seq, 'stop', private.run_stop(run));
 end;
 $function$;
-comment on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) is 'Ledger: adds events [{event, type, ...}] to the log of a run, the first with the number first_seq, applies the journal in the same transaction and keeps the lease for lease_seconds. Sent again, nothing is written twice. Returns {held, last_seq, stop: null, cancelled, membership_lost or agent_unpublished}; held false: the lease is lost and nothing was written. PT409 conflict for a gap, 22023 for an unknown op and for the event complete. journal: [{op: turn, step, ...}, {op: call_started, step, call_id, is_retry_safe, ...}, {op: call_finished, step, call_id, ...}, {op: step_done, step, record}].';
+comment on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) is 'Ledger: adds events [{event, type, ...}] to the log of a run, the first with the number first_seq, applies the journal in the same transaction, and renews the lease for lease_seconds once a third of them is used up. Sent again, nothing is written twice. Returns {held, last_seq, stop: null, cancelled, membership_lost or agent_unpublished}; held false: the lease is lost and nothing was written. PT409 conflict for a gap, 22023 for an unknown op and for the event complete. journal: [{op: turn, step, ...}, {op: call_started, step, call_id, is_retry_safe, ...}, {op: call_finished, step, call_id, ...}, {op: step_done, step, record}, {op: call_checked, step, call_id, checks}, {op: tokens_used, reservation_id, usage}].';
 grant execute on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.approval_outcome(approval_id uuid, lease_token uuid)
@@ -1812,11 +1964,16 @@ begin
   select approvals.* into approval from ai.approvals where approvals.id = approval_outcome.approval_id;
   -- Good for one beginning of the call. The journal knows whether it began, and whether it may begin again.
   if approval.status = 'approved' and exists (
-    select from private.run_calls
-    where run_calls.run_id = run and run_calls.call_id = approval.call_id
+    select
+    from ai.run_steps
+    cross join lateral (select run_steps.calls -> approval.call_id as state) as call
+    where run_steps.run_id = run
       and (
-        run_calls.finished is not null
-        or (run_calls.started is not null and not coalesce(run_calls.is_retry_safe, false) and run_calls.decision is distinct from 'retry')
+        call.state ? 'finished'
+        or (
+          call.state ? 'started' and not coalesce((call.state -> 'started' ->> 'is_retry_safe')::boolean, false)
+          and call.state ->> 'decision' is distinct from 'retry'
+        )
       )
   ) then
     return jsonb_build_object('status', 'used', 'reason', null);
@@ -1848,6 +2005,16 @@ $function$;
 comment on function ai.approvals_to_decide(integer) is 'The calls that wait for the caller''s decision, those that wait longest first; at most max_rows (1 to 500).';
 grant execute on function ai.approvals_to_decide(integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.beat_jobs(job_ids uuid[])
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.beat_jobs(job_ids);
+$function$;
+comment on function ai.beat_jobs(uuid[]) is 'Ledger: says that jobs taken by ai.take_jobs() are still worked on. Returns how many still are one''s own.';
+grant execute on function ai.beat_jobs(uuid[]) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.beat_run(run_id uuid, lease_token uuid, lease_seconds integer DEFAULT 10)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1862,14 +2029,14 @@ begin
   where agent_runs.id = beat_run.run_id and agent_runs.lease_token = beat_run.lease_token;
   if run.id is not null and run.lease_expires_at < now() + lease * 2 / 3 then
     -- Compared again: it may have been taken over since it was read.
-    update ai.agent_runs set lease_expires_at = now() + lease
+    update ai.agent_runs set lease_expires_at = now() + lease, last_seq = private.last_event(agent_runs.id)
     where agent_runs.id = beat_run.run_id and agent_runs.lease_token = beat_run.lease_token
     returning * into run;
   end if;
   if run.id is null then
     return jsonb_build_object('held', false, 'last_seq', null, 'stop', null);
   end if;
-  return jsonb_build_object('held', true, 'last_seq', run.last_seq, 'stop', private.run_stop(run));
+  return jsonb_build_object('held', true, 'last_seq', private.last_event(run.id), 'stop', private.run_stop(run));
 end;
 $function$;
 comment on function ai.beat_run(uuid,uuid,integer) is 'Ledger: says that the executor lives, and tells it whether to go on; answers like append_run_events. Writes only when a third of lease_seconds is used up.';
@@ -1940,6 +2107,20 @@ end;
 $function$;
 comment on function ai.begin_request(uuid,uuid[],text,text,text,integer) is 'Ledger: what to do with a request that has an Idempotency-Key: {state: new, id}: carry it out and call ai.finish_request(); {state: answered, response}; {state: in_progress}. narrowing: the tenants that header and token name. PT409 idempotency_conflict when the key came with another body. An attempt is given up for dead after lock_seconds.';
 grant execute on function ai.begin_request(uuid,uuid[],text,text,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.budget_state()
+ RETURNS TABLE(budget_id uuid, tenant_id uuid, scope text, period text, user_id uuid, agent_id uuid, max_tokens bigint, used_tokens bigint, reserved_tokens bigint, remaining_tokens bigint, period_start timestamp with time zone, renews_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    state.budget_id, state.tenant_id, state.scope, state.period, state.user_id, state.agent_id, state.max_tokens, state.used_tokens,
+    state.reserved_tokens, state.remaining_tokens, state.period_start, state.renews_at
+  from private.budget_state() as state;
+$function$;
+comment on function ai.budget_state() is 'Budgets with what is used and held back of them in the present period: for admins all of their tenant, for others the limits on themselves. A limit for each person, agent or run has a row without a subject, whose counts are null, and one for each person or agent that has used something.';
+grant execute on function ai.budget_state() to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.burn_tool_call_token(jti uuid, expires_at timestamp with time zone)
  RETURNS boolean
@@ -2019,17 +2200,54 @@ grant execute on function ai.check_request() to anon;
 grant execute on function ai.check_request() to authenticated;
 grant execute on function ai.check_request() to service_role;
 
+CREATE OR REPLACE FUNCTION ai.claim_enrichment(enrichment_id uuid, worker text, lease_seconds integer DEFAULT 60)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  claimed ai.enrichments;
+begin
+  update ai.enrichments
+  set
+    lease_token = gen_random_uuid(), leased_by = claim_enrichment.worker,
+    lease_expires_at = now() + make_interval(secs => least(greatest(claim_enrichment.lease_seconds, 1), 600)),
+    attempts = enrichments.attempts + 1, next_retry_at = null, error_code = null, reason_code = null, error_message = null
+  where enrichments.id = claim_enrichment.enrichment_id
+    and enrichments.status = 'enriching'
+    and (enrichments.lease_token is null or enrichments.lease_expires_at < now())
+  returning * into claimed;
+  if claimed.id is null then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'lease_token', claimed.lease_token, 'enrichment_id', claimed.id, 'tenant_id', claimed.tenant_id,
+    'knowledge_base_id', claimed.knowledge_base_id, 'fields', claimed.fields, 'llm_model', claimed.llm_model, 'max_tokens', claimed.max_tokens,
+    'run_number', claimed.run_number, 'attempts', claimed.attempts
+  );
+end;
+$function$;
+comment on function ai.claim_enrichment(uuid,text,integer) is 'Ledger: takes the lease on the run of an enrichment that waits or whose lease has run out, with what is to be asked. Null when there is nothing to do.';
+grant execute on function ai.claim_enrichment(uuid,text,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.claim_extraction(source_id uuid, worker text, lease_seconds integer DEFAULT 60)
  RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
+  with before as materialized (
+    select sources.id, case when sources.extraction_status = 'extracting' then sources.leased_by end as holder
+    from ai.sources
+    where sources.id = claim_extraction.source_id
+    for update
+  )
   update ai.sources
   set
     extraction_status = 'extracting', lease_token = gen_random_uuid(), leased_by = claim_extraction.worker,
     lease_expires_at = now() + make_interval(secs => least(greatest(claim_extraction.lease_seconds, 1), 600)),
     attempts = sources.attempts + 1, next_retry_at = null, error_code = null, reason_code = null, error_message = null
-  where sources.id = claim_extraction.source_id
+  from before
+  where sources.id = before.id
     and sources.uploaded_at is not null
     and (
       sources.extraction_status = 'pending'
@@ -2038,10 +2256,11 @@ AS $function$
   returning jsonb_build_object(
     'lease_token', sources.lease_token, 'source_id', sources.id, 'tenant_id', sources.tenant_id, 'name', sources.name,
     'file_type', sources.file_type, 'mime_type', sources.mime_type, 'size_bytes', sources.size_bytes,
-    'content_hash', sources.content_hash, 'storage_path', sources.storage_path, 'attempts', sources.attempts
+    'content_hash', sources.content_hash, 'storage_path', sources.storage_path, 'attempts', sources.attempts,
+    'lost_holder', before.holder
   );
 $function$;
-comment on function ai.claim_extraction(uuid,text,integer) is 'Ledger: takes the lease on an uploaded source that waits, or whose lease has run out. Null when there is nothing to do or somebody else is at it.';
+comment on function ai.claim_extraction(uuid,text,integer) is 'Ledger: takes the lease on an uploaded source that waits, or whose lease has run out; lost_holder: who held that lease, else null. Null when there is nothing to do or somebody else is at it.';
 grant execute on function ai.claim_extraction(uuid,text,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.claim_indexing(indexed_source_id uuid, worker text, lease_seconds integer DEFAULT 60)
@@ -2157,7 +2376,7 @@ CREATE OR REPLACE FUNCTION ai.claim_run(run_id uuid, executor text, lease_second
 AS $function$
   select private.claim_run(run_id, executor, lease_seconds);
 $function$;
-comment on function ai.claim_run(uuid,text,integer) is 'Ledger: takes up a run that is pending, or whose executor''s lease has run out, for lease_seconds (1 to 600). Null when there is nothing to take up: the run is over, waits for a person, is held, is behind another of its session, or the tenant has no free place. A run that must not go on is ended instead: cancelled, or failed with membership_lost, agent_unpublished, insufficient_credits or interrupted (after 10 attempts that got no further). Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, agent_id, principal_id, request, streams, history, retrieved_context, context_handler_id, last_seq, attempts, is_resumed, steps: [{step, turn, record, calls: [{call_id, started, is_retry_safe, finished, decision}]}]}.';
+comment on function ai.claim_run(uuid,text,integer) is 'Ledger: takes up a run that is pending, or whose executor''s lease has run out, for lease_seconds (1 to 600). Null when there is nothing to take up: the run is over, waits for a person, is held, is behind another of its session, or the tenant has no free place. A run that must not go on is ended instead: cancelled, or failed with membership_lost, agent_unpublished, insufficient_credits or interrupted (after 10 attempts that got no further). Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, agent_id, principal_id, request, streams, history, retrieved_context, context_handler_id, last_seq, attempts, is_resumed, usage (of all its executors, the calls of dead ones estimated), steps: [{step, turn, record, calls: [{call_id, started, is_retry_safe, finished, decision, checked}]}]}.';
 grant execute on function ai.claim_run(uuid,text,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.complete_upload(source_id uuid)
@@ -2210,6 +2429,45 @@ $function$;
 comment on function ai.decide_interrupted_call(text,text,text) is 'Decides, once, about a tool call that was interrupted and may not simply be repeated: retry, skip (the model is told) or fail (the run ends). By the person of the run or an admin, never by an agent. Returns {run_id, status: pending or failed}. PT404 not_found for everybody else and when none waits, PT400 invalid_request, PT403 forbidden for a retry of a call that was approved by others than the caller could.';
 grant execute on function ai.decide_interrupted_call(text,text,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.delegate_enrichment(enrichment_id uuid, lease_token uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.enrichments;
+  is_entitled boolean;
+begin
+  select * into run
+  from ai.enrichments
+  where enrichments.id = delegate_enrichment.enrichment_id and enrichments.lease_token = delegate_enrichment.lease_token;
+  if run.id is null then
+    return null;
+  end if;
+  if run.started_by is not null then
+    is_entitled := run.principal_id = run.started_by and exists (
+      select from public.memberships
+      where memberships.tenant_id = run.tenant_id and memberships.user_id = run.started_by
+        and private.role_rank(memberships.role) >= private.role_rank('member')
+    );
+  else
+    is_entitled := exists (
+      select from private.tenant_principals
+      where tenant_principals.tenant_id = run.tenant_id and tenant_principals.id = run.principal_id
+    );
+  end if;
+  if not is_entitled then
+    perform private.raise_error(
+      403, 'membership_lost', 'The person this enrichment acts for may not have it done any more.', 'Let a member of the tenant run it again.'
+    );
+  end if;
+  return jsonb_build_object('sub', run.principal_id, 'tenant_id', run.tenant_id);
+end;
+$function$;
+comment on function ai.delegate_enrichment(uuid,uuid) is 'Ledger: whose token may be minted for an enrichment right now: {sub, tenant_id}. PT403 membership_lost when the person is no member of the tenant any more, or only a viewer; null when the lease is lost.';
+grant execute on function ai.delegate_enrichment(uuid,uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.delegate_run(run_id uuid, lease_token uuid)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -2252,6 +2510,16 @@ AS $function$
 $function$;
 comment on function ai.delete_budget(uuid) is 'Admins: takes a budget away. PT404 not_found, also for one of a tenant the caller is no admin of.';
 grant execute on function ai.delete_budget(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.delete_enrichment(knowledge_base_id uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.delete_enrichment(delete_enrichment.knowledge_base_id);
+$function$;
+comment on function ai.delete_enrichment(uuid) is 'Deletes what is asked about the sources of a knowledge base, and all answers: its creator and admins. PT403, PT404, PT409 while a run goes on.';
+grant execute on function ai.delete_enrichment(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.describe_tables(tables jsonb)
  RETURNS jsonb
@@ -2335,6 +2603,30 @@ $function$;
 comment on function ai.discard_embedding_model(uuid,text) is 'Removes the vectors of a model that the knowledge base is not searched by, and stops embedding with it. Returns how many. For its creator and admins. PT403, PT404, PT409 for the model in use.';
 grant execute on function ai.discard_embedding_model(uuid,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.due_enrichments()
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select enrichments.id
+  from ai.enrichments
+  where enrichments.status = 'enriching'
+    and (
+      enrichments.lease_expires_at < now()
+      or (enrichments.lease_token is null and coalesce(enrichments.next_retry_at, enrichments.started_at) < now() - interval '10 seconds')
+    )
+    and not exists (
+      select from private.live_enrichment_jobs() as live
+      where live.enrichment_id = enrichments.id::text
+        -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+        and (live.is_waiting or enrichments.lease_token is null)
+    )
+  limit 500;
+$function$;
+comment on function ai.due_enrichments() is 'Ledger: at most 500 enrichments that wait while no job is about them, e.g. after their worker has died. The sweep queues them again.';
+grant execute on function ai.due_enrichments() to service_role;
+
 CREATE OR REPLACE FUNCTION ai.due_ingestion()
  RETURNS TABLE(kind text, id uuid)
  LANGUAGE sql
@@ -2404,12 +2696,15 @@ $function$;
 comment on function ai.due_ingestion() is 'Ledger: at most 500 sources, indexed sources, re-embeddings and memories that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 grant execute on function ai.due_ingestion() to service_role;
 
-CREATE OR REPLACE FUNCTION ai.due_runs(run_limit integer DEFAULT 20, except_tenants uuid[] DEFAULT '{}'::uuid[])
- RETURNS SETOF uuid
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION ai.due_runs(run_limit integer DEFAULT 20, present_tenants uuid[] DEFAULT NULL::uuid[])
+ RETURNS TABLE(id uuid, tenant_id uuid)
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
+#variable_conflict use_column
+begin
+  return query
   with recursive tenants (tenant_id) as (
     (
       select agent_runs.tenant_id
@@ -2431,14 +2726,14 @@ AS $function$
     where tenants.tenant_id is not null
   ),
   due as (
-    select agent_runs.id, 0::bigint as turn, null::timestamptz as served_at, agent_runs.created_at
+    select agent_runs.id, agent_runs.tenant_id, 0::bigint as turn, null::timestamptz as served_at, agent_runs.created_at
     from ai.agent_runs
     where agent_runs.status = 'running' and agent_runs.lease_expires_at <= now()
     union all
     select
-      waiting.id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.created_at, waiting.id), last_start.served_at,
-      waiting.created_at
-    from (select tenants.tenant_id from tenants where tenants.tenant_id <> all (due_runs.except_tenants)) as tenants
+      waiting.id, tenants.tenant_id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.created_at, waiting.id),
+      last_start.served_at, waiting.created_at
+    from tenants
     left join ai.tenant_settings on tenant_settings.tenant_id = tenants.tenant_id
     cross join lateral (
       select count(*)
@@ -2465,13 +2760,20 @@ AS $function$
       order by runs.created_at, runs.id
       limit greatest(least(due_runs.run_limit, coalesce(tenant_settings.max_running_runs, 20) - running.count), 0)
     ) as waiting
+  ),
+  ranked as (
+    select due.id, due.tenant_id, row_number() over (order by due.turn, due.served_at nulls first, due.created_at, due.id) as place
+    from due
   )
-  select due.id
-  from due
-  order by due.turn, due.served_at nulls first, due.created_at, due.id
-  limit greatest(due_runs.run_limit, 0);
+  select ranked.id, ranked.tenant_id
+  from ranked
+  where ranked.place <= due_runs.run_limit
+    -- Runs of present tenants may fill the list; the first of another one is on it all the same.
+    or ranked.place = (select min(others.place) from ranked as others where others.tenant_id <> all (due_runs.present_tenants))
+  order by ranked.place;
+end;
 $function$;
-comment on function ai.due_runs(integer,uuid[]) is 'Ledger: runs that can be taken up now: those whose executor''s lease has run out, then pending ones, fairly: the tenant with the fewest running first, of these the one served longest ago, then the oldest. Pending runs of except_tenants are left out: an executor keeps its last place for others.';
+comment on function ai.due_runs(integer,uuid[]) is 'Ledger: runs that can be taken up now, and their tenants: those whose executor''s lease has run out, then pending ones, fairly: the tenant with the fewest running first, of these the one served longest ago, then the oldest. At most run_limit, and beyond them the first run of a tenant that is not among present_tenants: an executor keeps its last place for such.';
 grant execute on function ai.due_runs(integer,uuid[]) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.due_schedules(max_count integer DEFAULT 100)
@@ -2538,6 +2840,37 @@ $function$;
 comment on function ai.enqueue(text,jsonb,timestamp with time zone,text) is 'Inserts a pg-boss job in the caller''s transaction. `dedupe`: at most one waiting job with this key. Returns the job''s id, or null if such a job waits already. 22023 for an unknown queue.';
 grant execute on function ai.enqueue(text,jsonb,timestamp with time zone,text) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.enrichment_state(knowledge_base_ids uuid[])
+ RETURNS TABLE(knowledge_base_id uuid, status text, enriched_count bigint, failed_count bigint, total_count bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select
+    enrichments.knowledge_base_id,
+    case when enrichments.status = 'completed' and counts.failed > 0 then 'completed_with_errors' else enrichments.status end,
+    counts.enriched, counts.failed, counts.total
+  from ai.enrichments
+  -- Under the policies on sources and results: what the caller cannot see is no part of any count.
+  cross join lateral (
+    select
+      count(*) as total,
+      count(*) filter (where results.field_values is not null) as enriched,
+      count(*) filter (where results.error_code is not null) as failed
+    from ai.indexed_sources
+    left join ai.enrichment_results as results
+      on results.tenant_id = enrichments.tenant_id and results.indexed_source_id = indexed_sources.id
+      -- While all are asked again, an earlier answer is none yet.
+      and (results.run_number = enrichments.run_number or enrichments.status <> 'enriching' or enrichments.scope <> 'all')
+    where indexed_sources.tenant_id = enrichments.tenant_id
+      and indexed_sources.knowledge_base_id = enrichments.knowledge_base_id
+      and indexed_sources.indexed_at is not null
+  ) as counts
+  where enrichments.knowledge_base_id = any (enrichment_state.knowledge_base_ids);
+$function$;
+comment on function ai.enrichment_state(uuid[]) is 'How far the enrichment of knowledge bases is, of the sources that the caller can see: idle, enriching, completed, completed_with_errors or failed, and the sources enriched, failed and altogether. No row where there is no enrichment.';
+grant execute on function ai.enrichment_state(uuid[]) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.expire_approvals(max_runs integer DEFAULT 500, run_id uuid DEFAULT NULL::uuid)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2571,6 +2904,29 @@ end;
 $function$;
 comment on function ai.expire_approvals(integer,uuid) is 'Ledger: ends approvals whose time is over, of one run or of at most max_runs runs, and wakes the runs that wait for them. Returns how many.';
 grant execute on function ai.expire_approvals(integer,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.fail_enrichment(enrichment_id uuid, lease_token uuid, status text, error_code text, reason_code text, error_message text, next_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if fail_enrichment.status not in ('failed', 'pending') then
+    raise exception 'status must be failed or pending' using errcode = '22023';
+  end if;
+  update ai.enrichments
+  set
+    status = case when fail_enrichment.status = 'failed' then 'failed' else 'enriching' end,
+    finished_at = case when fail_enrichment.status = 'failed' then now() end,
+    error_code = fail_enrichment.error_code, reason_code = fail_enrichment.reason_code,
+    error_message = left(fail_enrichment.error_message, 1000), next_retry_at = fail_enrichment.next_retry_at,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where enrichments.id = fail_enrichment.enrichment_id and enrichments.lease_token = fail_enrichment.lease_token;
+  return found;
+end;
+$function$;
+comment on function ai.fail_enrichment(uuid,uuid,text,text,text,text,timestamp with time zone) is 'Ledger: gives the lease back with the reason; status pending means the queue will retry at next_retry_at. False when the lease is lost.';
+grant execute on function ai.fail_enrichment(uuid,uuid,text,text,text,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.fail_extraction(source_id uuid, lease_token uuid, status text, error_code text, reason_code text, error_message text, next_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS boolean
@@ -2675,6 +3031,23 @@ $function$;
 comment on function ai.finish_chat_turn(uuid,uuid,uuid,text,text,jsonb) is 'Ledger: stores the answer to a question, once; a second call returns the first answer. status complete or failed. PT404 when the question is gone.';
 grant execute on function ai.finish_chat_turn(uuid,uuid,uuid,text,text,jsonb) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.finish_enrichment(enrichment_id uuid, lease_token uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update ai.enrichments
+  set
+    status = 'completed', finished_at = now(), error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where enrichments.id = finish_enrichment.enrichment_id and enrichments.lease_token = finish_enrichment.lease_token;
+  return found;
+end;
+$function$;
+comment on function ai.finish_enrichment(uuid,uuid) is 'Ledger: ends a run that has nothing left to ask about. False when the lease is lost.';
+grant execute on function ai.finish_enrichment(uuid,uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.finish_extraction(source_id uuid, lease_token uuid, page_count integer, auto_metadata jsonb)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -2686,8 +3059,13 @@ begin
   update ai.sources
   set
     extraction_status = 'extracted', extracted_at = now(), page_count = finish_extraction.page_count,
-    auto_metadata = finish_extraction.auto_metadata, lease_token = null, leased_by = null, lease_expires_at = null,
+    auto_metadata = sources.auto_metadata || coalesce(finish_extraction.auto_metadata, '{}')
+      || jsonb_build_object('page_count', finish_extraction.page_count),
+    lease_token = null, leased_by = null, lease_expires_at = null,
     derivatives = jsonb_build_object(
+      'markdown', jsonb_build_array(),
+      'image', jsonb_build_array(),
+      'text', jsonb_build_array(jsonb_build_object('storage_path', null, 'format', 'txt')),
       'page_text',
       (
         select coalesce(jsonb_agg(jsonb_build_object('storage_path', null, 'page', numbers.page, 'format', 'txt') order by numbers.page), '[]')
@@ -2801,6 +3179,16 @@ $function$;
 comment on function ai.finish_indexing(uuid,uuid,integer,text,jsonb) is 'Ledger: replaces the searchable chunks of the source by the staged ones, all at once. 55000 when some are missing, PT409 when the knowledge base is searched by another model (since); false when the lease is lost.';
 grant execute on function ai.finish_indexing(uuid,uuid,integer,text,jsonb) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.finish_job(queue text, job_id uuid, attempt integer, succeeded boolean)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.finish_job(queue, job_id, attempt, succeeded);
+$function$;
+comment on function ai.finish_job(text,uuid,integer,boolean) is 'Ledger: ends an attempt at a job. Without success it is tried again later or, after its last attempt, goes to the dead letters. False when the job has been given to somebody else meanwhile.';
+grant execute on function ai.finish_job(text,uuid,integer,boolean) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.finish_object_removal(id uuid)
  RETURNS void
  LANGUAGE sql
@@ -2863,7 +3251,7 @@ $function$;
 comment on function ai.finish_request(uuid,uuid,jsonb) is 'Ledger: keeps the answer of an attempt of ai.begin_request(), or, without one, forgets the attempt, so that the key may be used again. False when the attempt was given up for dead.';
 grant execute on function ai.finish_request(uuid,uuid,jsonb) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.finish_run(run_id uuid, lease_token uuid, status text, content text, usage jsonb DEFAULT '{}'::jsonb, error text DEFAULT NULL::text, error_code text DEFAULT NULL::text, citations jsonb DEFAULT '[]'::jsonb, invalid_citation_count integer DEFAULT 0, output_messages jsonb DEFAULT NULL::jsonb, first_seq integer DEFAULT NULL::integer, events jsonb DEFAULT '[]'::jsonb, journal jsonb DEFAULT '[]'::jsonb)
+CREATE OR REPLACE FUNCTION ai.finish_run(run_id uuid, lease_token uuid, status text, content text, usage jsonb DEFAULT '{}'::jsonb, error text DEFAULT NULL::text, error_code text DEFAULT NULL::text, citations jsonb DEFAULT '[]'::jsonb, invalid_citation_count integer DEFAULT 0, output_messages jsonb DEFAULT NULL::jsonb, first_seq integer DEFAULT NULL::integer, events jsonb DEFAULT '[]'::jsonb, journal jsonb DEFAULT '[]'::jsonb, trace jsonb DEFAULT NULL::jsonb)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -2882,8 +3270,13 @@ begin
   if run.id is null then
     return false;
   end if;
-  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, finish_run.first_seq, finish_run.events);
+  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, private.last_event(run.id), finish_run.first_seq, finish_run.events);
   perform private.write_run_journal(run.tenant_id, run.id, run.user_id, finish_run.journal);
+  if jsonb_typeof(finish_run.trace) = 'object' then
+    perform ai.record_run_trace(
+      run.id, run.lease_token, trace -> 'steps', trace -> 'events', trace -> 'reasoning_steps', trace -> 'tool_calls'
+    );
+  end if;
   -- A log ends with `complete`, whoever wrote it.
   if not exists (
     select from ai.run_events
@@ -2929,8 +3322,8 @@ begin
   return true;
 end;
 $function$;
-comment on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb,integer,jsonb,jsonb) is 'Ledger: ends a run with its answer, usage (tokens), citations [{citation_key, item_id, source_id, text_excerpt, meta}] and last events, all at once; a log that does not end with complete gets that event. False when the lease is lost or the run has ended. PT409 conflict for a gap between the events.';
-grant execute on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb,integer,jsonb,jsonb) to service_role;
+comment on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb,integer,jsonb,jsonb,jsonb) is 'Ledger: ends a run with its answer, usage (tokens), citations [{citation_key, item_id, source_id, text_excerpt, meta}] last events and trace {steps, events, reasoning_steps, tool_calls} as record_run_trace takes it, all at once; a log that does not end with complete gets that event. False when the lease is lost or the run has ended. PT409 conflict for a gap between the events.';
+grant execute on function ai.finish_run(uuid,uuid,text,text,jsonb,text,text,jsonb,integer,jsonb,integer,jsonb,jsonb,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.fire_due_schedule(schedule_id uuid, expected_next_run_at timestamp with time zone, following_run_at timestamp with time zone)
  RETURNS jsonb
@@ -2941,6 +3334,63 @@ AS $function$
 $function$;
 comment on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) is 'Ledger: begins the run of a schedule that is due at expected_next_run_at, once, in the name of its creator, and puts it off to following_run_at (at least a minute later; null: never again). Returns {outcome: fired, id, run_id}, {outcome: skipped} while its last run goes on, {outcome: refused | disabled, reason}, or null when it is not due, not enabled or somebody else was first.';
 grant execute on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.items_to_enrich(enrichment_id uuid, item_limit integer)
+ RETURNS TABLE(id uuid, source_id uuid, source_name text, source_extracted_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select indexed_sources.id, sources.id, sources.name, sources.extracted_at
+  from ai.enrichments
+  join ai.indexed_sources
+    on indexed_sources.tenant_id = enrichments.tenant_id and indexed_sources.knowledge_base_id = enrichments.knowledge_base_id
+  join ai.sources on sources.tenant_id = indexed_sources.tenant_id and sources.id = indexed_sources.source_id
+  left join ai.enrichment_results as results
+    on results.tenant_id = indexed_sources.tenant_id and results.indexed_source_id = indexed_sources.id
+  where enrichments.id = items_to_enrich.enrichment_id
+    and enrichments.status = 'enriching'
+    and indexed_sources.indexed_at is not null
+    and sources.extraction_status = 'extracted'
+    and (
+      results.indexed_source_id is null and enrichments.scope <> 'failed'
+      or results.run_number <> enrichments.run_number
+      and (
+        enrichments.scope = 'all'
+        or enrichments.scope in ('failed', 'new_and_failed') and results.error_code is not null
+        or enrichments.scope in ('new', 'new_and_failed') and results.source_extracted_at is distinct from sources.extracted_at
+      )
+    )
+  order by indexed_sources.created_at, indexed_sources.id
+  limit least(greatest(items_to_enrich.item_limit, 1), 1000);
+$function$;
+comment on function ai.items_to_enrich(uuid,integer) is 'At most item_limit (1 to 1000) sources that the run under way is still to ask about, of those that the caller can see at this moment. The worker calls it as the person the run acts for.';
+grant execute on function ai.items_to_enrich(uuid,integer) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.mark_dead_enrichment(enrichment_id uuid, error_message text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update ai.enrichments
+  set
+    status = 'failed', finished_at = now(), error_code = coalesce(enrichments.error_code, 'internal'), reason_code = 'dead_letter',
+    error_message = coalesce(enrichments.error_message, mark_dead_enrichment.error_message), next_retry_at = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where enrichments.id = mark_dead_enrichment.enrichment_id
+    and enrichments.status = 'enriching'
+    and (enrichments.lease_token is null or enrichments.lease_expires_at < now())
+    -- Somebody asked again meanwhile: that job decides.
+    and not exists (
+      select from private.live_enrichment_jobs() as live
+      where live.enrichment_id = mark_dead_enrichment.enrichment_id::text and live.is_waiting
+    );
+  return found;
+end;
+$function$;
+comment on function ai.mark_dead_enrichment(uuid,text) is 'Ledger: the queue has given the run up; what the last attempt said is kept as the reason. False when it has ended or been taken up again meanwhile.';
+grant execute on function ai.mark_dead_enrichment(uuid,text) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.mark_dead_letter(kind text, id uuid, error_message text)
  RETURNS boolean
@@ -3011,6 +3461,62 @@ AS $function$
 $function$;
 comment on function ai.mcp_server_secrets(uuid,uuid) is 'Ledger: the sealed headers of an MCP server, to ask it for its tools. Null when there are none.';
 grant execute on function ai.mcp_server_secrets(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.person_access(tenant_id uuid, user_id uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 50, before_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, before_source_id uuid DEFAULT NULL::uuid)
+ RETURNS TABLE(source_id uuid, name text, file_type text, visibility text, owner_id uuid, created_at timestamp with time zone, reasons jsonb)
+ LANGUAGE plpgsql
+ STABLE ROWS 50
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  person constant uuid := coalesce(person_access.user_id, private.caller_user_id());
+  group_ids uuid[];
+begin
+  perform private.check_source_policies();
+  if not exists (
+    select from public.memberships where memberships.tenant_id = person_access.tenant_id and memberships.user_id = person
+  ) then
+    perform private.raise_error(404, 'not_found', 'There is nobody of this id in the tenant.', 'Check the user_id and the tenant_id.');
+  end if;
+  group_ids := array(
+    select group_members.group_id
+    from public.group_members
+    where group_members.user_id = person and group_members.tenant_id = person_access.tenant_id
+  );
+  return query
+    select
+      found.id, found.name, found.file_type, found.visibility, found.owner_id, found.created_at,
+      private.access_reasons(found.id, found.visibility, found.owner_id, person)
+    from (
+      select sources.id, sources.name, sources.file_type, sources.visibility, sources.owner_id, sources.created_at
+      from ai.sources
+      where sources.tenant_id = person_access.tenant_id
+        and (
+          sources.visibility = 'tenant'
+          or sources.owner_id = person
+          or (
+            sources.visibility = 'granted'
+            and exists (
+              select from ai.source_grants
+              where source_grants.source_id = sources.id
+                and (source_grants.user_id = person or source_grants.group_id = any (group_ids))
+            )
+          )
+        )
+        and (
+          before_created_at is null
+          or sources.created_at < before_created_at
+          or (sources.created_at = before_created_at and sources.id > before_source_id)
+        )
+      order by sources.created_at desc, sources.id
+      limit least(greatest(coalesce(max_rows, 50), 1), 500)
+    ) as found
+    order by found.created_at desc, found.id;
+end;
+$function$;
+comment on function ai.person_access(uuid,uuid,integer,timestamp with time zone,uuid) is 'What a member of a tenant (default: the caller) can see of what the caller can see, and why, the newest first; at most max_rows (1 to 500), after the row with before_created_at and before_source_id. reasons as in ai.source_access(). PT404 for who is in no tenant of the caller''s; PT409 conflict where the policies of ai.sources are not the shipped ones.';
+grant execute on function ai.person_access(uuid,uuid,integer,timestamp with time zone,uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.plan_schedule(schedule_id uuid, cron text, timezone text, next_run_at timestamp with time zone)
  RETURNS boolean
@@ -3263,15 +3769,15 @@ $function$;
 comment on function ai.reextract_source(uuid) is 'Extracts a source again and indexes it again wherever it is indexed; until then search finds what it found. Returns the source. PT404; PT409 not_retryable while it waits or runs, or upload_incomplete.';
 grant execute on function ai.reextract_source(uuid) to authenticated;
 
-CREATE OR REPLACE FUNCTION ai.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text DEFAULT 'tenant'::text, metadata jsonb DEFAULT '{}'::jsonb, knowledge_base_ids uuid[] DEFAULT NULL::uuid[])
+CREATE OR REPLACE FUNCTION ai.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text DEFAULT 'tenant'::text, metadata jsonb DEFAULT '{}'::jsonb, knowledge_base_ids uuid[] DEFAULT NULL::uuid[], origin jsonb DEFAULT NULL::jsonb)
  RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  select private.register_source(name, file_type, mime_type, size_bytes, content_hash, visibility, metadata, knowledge_base_ids);
+  select private.register_source(name, file_type, mime_type, size_bytes, content_hash, visibility, metadata, knowledge_base_ids, origin);
 $function$;
-comment on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) is 'Announces a file before its bytes are sent: makes the source (pending, owned by the caller) and its object key. It is extracted after complete_upload(), and then indexed in knowledge_base_ids. size_bytes in bytes, content_hash SHA-256 in hex. Returns the source. PT409 duplicate_source (detail.duplicate), PT404 for a knowledge base, PT403 for viewers, PT400 invalid_request or tenant_required.';
-grant execute on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) to authenticated;
+comment on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) is 'Announces a file before its bytes are sent: makes the source (pending, owned by the caller) and its object key. It is extracted after complete_upload(), and then indexed in knowledge_base_ids. size_bytes in bytes, content_hash SHA-256 in hex. origin: {"source_type", "origin_url", "origin_path"}, where it was imported from; kept in auto_metadata. Returns the source. PT409 duplicate_source (detail.duplicate), PT404 for a knowledge base, PT403 for viewers, PT400 invalid_request or tenant_required.';
+grant execute on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.remove_stale_uploads()
  RETURNS integer
@@ -3288,6 +3794,21 @@ end;
 $function$;
 comment on function ai.remove_stale_uploads() is 'Ledger: forgets uploads that were announced more than a day ago and never completed, and queues the removal of what may lie in the store. Returns how many. Called by the worker''s sweep.';
 grant execute on function ai.remove_stale_uploads() to service_role;
+
+CREATE OR REPLACE FUNCTION ai.renew_enrichment_lease(enrichment_id uuid, lease_token uuid, lease_seconds integer DEFAULT 60)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update ai.enrichments
+  set lease_expires_at = now() + make_interval(secs => least(greatest(renew_enrichment_lease.lease_seconds, 1), 600))
+  where enrichments.id = renew_enrichment_lease.enrichment_id and enrichments.lease_token = renew_enrichment_lease.lease_token;
+  return found;
+end;
+$function$;
+comment on function ai.renew_enrichment_lease(uuid,uuid,integer) is 'Ledger: puts off the end of a lease; false when it is lost.';
+grant execute on function ai.renew_enrichment_lease(uuid,uuid,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.renew_lease(kind text, id uuid, lease_token uuid, lease_seconds integer DEFAULT 60)
  RETURNS boolean
@@ -3376,18 +3897,58 @@ $function$;
 comment on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer,jsonb) is 'Ledger: lets a tool call wait for a person, for timeout_seconds (1 to 3456000: 40 days), else for as long as the rule says, else a week. The rule is one of private.is_approval_rule(). Returns {approval_id, expires_at, input_hash, is_announced (whether the log tells of it)}, the same for the same call; null when the lease is lost. PT409 conflict for the id of another call, PT400 invalid_request for another rule.';
 grant execute on function ai.request_approval(uuid,uuid,text,text,jsonb,text,integer,jsonb) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.reserve_enrichment_tokens(enrichment_id uuid, lease_token uuid, model text, provider text, prompt_tokens bigint, max_tokens bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  run ai.enrichments;
+  budget_ids uuid[];
+  granted bigint;
+  reservation_id uuid;
+begin
+  if reserve_enrichment_tokens.prompt_tokens is null or reserve_enrichment_tokens.prompt_tokens < 0
+    or reserve_enrichment_tokens.max_tokens is null or reserve_enrichment_tokens.max_tokens < 1
+  then
+    raise exception 'prompt_tokens and max_tokens are required and positive' using errcode = '22023';
+  end if;
+  -- Shared: the lease cannot change hands before the reservation stands, and several calls may be made at once.
+  select * into run
+  from ai.enrichments
+  where enrichments.id = reserve_enrichment_tokens.enrichment_id and enrichments.lease_token = reserve_enrichment_tokens.lease_token
+  for share;
+  if run.id is null then
+    return null;
+  end if;
+  -- All or nothing: an answer that is cut short fits no form.
+  select held.budget_ids, held.max_tokens into budget_ids, granted
+  from private.hold_tokens(
+    run.tenant_id, run.started_by, null, null, reserve_enrichment_tokens.prompt_tokens, reserve_enrichment_tokens.max_tokens,
+    reserve_enrichment_tokens.max_tokens
+  ) as held;
+  insert into private.token_reservations (
+    tenant_id, enrichment_id, lease_token, user_id, model, provider, prompt_tokens, reserved_tokens, budget_ids
+  )
+  values (
+    run.tenant_id, run.id, reserve_enrichment_tokens.lease_token, run.started_by, reserve_enrichment_tokens.model,
+    reserve_enrichment_tokens.provider, reserve_enrichment_tokens.prompt_tokens, reserve_enrichment_tokens.prompt_tokens + granted, budget_ids
+  )
+  returning id into reservation_id;
+  return jsonb_build_object('id', reservation_id, 'max_tokens', granted);
+end;
+$function$;
+comment on function ai.reserve_enrichment_tokens(uuid,uuid,text,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model on behalf of who started the run: {id, max_tokens}; ended by ai.settle_tokens(). PT402 budget_exceeded when prompt_tokens and max_tokens are not left. Null when the lease is lost.';
+grant execute on function ai.reserve_enrichment_tokens(uuid,uuid,text,text,bigint,bigint) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.reserve_tokens(run_id uuid, lease_token uuid, step integer, model text, prompt_tokens bigint, max_tokens bigint DEFAULT NULL::bigint)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  -- Answers longer than this are asked for only by who says so: what is reserved is missing elsewhere.
-  default_max_tokens constant bigint := 4096;
   run ai.agent_runs;
-  counter record;
-  tightest record;
-  budget_ids uuid[] := '{}';
+  budget_ids uuid[];
   granted bigint;
   reservation_id uuid;
 begin
@@ -3403,47 +3964,8 @@ begin
     return null;
   end if;
 
-  perform private.open_budget_counters(run.tenant_id, run.user_id, run.agent_id, run.id, now());
-  for counter in
-    select
-      budget_counters.budget_id, budgets.scope, budgets.period,
-      budgets.max_tokens - budget_counters.used_tokens - budget_counters.reserved_tokens as balance
-    from private.budget_counters
-    join private.budgets_of(run.tenant_id, run.user_id, run.agent_id, run.id) as budgets
-      on budgets.budget_id = budget_counters.budget_id and budgets.subject_id = budget_counters.subject_id
-    where budget_counters.period_start = private.budget_period_start(budgets.period, now())
-    order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
-    for update of budget_counters
-  loop
-    if cardinality(budget_ids) = 0 then
-      tightest := counter;
-    elsif counter.balance < tightest.balance then
-      tightest := counter;
-    end if;
-    budget_ids := budget_ids || counter.budget_id;
-  end loop;
-
-  granted := reserve_tokens.max_tokens;
-  if cardinality(budget_ids) > 0 then
-    if tightest.balance < reserve_tokens.prompt_tokens + 1 then
-      perform private.raise_error(
-        402, 'budget_exceeded', format('The token budget of this %s is used up.', tightest.scope),
-        'Wait until it renews, or ask an admin of the tenant for a larger one.',
-        jsonb_build_object(
-          'balance', greatest(tightest.balance, 0), 'estimated_cost', reserve_tokens.prompt_tokens + 1,
-          'renews_at', private.budget_renews_at(tightest.period, now()), 'scope', tightest.scope, 'period', tightest.period
-        )
-      );
-    end if;
-    granted := least(coalesce(granted, default_max_tokens), tightest.balance - reserve_tokens.prompt_tokens);
-    update private.budget_counters
-    set reserved_tokens = budget_counters.reserved_tokens + reserve_tokens.prompt_tokens + granted
-    from private.budgets_of(run.tenant_id, run.user_id, run.agent_id, run.id) as budgets
-    where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
-      and budget_counters.period_start = private.budget_period_start(budgets.period, now())
-      and budget_counters.budget_id = any (budget_ids);
-  end if;
-
+  select held.budget_ids, held.max_tokens into budget_ids, granted
+  from private.hold_tokens(run.tenant_id, run.user_id, run.agent_id, run.id, reserve_tokens.prompt_tokens, reserve_tokens.max_tokens, 1) as held;
   insert into private.token_reservations (
     tenant_id, run_id, lease_token, user_id, agent_id, step, model, provider, prompt_tokens, reserved_tokens, budget_ids
   )
@@ -3607,6 +4129,16 @@ AS $function$
 $function$;
 comment on function ai.run_configuration(uuid,uuid) is 'Ledger: what the agent of a run has been given, and the role of the person it acts for right now: {principal_role (viewer, member, admin, owner, or backend; null: not in the tenant any more), tools: [{assignment_id, tool_type, tool_name, tool_id, config_override, name, description, input_schema, config, secret_headers, permissions}], mcp_servers: [{id, name, url, config, secret_headers, pinned_tools, permissions}], hooks: [{id, event, matcher, type, config, position}], knowledge_bases: [{id, name, description, config}]}. Servers and hooks that are not enabled are left out; name to secret_headers are null for built-in tools. Null when the lease is lost.';
 grant execute on function ai.run_configuration(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.run_enrichment(knowledge_base_id uuid, incremental boolean DEFAULT false, retry_failed boolean DEFAULT false)
+ RETURNS uuid
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.run_enrichment(run_enrichment.knowledge_base_id, coalesce(run_enrichment.incremental, false), coalesce(run_enrichment.retry_failed, false));
+$function$;
+comment on function ai.run_enrichment(uuid,boolean,boolean) is 'Has the sources of a knowledge base enriched that the caller, a member, can see: all; with incremental those without an answer to their present text; with retry_failed those that failed; with both, both. Returns the id of the job. PT402 insufficient_credits, PT403, PT404, PT409 while a run goes on.';
+grant execute on function ai.run_enrichment(uuid,boolean,boolean) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.save_source_pages(source_id uuid, lease_token uuid, pages jsonb)
  RETURNS boolean
@@ -3972,6 +4504,19 @@ $function$;
 comment on function ai.set_budget(text,text,bigint,uuid) is 'Admins: limits the tokens of the tenant they act in, of a person or agent (subject_id; without: of each one that has no budget of their own), or of each run. Returns the row of ai.budgets; what has been used in the period counts. PT403 forbidden, PT404 not_found, PT400 invalid_request, PT400 tenant_required.';
 grant execute on function ai.set_budget(text,text,bigint,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.set_enrichment(knowledge_base_id uuid, fields jsonb, llm_model text DEFAULT NULL::text, max_tokens integer DEFAULT 2000, use_multimodal boolean DEFAULT false, start_run boolean DEFAULT true)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.set_enrichment(
+    set_enrichment.knowledge_base_id, set_enrichment.fields, set_enrichment.llm_model, set_enrichment.max_tokens, set_enrichment.use_multimodal,
+    set_enrichment.start_run
+  );
+$function$;
+comment on function ai.set_enrichment(uuid,jsonb,text,integer,boolean,boolean) is 'Sets what a model is asked about the sources of a knowledge base: its creator and admins. Other fields, or another model, discard what was answered and, unless start_run is false, begin a run over all sources that the caller can see. Returns {id, re_enrichment_triggered, job_id}. PT400, PT402 insufficient_credits, PT403, PT404, PT409 while a run goes on and its questions would change.';
+grant execute on function ai.set_enrichment(uuid,jsonb,text,integer,boolean,boolean) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.settle_tokens(id uuid, lease_token uuid, usage jsonb DEFAULT NULL::jsonb)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3989,6 +4534,82 @@ end;
 $function$;
 comment on function ai.settle_tokens(uuid,uuid,jsonb) is 'Ledger: ends a reservation with the tokens that were used, and writes the usage entry; usage null: nothing was heard, and the estimate of the prompt is counted. False when it is settled already, also because the lease was lost.';
 grant execute on function ai.settle_tokens(uuid,uuid,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.source_access(source_id uuid)
+ RETURNS TABLE(user_id uuid, email text, role text, reasons jsonb)
+ LANGUAGE plpgsql
+ STABLE ROWS 50
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  source record;
+begin
+  perform private.check_source_policies();
+  select sources.id, sources.tenant_id, sources.visibility, sources.owner_id into source
+  from ai.sources
+  where sources.id = source_access.source_id;
+  if source.id is null then
+    perform private.raise_error(404, 'not_found', 'Source not found.', 'Check its id.');
+  end if;
+  return query
+    select people.user_id, people.email, people.role, people.reasons
+    from (
+      select
+        members.user_id, members.email, members.role, private.role_rank(members.role) as rank,
+        private.access_reasons(source.id, source.visibility, source.owner_id, members.user_id) as reasons
+      from private.people(source.tenant_id) as members
+    ) as people
+    where people.reasons <> '[]'
+    order by people.rank desc, people.email, people.user_id;
+end;
+$function$;
+comment on function ai.source_access(uuid) is 'Who can see a source the caller can see, and why: reasons is [{reason: owner | tenant | granted | group, group_id?, group_name?}]. The tenant''s backend sees everything of its tenant and is not listed. PT404 for a source the caller cannot see; PT409 conflict where the policies of ai.sources are not the shipped ones.';
+grant execute on function ai.source_access(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.source_deletion(source_id uuid)
+ RETURNS TABLE(name text, size_bytes bigint, can_delete boolean, pages bigint, chunks bigint, knowledge_bases jsonb, grants bigint, citations bigint)
+ LANGUAGE plpgsql
+ STABLE ROWS 1
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+declare
+  source record;
+begin
+  select sources.id, sources.tenant_id, sources.name, sources.size_bytes, sources.owner_id into source
+  from ai.sources
+  where sources.id = source_deletion.source_id;
+  if source.id is null then
+    perform private.raise_error(404, 'not_found', 'Source not found.', 'Check its id.');
+  end if;
+  return query
+    select
+      source.name, source.size_bytes,
+      -- Of what one sees, one deletes what is one's own, and as an admin the rest: the policies for delete on ai.sources.
+      source.tenant_id = any (array(select private.caller_tenant_ids('member')))
+        and (
+          source.owner_id is not distinct from (select auth.uid())
+          or source.tenant_id = any (array(select private.caller_tenant_ids('admin')))
+        ),
+      (select count(*) from ai.source_pages where source_pages.tenant_id = source.tenant_id and source_pages.source_id = source.id),
+      (select count(*) from ai.chunks where chunks.tenant_id = source.tenant_id and chunks.source_id = source.id),
+      coalesce(
+        (
+          select jsonb_agg(jsonb_build_object('id', knowledge_bases.id, 'name', knowledge_bases.name) order by knowledge_bases.name, knowledge_bases.id)
+          from ai.indexed_sources
+          join ai.knowledge_bases
+            on knowledge_bases.tenant_id = indexed_sources.tenant_id and knowledge_bases.id = indexed_sources.knowledge_base_id
+          where indexed_sources.tenant_id = source.tenant_id and indexed_sources.source_id = source.id
+        ),
+        '[]'
+      ),
+      (select count(*) from ai.source_grants where source_grants.tenant_id = source.tenant_id and source_grants.source_id = source.id),
+      (select count(*) from ai.message_citations where message_citations.tenant_id = source.tenant_id and message_citations.source_id = source.id);
+end;
+$function$;
+comment on function ai.source_deletion(uuid) is 'What goes with a source the caller can see: its pages, chunks and grants, its places in knowledge_bases [{id, name}]. citations counts those in the caller''s own answers; they stay, with their excerpt, and lose the link. can_delete: whether the caller may. PT404 for a source the caller cannot see.';
+grant execute on function ai.source_deletion(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.stage_chunks(indexed_source_id uuid, lease_token uuid, chunks jsonb, embedding_model text)
  RETURNS boolean
@@ -4031,6 +4652,42 @@ AS $function$
 $function$;
 comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, status, last_seq, history: [{role, content}]} with the last 50 completed turns. status running: the caller executes it, under lease_token, which lasts 10 seconds; pending, without a token: another run of the session is not over, or the tenant has no free place, and it is queued. multitask_strategy says what is done about the others: reject, queue, interrupt (cancel them) or rollback (cancel and forget them). request is what an executor needs to take the run up; a run without one cannot wait and ends with its executor. PT404 agent_not_found, session_not_found or not_found (the message), PT409 agent_unpublished, session_busy or limit_reached, PT402 insufficient_credits, PT400 invalid_request.';
 grant execute on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.store_enrichment_result(enrichment_id uuid, lease_token uuid, indexed_source_id uuid, source_extracted_at timestamp with time zone, field_values jsonb, error_code text DEFAULT NULL::text, error_message text DEFAULT NULL::text, note text DEFAULT NULL::text, model text DEFAULT NULL::text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  held constant ai.enrichments := private.holds_enrichment_lease(enrichment_id, lease_token);
+begin
+  if held.id is null then
+    return false;
+  end if;
+  insert into ai.enrichment_results (
+    tenant_id, enrichment_id, indexed_source_id, run_number, field_values, error_code, error_message, note, model, source_extracted_at
+  )
+  select
+    held.tenant_id, held.id, indexed_sources.id, held.run_number, nullif(store_enrichment_result.field_values, 'null'),
+    store_enrichment_result.error_code, left(store_enrichment_result.error_message, 1000), left(store_enrichment_result.note, 1000),
+    store_enrichment_result.model, store_enrichment_result.source_extracted_at
+  from ai.indexed_sources
+  -- One that was taken out meanwhile has no result.
+  where indexed_sources.id = store_enrichment_result.indexed_source_id
+    and indexed_sources.tenant_id = held.tenant_id and indexed_sources.knowledge_base_id = held.knowledge_base_id
+  for key share
+  on conflict on constraint enrichment_results_pkey do update
+  set
+    run_number = excluded.run_number, field_values = excluded.field_values, error_code = excluded.error_code,
+    error_message = excluded.error_message, note = excluded.note, model = excluded.model,
+    source_extracted_at = excluded.source_extracted_at, enriched_at = now();
+  -- It gets on: what was begun in vain before counts no more.
+  update ai.enrichments set attempts = 0 where enrichments.id = held.id and enrichments.attempts > 0;
+  return true;
+end;
+$function$;
+comment on function ai.store_enrichment_result(uuid,uuid,uuid,timestamp with time zone,jsonb,text,text,text,text) is 'Ledger: what a model has answered about a source, or the code and the sentence of why it has not. False when the lease is lost.';
+grant execute on function ai.store_enrichment_result(uuid,uuid,uuid,timestamp with time zone,jsonb,text,text,text,text) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.store_memory_vector(memory_id uuid, body_hash text, embedding_model text, embedding jsonb)
  RETURNS boolean
@@ -4139,7 +4796,7 @@ begin
   if run.id is null then
     return null;
   end if;
-  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, suspend_run.first_seq, suspend_run.events);
+  new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, private.last_event(run.id), suspend_run.first_seq, suspend_run.events);
   perform private.write_run_journal(run.tenant_id, run.id, run.user_id, suspend_run.journal);
   if run.cancel_requested_at is not null then
     update ai.agent_runs set last_seq = new_last_seq where agent_runs.id = run.id;
@@ -4250,7 +4907,6 @@ begin
   );
   delete from ai.run_events where run_events.run_id = any (swept);
   delete from ai.run_steps where run_steps.run_id = any (swept);
-  delete from private.run_calls where run_calls.run_id = any (swept);
   update ai.agent_runs set log_state = 'removed' where agent_runs.id = any (swept);
   removed := cardinality(swept);
 
@@ -4269,6 +4925,16 @@ AS $function$
 $function$;
 comment on function ai.switch_embedding_model(uuid,text) is 'Lets search compare vectors of another model, atomically; back again the same way, as long as nothing discarded the old vectors. PT409 while a chunk lacks one. For its creator and admins. PT400, PT403, PT404.';
 grant execute on function ai.switch_embedding_model(uuid,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.take_jobs(queue text, max_count integer DEFAULT 1, max_bytes bigint DEFAULT NULL::bigint)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.take_jobs(queue, max_count, max_bytes);
+$function$;
+comment on function ai.take_jobs(text,integer,bigint) is 'Ledger: takes at most max_count (to 100) jobs of a queue, by turns of tenants and within their limits; first gives back those whose executor has missed its heartbeat. Sources of more than max_bytes are left to an executor that can read them. Returns [{id, queue, subject, attempt, retry_seconds}]; retry_seconds: the longest wait before the next attempt, null in the last. To be kept alive by ai.beat_jobs() and ended by ai.finish_job().';
+grant execute on function ai.take_jobs(text,integer,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.take_requests(subject text, wanted integer, max_requests integer, user_id uuid DEFAULT NULL::uuid, tenant_id uuid DEFAULT NULL::uuid)
  RETURNS jsonb
@@ -4357,6 +5023,25 @@ $function$;
 comment on function ai.verify_audit(uuid,bigint,text,integer) is 'Computes the audit chain of a tenant anew, for its admins and the secret key: at most row_limit rows after row after_seq, whose hash must be after_hash if that is given. Returns {ok, checked, first_bad_seq, reason (gap, link_broken, row_changed, end_missing, head_changed, anchor_changed), head_hash and last_seq of the last good row, is_complete (the end was reached), clock: {skewed (rows whose time does not fit, by more than a second), first_seq}}. PT403 forbidden for everybody else, PT400 invalid_request.';
 grant execute on function ai.verify_audit(uuid,bigint,text,integer) to authenticated;
 grant execute on function ai.verify_audit(uuid,bigint,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.yield_enrichment(enrichment_id uuid, lease_token uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  held constant ai.enrichments := private.holds_enrichment_lease(enrichment_id, lease_token);
+begin
+  if held.id is null then
+    return false;
+  end if;
+  update ai.enrichments set lease_token = null, leased_by = null, lease_expires_at = null where enrichments.id = held.id;
+  perform private.enqueue('enrich_knowledge_base', jsonb_build_object('id', held.id), now(), held.id::text);
+  return true;
+end;
+$function$;
+comment on function ai.yield_enrichment(uuid,uuid) is 'Ledger: gives the lease back with work left, and queues the rest behind what other tenants wait for. False when the lease is lost.';
+grant execute on function ai.yield_enrichment(uuid,uuid) to service_role;
 
 -- Schema private
 
@@ -4527,34 +5212,6 @@ create policy "members see the re-embeddings of their tenants" on private.reembe
 for select to authenticated
 using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON private.reembeddings FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
-
-create table private.run_calls (
-  tenant_id uuid not null,
-  run_id uuid not null,
-  call_id text not null,
-  step integer not null,
-  started jsonb,
-  is_retry_safe boolean,
-  finished jsonb,
-  decision text,
-  decided_by uuid,
-  decided_at timestamp with time zone,
-  created_at timestamp with time zone default now() not null,
-  constraint run_calls_call_id_has_a_length CHECK (((char_length(call_id) >= 1) AND (char_length(call_id) <= 200))),
-  constraint run_calls_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES auth.users(id) ON DELETE SET NULL,
-  constraint run_calls_decision_is_known CHECK ((decision = ANY (ARRAY['retry'::text, 'skip'::text, 'fail'::text]))),
-  constraint run_calls_pkey PRIMARY KEY (run_id, call_id),
-  constraint run_calls_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE
-);
-comment on table private.run_calls is 'Tool calls of a run: begun, ended, and what a person decided about one that was interrupted between the two.';
-comment on column private.run_calls.is_retry_safe is 'Whether it may be repeated when its executor died before it ended.';
-comment on column private.run_calls.decision is 'Counts once: beginning the call again uses it up.';
-CREATE INDEX run_calls_decided_by_idx ON private.run_calls USING btree (decided_by);
-alter table private.run_calls enable row level security;
-alter table private.run_calls force row level security;
-grant delete, insert, select, update on table private.run_calls to service_role;
-CREATE TRIGGER audit_started AFTER INSERT ON private.run_calls FOR EACH ROW WHEN ((new.started IS NOT NULL)) EXECUTE FUNCTION private.audit_call();
-CREATE TRIGGER audit_started_again AFTER UPDATE OF started, decision ON private.run_calls FOR EACH ROW WHEN ((((new.started IS DISTINCT FROM old.started) AND (new.started IS NOT NULL)) OR ((new.decision IS DISTINCT FROM old.decision) AND (new.decision IS NOT NULL)))) EXECUTE FUNCTION private.audit_call();
 
 create table private.run_requests (
   run_id uuid not null,
@@ -4733,18 +5390,22 @@ using ((segment_id = ANY (( SELECT private.caller_segment_ids() AS caller_segmen
 create table private.token_reservations (
   id uuid default gen_random_uuid() not null,
   tenant_id uuid not null,
-  run_id uuid not null,
+  run_id uuid,
   lease_token uuid not null,
   user_id uuid,
   agent_id uuid,
-  step integer not null,
+  step integer,
   model text,
   provider text,
   prompt_tokens bigint not null,
   reserved_tokens bigint not null,
   budget_ids uuid[] not null,
   created_at timestamp with time zone default now() not null,
+  enrichment_id uuid,
   constraint token_reservations_are_not_negative CHECK (((prompt_tokens >= 0) AND (reserved_tokens >= 0))),
+  constraint token_reservations_are_of_one_thing CHECK ((num_nonnulls(run_id, enrichment_id) = 1)),
+  constraint token_reservations_enrichment_fkey FOREIGN KEY (tenant_id, enrichment_id) REFERENCES ai.enrichments(tenant_id, id) ON DELETE CASCADE,
+  constraint token_reservations_of_runs_have_a_step CHECK (((run_id IS NULL) OR (step IS NOT NULL))),
   constraint token_reservations_pkey PRIMARY KEY (id),
   constraint token_reservations_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
   constraint token_reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
@@ -4752,6 +5413,8 @@ create table private.token_reservations (
 comment on table private.token_reservations is 'Calls to models under way: what each may use at most. A row is deleted when the call is settled.';
 comment on column private.token_reservations.prompt_tokens is 'Estimate of the prompt: what is counted as used if nothing is heard of the call again.';
 comment on column private.token_reservations.budget_ids is 'The budgets in whose counters the tokens are reserved.';
+comment on column private.token_reservations.enrichment_id is 'The enrichment that the call is made for; null: a run.';
+CREATE INDEX token_reservations_tenant_id_enrichment_id_idx ON private.token_reservations USING btree (tenant_id, enrichment_id);
 CREATE INDEX token_reservations_tenant_id_run_id_idx ON private.token_reservations USING btree (tenant_id, run_id);
 alter table private.token_reservations enable row level security;
 alter table private.token_reservations force row level security;
@@ -4862,6 +5525,37 @@ end;
 $function$;
 comment on function private.accept_invitation(uuid) is 'Core of public.accept_invitation().';
 grant execute on function private.accept_invitation(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.access_reasons(source_id uuid, visibility text, owner_id uuid, user_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(reasons.reason order by reasons.place, reasons.reason ->> 'group_name', reasons.reason ->> 'group_id'), '[]')
+  from (
+    select 1 as place, jsonb_build_object('reason', 'owner') as reason
+    where access_reasons.owner_id = access_reasons.user_id
+    union all
+    select 2, jsonb_build_object('reason', 'tenant')
+    where access_reasons.visibility = 'tenant'
+    union all
+    select 3, jsonb_build_object('reason', 'granted')
+    where access_reasons.visibility = 'granted'
+      and exists (
+        select from ai.source_grants
+        where source_grants.source_id = access_reasons.source_id and source_grants.user_id = access_reasons.user_id
+      )
+    union all
+    select 4, jsonb_build_object('reason', 'group', 'group_id', groups.id, 'group_name', groups.name)
+    from ai.source_grants
+    join public.group_members on group_members.group_id = source_grants.group_id and group_members.user_id = access_reasons.user_id
+    join public.groups on groups.id = group_members.group_id
+    where access_reasons.visibility = 'granted' and source_grants.source_id = access_reasons.source_id
+  ) as reasons;
+$function$;
+comment on function private.access_reasons(uuid,text,uuid,uuid) is 'Why a member sees a source, [] where they do not: [{reason: owner | tenant | granted | group, group_id?, group_name?}]. The rule of the policy auth_read_sources.';
+grant execute on function private.access_reasons(uuid,text,uuid,uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.acting_tenant_id()
  RETURNS uuid
@@ -5074,42 +5768,55 @@ end;
 $function$;
 comment on function private.audit_approval() is 'Trigger: approval.requested, approval.approved, approval.denied and approval.expired. What single people said is approval.decided.';
 
-CREATE OR REPLACE FUNCTION private.audit_call()
+CREATE OR REPLACE FUNCTION private.audit_calls()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
 AS $function$
 declare
-  decision constant text := case when tg_op = 'UPDATE' and new.decision is distinct from old.decision then new.decision end;
-  approved jsonb;
-  detail constant jsonb := jsonb_build_object('call_id', new.call_id, 'step', new.step, 'tool_name', left(new.started ->> 'tool_name', 200));
+  call record;
+  detail jsonb;
 begin
-  if decision is not null then
-    perform private.record_audit(
-      new.tenant_id, 'call.decided', 'run', new.run_id::text, detail || jsonb_build_object('decision', decision), new.run_id
-    );
-    return null;
-  end if;
-  select detail || jsonb_build_object(
-    'approval_id', approvals.id,
-    'input_hash', encode(
-      sha256(convert_to((new.started ->> 'tool_name') || E'\n' || coalesce(new.started -> 'arguments', '{}')::text, 'UTF8')), 'hex'
-    )
-  )
-  into approved
-  from ai.approvals
-  where approvals.run_id = new.run_id and approvals.call_id = new.call_id and approvals.tenant_id = new.tenant_id;
-  perform private.stage_audit(new.tenant_id, jsonb_build_array(
-    jsonb_build_object(
-      'action', 'tool.called', 'subject_type', 'run', 'subject_id', new.run_id, 'run_id', new.run_id, 'detail', coalesce(approved, detail)
-    )
-    || coalesce(private.run_actor(new.tenant_id, new.run_id), '{}')
-  ));
+  for call in
+    select
+      states.key as id, states.value as state,
+      case when tg_op = 'UPDATE' then coalesce(old.calls -> states.key, '{}') else '{}' end as before
+    from jsonb_each(new.calls) as states
+    order by states.key
+  loop
+    detail := jsonb_build_object('call_id', call.id, 'step', new.step, 'tool_name', left(call.state -> 'started' ->> 'tool_name', 200));
+    if call.state ? 'decision' and call.state -> 'decision' is distinct from call.before -> 'decision' then
+      perform private.record_audit(
+        new.tenant_id, 'call.decided', 'run', new.run_id::text, detail || jsonb_build_object('decision', call.state ->> 'decision'), new.run_id
+      );
+    elsif call.state ? 'started' and call.state -> 'started' is distinct from call.before -> 'started' then
+      detail := detail || coalesce(
+        (
+          select jsonb_build_object(
+            'approval_id', approvals.id,
+            'input_hash', encode(
+              sha256(convert_to((call.state -> 'started' ->> 'tool_name') || E'\n' || coalesce(call.state -> 'started' -> 'arguments', '{}')::text, 'UTF8')),
+              'hex'
+            )
+          )
+          from ai.approvals
+          where approvals.run_id = new.run_id and approvals.call_id = call.id and approvals.tenant_id = new.tenant_id
+        ),
+        '{}'
+      );
+      perform private.stage_audit(new.tenant_id, jsonb_build_array(
+        jsonb_build_object(
+          'action', 'tool.called', 'subject_type', 'run', 'subject_id', new.run_id, 'run_id', new.run_id, 'detail', detail
+        )
+        || coalesce(private.run_actor(new.tenant_id, new.run_id), '{}')
+      ));
+    end if;
+  end loop;
   return null;
 end;
 $function$;
-comment on function private.audit_call() is 'Trigger: tool.called when a call begins, and when it begins again, one that was approved with the hash of what is called; call.decided when a person decides about an interrupted one.';
+comment on function private.audit_calls() is 'Trigger: tool.called when a call begins, and when it begins again, one that was approved with the hash of what is called; call.decided when a person decides about an interrupted one.';
 
 CREATE OR REPLACE FUNCTION private.audit_citations()
  RETURNS trigger
@@ -5302,6 +6009,23 @@ end;
 $function$;
 comment on function private.audit_updated() is 'Trigger after update per row: (action, subject_type, column of subject_id, columns for detail, columns whose values are put down as from and to): which fields have changed. No event when none has.';
 
+CREATE OR REPLACE FUNCTION private.beat_jobs(job_ids uuid[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  beaten int;
+begin
+  update pgboss.job set heartbeat_on = pgboss.job_now() where job.state = 'active' and job.id = any (beat_jobs.job_ids);
+  get diagnostics beaten = row_count;
+  return beaten;
+end;
+$function$;
+comment on function private.beat_jobs(uuid[]) is 'Core of ai.beat_jobs().';
+grant execute on function private.beat_jobs(uuid[]) to service_role;
+
 CREATE OR REPLACE FUNCTION private.begin_chat_turn(session_id uuid, agent_id uuid, message text)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -5420,6 +6144,55 @@ $function$;
 comment on function private.begin_vector_graph(integer) is 'First step of building a graph: makes its empty table, which nobody searches or fills yet. False when the set has a graph or is gone.';
 grant execute on function private.begin_vector_graph(integer) to service_role;
 
+CREATE OR REPLACE FUNCTION private.broadcast_approval()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  -- Most people of a tenant may decide nothing: only those are asked about whom the approval could mean.
+  roles constant text[] := case
+    when new.decider_role is null and new.decider_group_id is null then array['admin', 'owner']
+    else array['viewer', 'member', 'admin', 'owner']
+  end;
+  run_name constant text := (select agent_runs.run_id from ai.agent_runs where agent_runs.id = new.run_id);
+  member_id uuid;
+begin
+  for member_id in
+    select memberships.user_id
+    from public.memberships
+    where memberships.tenant_id = new.tenant_id
+      and (
+        memberships.user_id = new.user_id
+        or (
+          memberships.role = any (roles)
+          and (
+            new.decider_role is null or private.role_rank(memberships.role) >= private.role_rank(new.decider_role)
+          )
+          and (
+            new.decider_group_id is null
+            or memberships.user_id in (select group_members.user_id from public.group_members where group_members.group_id = new.decider_group_id)
+          )
+          and private.is_decider(new, memberships.user_id)
+        )
+      )
+    -- The person of the run first. The rest of a very large circle finds out by asking.
+    order by memberships.user_id is distinct from new.user_id
+    limit 100
+  loop
+    perform realtime.send(
+      payload => jsonb_build_object('approval_id', new.id, 'tenant_id', new.tenant_id, 'run_id', run_name, 'status', new.status),
+      event => 'approval_changed',
+      topic => 'chat:' || member_id::text,
+      private => true
+    );
+  end loop;
+  return null;
+end;
+$function$;
+comment on function private.broadcast_approval() is 'Trigger: sends approval_changed {approval_id, tenant_id, run_id, status} to the topics chat:{user_id} of the person of the run and of those who may decide, 100 people at most.';
+
 CREATE OR REPLACE FUNCTION private.broadcast_chat_message()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -5447,6 +6220,50 @@ begin
 end;
 $function$;
 comment on function private.broadcast_chat_message() is 'Trigger: tells the devices of a person about each of their messages on the private topic chat:{user_id}.';
+
+CREATE OR REPLACE FUNCTION private.broadcast_group_membership()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  group_member constant public.group_members := case when tg_op = 'DELETE' then old else new end;
+begin
+  perform realtime.send(
+    payload => jsonb_build_object('tenant_id', group_member.tenant_id, 'change', 'groups'),
+    event => 'membership_changed',
+    topic => 'chat:' || group_member.user_id::text,
+    private => true
+  );
+  return null;
+end;
+$function$;
+comment on function private.broadcast_group_membership() is 'Trigger: sends membership_changed {tenant_id, change: groups} to the topic chat:{user_id} of who came into a group or left it.';
+
+CREATE OR REPLACE FUNCTION private.broadcast_membership()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  membership constant public.memberships := case when tg_op = 'DELETE' then old else new end;
+begin
+  perform realtime.send(
+    payload => jsonb_build_object(
+      'tenant_id', membership.tenant_id,
+      'change', case tg_op when 'INSERT' then 'added' when 'DELETE' then 'removed' else 'role' end,
+      'role', case when tg_op <> 'DELETE' then membership.role end
+    ),
+    event => 'membership_changed',
+    topic => 'chat:' || membership.user_id::text,
+    private => true
+  );
+  return null;
+end;
+$function$;
+comment on function private.broadcast_membership() is 'Trigger: sends membership_changed {tenant_id, change: added | removed | role, role} to the person''s topic chat:{user_id}.';
 
 CREATE OR REPLACE FUNCTION private.broadcast_run_events()
  RETURNS trigger
@@ -5502,6 +6319,88 @@ AS $function$
 $function$;
 comment on function private.budget_renews_at(text,timestamp with time zone) is 'When the next period of a budget begins; null for total.';
 grant execute on function private.budget_renews_at(text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION private.budget_state()
+ RETURNS TABLE(budget_id uuid, tenant_id uuid, scope text, period text, user_id uuid, agent_id uuid, max_tokens bigint, used_tokens bigint, reserved_tokens bigint, remaining_tokens bigint, period_start timestamp with time zone, renews_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  with caller as (
+    select
+      private.caller_user_id() as id, private.caller_tenants() as tenant_ids, private.caller_tenants('admin') as admin_of
+  ),
+  limits as (
+    select
+      budgets.*, private.budget_period_start(budgets.period, now()) as begun, budgets.tenant_id = any (caller.admin_of) as is_admin,
+      caller.id as caller_id
+    from ai.budgets
+    cross join caller
+    where budgets.tenant_id = any (caller.tenant_ids)
+      and (
+        budgets.tenant_id = any (caller.admin_of)
+        or (budgets.scope = 'user' and caller.id is not null and (budgets.user_id is null or budgets.user_id = caller.id))
+      )
+  ),
+  subjects as (
+    select limits.id, limits.tenant_id as subject_id
+    from limits
+    where limits.scope = 'tenant'
+    union all
+    select limits.id, coalesce(limits.user_id, limits.agent_id)
+    from limits
+    where limits.user_id is not null or limits.agent_id is not null
+    union all
+    -- A limit for each person or agent: the limit itself, for admins, ...
+    select limits.id, null
+    from limits
+    where limits.is_admin and (limits.scope = 'run' or (limits.scope in ('user', 'agent') and limits.user_id is null and limits.agent_id is null))
+    union all
+    -- ... and each that has used something of it, unless it has a limit of its own.
+    select limits.id, spenders.id
+    from limits
+    cross join lateral (
+      select case limits.scope when 'user' then entries.user_id else entries.agent_id end as id
+      from ai.usage_entries as entries
+      where limits.is_admin and entries.tenant_id = limits.tenant_id and entries.created_at >= limits.begun and entries.kind = 'chat'
+      union
+      select counters.subject_id
+      from private.budget_counters as counters
+      where limits.is_admin and counters.budget_id = limits.id and counters.period_start = limits.begun
+      union
+      select limits.caller_id
+      where limits.scope = 'user' and not limits.is_admin
+    ) as spenders
+    where limits.scope in ('user', 'agent') and limits.user_id is null and limits.agent_id is null and spenders.id is not null
+      and not exists (
+        select from ai.budgets as own
+        where own.tenant_id = limits.tenant_id and own.scope = limits.scope and own.period = limits.period
+          and coalesce(own.user_id, own.agent_id) = spenders.id
+      )
+  )
+  select
+    limits.id, limits.tenant_id, limits.scope, limits.period,
+    case when limits.scope = 'user' then subjects.subject_id end, case when limits.scope = 'agent' then subjects.subject_id end, limits.max_tokens,
+    spent.used_tokens, spent.reserved_tokens,
+    -- greatest() passes over null: where nothing is counted nothing remains either.
+    case when spent.used_tokens is not null then greatest(limits.max_tokens - spent.used_tokens - spent.reserved_tokens, 0) end, limits.begun,
+    private.budget_renews_at(limits.period, now())
+  from limits
+  join subjects on subjects.id = limits.id
+  left join private.budget_counters as counters
+    on counters.budget_id = limits.id and counters.subject_id = subjects.subject_id and counters.period_start = limits.begun
+  cross join lateral (
+    select
+      case
+        when subjects.subject_id is not null
+          then coalesce(counters.used_tokens, private.tokens_used(limits.tenant_id, limits.scope, subjects.subject_id, limits.begun))
+      end as used_tokens,
+      case when subjects.subject_id is not null then coalesce(counters.reserved_tokens, 0) end as reserved_tokens
+  ) as spent
+  order by limits.tenant_id, limits.scope, limits.period, subjects.subject_id nulls first;
+$function$;
+comment on function private.budget_state() is 'Core of ai.budget_state().';
+grant execute on function private.budget_state() to authenticated;
 
 CREATE OR REPLACE FUNCTION private.budgets_of(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, also uuid[] DEFAULT '{}'::uuid[])
  RETURNS TABLE(budget_id uuid, scope text, period text, max_tokens bigint, subject_id uuid)
@@ -5988,6 +6887,35 @@ $function$;
 comment on function private.check_search(text,extensions.vector,text,text,text) is 'What every search refuses before it begins: PT400 invalid_request or invalid_embedding.';
 grant execute on function private.check_search(text,extensions.vector,text,text,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.check_source_policies()
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if not exists (
+    select from private.shipped_policies
+    where shipped_policies.relation = 'ai.sources'::regclass
+      and (
+        shipped_policies.versions = (
+          select string_agg(policies.oid::text || ':' || policies.xmin::text, ',' order by policies.polname)
+          from pg_catalog.pg_policy as policies
+          where policies.polrelid = shipped_policies.relation
+        )
+        or shipped_policies.fingerprint = private.policy_fingerprint(shipped_policies.relation)
+      )
+  ) then
+    perform private.raise_error(
+      409, 'conflict', 'This project has policies of its own on ai.sources, so access cannot be explained.',
+      'What a person sees is what they get when they read ai.sources.'
+    );
+  end if;
+end;
+$function$;
+comment on function private.check_source_policies() is 'PT409 conflict when the policies of ai.sources are other ones than those whose rule ai.source_access() and ai.person_access() repeat.';
+grant execute on function private.check_source_policies() to authenticated;
+
 CREATE OR REPLACE FUNCTION private.chunk_policies_are_shipped()
  RETURNS boolean
  LANGUAGE plpgsql
@@ -6085,7 +7013,7 @@ begin
   set
     status = 'running', lease_token = gen_random_uuid(),
     lease_expires_at = now() + make_interval(secs => least(greatest(claim_run.lease_seconds, 1), 600)),
-    executor = left(claim_run.executor, 200), attempts = agent_runs.attempts + 1, started_at = coalesce(agent_runs.started_at, now())
+    executor = left(claim_run.executor, 200), last_seq = private.last_event(agent_runs.id), attempts = agent_runs.attempts + 1, started_at = coalesce(agent_runs.started_at, now())
   where agent_runs.id = run.id
   returning * into run;
 
@@ -6097,32 +7025,41 @@ begin
     'streams', run.streams, 'history', private.session_history(run.tenant_id, run.session_id),
     'retrieved_context', run.retrieved_context, 'context_handler_id', run.context_handler_id,
     'last_seq', run.last_seq, 'attempts', run.attempts, 'is_resumed', run.last_seq > 0,
+    'usage', private.run_usage(run.id),
     'steps', (
       select coalesce(
         jsonb_agg(
           jsonb_build_object(
-            'step', run_steps.step, 'turn', run_steps.turn, 'record', run_steps.record,
+            'step', steps.step, 'turn', steps.turn, 'record', steps.record,
             'calls', (
               select coalesce(
                 jsonb_agg(
                   jsonb_build_object(
-                    'call_id', run_calls.call_id, 'started', run_calls.started, 'is_retry_safe', run_calls.is_retry_safe,
-                    'finished', run_calls.finished, 'decision', run_calls.decision
+                    'call_id', call.key, 'started', call.value -> 'started',
+                    'is_retry_safe', coalesce((call.value -> 'started' ->> 'is_retry_safe')::boolean, false),
+                    'finished', call.value -> 'finished', 'decision', call.value -> 'decision', 'checked', call.value -> 'checked'
                   )
-                  order by run_calls.created_at, run_calls.call_id
+                  order by call.key
                 ),
                 '[]'
               )
-              from private.run_calls
-              where run_calls.run_id = run_steps.run_id and run_calls.step = run_steps.step
+              from jsonb_each(steps.calls) as call
             )
           )
-          order by run_steps.step
+          order by steps.step
         ),
         '[]'
       )
-      from ai.run_steps
-      where run_steps.run_id = run.id
+      from (
+        select run_steps.step, run_steps.turn, run_steps.record, run_steps.calls
+        from ai.run_steps
+        where run_steps.run_id = run.id
+        union all
+        -- Its event is all there is of a step that has only begun.
+        select begun.step, jsonb_build_object('op', 'turn', 'step', begun.step, 'state', 'begun'), null, '{}'
+        from private.last_begun_step(run.id) as begun (step)
+        where begun.step > coalesce((select max(run_steps.step) from ai.run_steps where run_steps.run_id = run.id), 0)
+      ) as steps
     )
   );
 end;
@@ -6193,7 +7130,8 @@ begin
       total_tokens, is_estimate, created_at
     )
     select
-      reservation.tenant_id, reservation.run_id, users.id, agents.id, reservation.step, 'chat', reservation.model,
+      reservation.tenant_id, reservation.run_id, users.id, agents.id, reservation.step,
+      case when reservation.enrichment_id is null then 'chat' else 'enrichment' end, reservation.model,
       reservation.provider, case when is_estimate then reservation.prompt_tokens else coalesce((usage ->> 'prompt_tokens')::bigint, 0) end,
       coalesce((usage ->> 'completion_tokens')::bigint, 0), coalesce((usage ->> 'reasoning_tokens')::bigint, 0),
       coalesce((usage ->> 'cached_tokens')::bigint, 0), tokens, is_estimate, reservation.created_at
@@ -6209,6 +7147,24 @@ end;
 $function$;
 comment on function private.close_reservations(uuid[],jsonb) is 'Gives back what was reserved and counts what was used: usage {prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens}, or null or empty: the estimates of the prompts. Returns how many were open.';
 grant execute on function private.close_reservations(uuid[],jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.close_run_reservations(run_id uuid)
+ RETURNS integer
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select private.close_reservations(
+    array(
+      select token_reservations.id
+      from private.token_reservations
+      join ai.agent_runs on agent_runs.tenant_id = token_reservations.tenant_id and agent_runs.id = token_reservations.run_id
+      where agent_runs.id = close_run_reservations.run_id
+    ),
+    null
+  );
+$function$;
+comment on function private.close_run_reservations(uuid) is 'Counts the calls of a run to models that nobody will settle any more, each with the estimate of its prompt. The caller has locked the run. Returns how many.';
 
 CREATE OR REPLACE FUNCTION private.columns_of(row_values jsonb, columns text[])
  RETURNS jsonb
@@ -6562,7 +7518,10 @@ AS $function$
   where indexed_sources.index_status = 'failed' and indexed_sources.reason_code = 'dead_letter'
   union
   select 'reembed_knowledge_base', reembeddings.id, reembeddings.tenant_id from private.reembeddings
-  where reembeddings.status = 'failed' and reembeddings.reason_code = 'dead_letter';
+  where reembeddings.status = 'failed' and reembeddings.reason_code = 'dead_letter'
+  union
+  select 'enrich_knowledge_base', enrichments.id, enrichments.tenant_id from ai.enrichments
+  where enrichments.status = 'failed' and enrichments.reason_code = 'dead_letter';
 $function$;
 comment on function private.dead_letters() is 'Work that was given up: its queue, the id it is about, the tenant.';
 
@@ -6684,10 +7643,14 @@ begin
         403, 'forbidden', 'This call was approved by others, and may have taken effect.', 'Skip it, end the run, or ask who approved it to retry.'
       );
     end if;
-    update private.run_calls
-    set decision = decide_interrupted_call.decision, decided_by = private.caller_user_id(), decided_at = now()
-    where run_calls.run_id = run.id and run_calls.call_id = decide_interrupted_call.call_id
-      and run_calls.started is not null and not run_calls.is_retry_safe and run_calls.finished is null and run_calls.decision is null;
+    update ai.run_steps
+    set calls = jsonb_set(
+      run_steps.calls, array[decide_interrupted_call.call_id],
+      (run_steps.calls -> decide_interrupted_call.call_id) || jsonb_build_object(
+        'decision', decide_interrupted_call.decision, 'decided_by', private.caller_user_id(), 'decided_at', now()
+      )
+    )
+    where run_steps.run_id = run.id and private.is_interrupted_call(run_steps.calls -> decide_interrupted_call.call_id);
     if found then
       if decide_interrupted_call.decision = 'fail' then
         perform private.end_run(run.id, 'failed', 'The run was ended because a tool call was interrupted.', 'interrupted');
@@ -6721,6 +7684,22 @@ end;
 $function$;
 comment on function private.delete_budget(uuid) is 'Core of ai.delete_budget().';
 grant execute on function private.delete_budget(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.delete_enrichment(knowledge_base_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  held constant ai.enrichments := private.held_enrichment(knowledge_base_id, true, true);
+begin
+  perform private.refuse_while_enriching(held.status, 'delete its enrichment');
+  delete from ai.enrichments where enrichments.id = held.id;
+end;
+$function$;
+comment on function private.delete_enrichment(uuid) is 'Core of ai.delete_enrichment().';
+grant execute on function private.delete_enrichment(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.discard_embedding_model(knowledge_base_id uuid, embedding_model text)
  RETURNS integer
@@ -6865,6 +7844,7 @@ declare
   step_records jsonb;
   calls jsonb;
   ending jsonb := '[]';
+  previous_seq int;
 begin
   if end_run.status not in ('failed', 'cancelled') then
     raise exception 'status must be failed or cancelled' using errcode = '22023';
@@ -6877,36 +7857,32 @@ begin
   from ai.agent_sessions
   where agent_sessions.tenant_id = run.tenant_id and agent_sessions.id = run.session_id;
 
-  -- What its executors have left behind: nobody else tells.
-  select
-    jsonb_build_object(
-      'prompt_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'prompt_tokens')::numeric), 0),
-      'completion_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'completion_tokens')::numeric), 0),
-      'total_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'total_tokens')::numeric), 0),
-      'reasoning_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'reasoning_tokens')::numeric), 0),
-      'cached_tokens', coalesce(sum((run_steps.turn -> 'usage' ->> 'cached_tokens')::numeric), 0)
-    ),
-    coalesce(jsonb_agg(run_steps.record order by run_steps.step) filter (where run_steps.record is not null), '[]')
-  into usage, step_records
+  -- What its executors have left behind: nobody else tells. First what they have not settled, so that it is counted.
+  perform private.close_run_reservations(run.id);
+  usage := private.run_usage(run.id);
+  select coalesce(jsonb_agg(run_steps.record order by run_steps.step) filter (where run_steps.record is not null), '[]')
+  into step_records
   from ai.run_steps
   where run_steps.run_id = run.id;
   select coalesce(
     jsonb_agg(
       jsonb_build_object(
-        'step', run_calls.step, 'call_id', run_calls.call_id,
-        'tool_name', coalesce(run_calls.started ->> 'tool_name', run_calls.finished ->> 'tool_name', ''),
-        'arguments', coalesce(run_calls.started -> 'arguments', run_calls.finished -> 'arguments', '{}'),
-        'result', coalesce(run_calls.finished ->> 'result', run_calls.finished ->> 'text', ''),
-        'is_error', coalesce((run_calls.finished ->> 'is_error')::boolean, false),
-        'duration_ms', coalesce((run_calls.finished ->> 'duration_ms')::numeric, 0)
+        'step', run_steps.step, 'call_id', call.key,
+        'tool_name', coalesce(call.value -> 'started' ->> 'tool_name', call.value -> 'finished' ->> 'tool_name', ''),
+        'arguments', coalesce(call.value -> 'started' -> 'arguments', call.value -> 'finished' -> 'arguments', '{}'),
+        'result', coalesce(call.value -> 'finished' ->> 'result', call.value -> 'finished' ->> 'text', ''),
+        'is_error', coalesce((call.value -> 'finished' ->> 'is_error')::boolean, false),
+        'duration_ms', coalesce((call.value -> 'finished' ->> 'duration_ms')::numeric, 0)
       )
-      order by run_calls.step, run_calls.created_at, run_calls.call_id
+      order by run_steps.step, (call.value -> 'finished' ->> 'at')::int, call.key
     ),
     '[]'
   )
   into calls
-  from private.run_calls
-  where run_calls.run_id = run.id and run_calls.finished is not null;
+  from ai.run_steps
+  cross join lateral jsonb_each(run_steps.calls) as call
+  where run_steps.run_id = run.id and call.value ? 'finished';
+  previous_seq := private.last_event(run.id);
 
   if end_run.status = 'failed' then
     ending := jsonb_build_array(jsonb_build_object(
@@ -6936,7 +7912,7 @@ begin
     tool_call_count = jsonb_array_length(calls),
     tool_call_error_count = (select count(*) from jsonb_array_elements(calls) as call (value) where (call.value -> 'is_error')::boolean),
     tool_call_duration_ms_total = (select coalesce(sum((call.value ->> 'duration_ms')::numeric), 0)::bigint from jsonb_array_elements(calls) as call (value)),
-    last_seq = private.write_run_events(run.tenant_id, run.id, run.user_id, run.last_seq, run.last_seq + 1, ending),
+    last_seq = private.write_run_events(run.tenant_id, run.id, run.user_id, previous_seq, previous_seq + 1, ending),
     wait_reason = null, lease_token = null, lease_expires_at = null, executor = null, completed_at = now()
   where agent_runs.id = run.id;
   insert into ai.tool_call_events (
@@ -7058,6 +8034,40 @@ end;
 $function$;
 comment on function private.extraction_job(uuid) is 'Queues the extraction of a source, in the caller''s transaction, and returns the source.';
 
+CREATE OR REPLACE FUNCTION private.fail_job(queue text, job_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  failed pgboss.job;
+  delay double precision;
+begin
+  select * into failed from pgboss.job where job.name = fail_job.queue and job.id = fail_job.job_id and job.state = 'active' for update;
+  if failed.id is null then
+    return;
+  end if;
+  if failed.retry_count < failed.retry_limit then
+    -- As long as pg-boss waits: between half of it and all of it.
+    delay := case
+      when failed.retry_backoff
+        then least(coalesce(failed.retry_delay_max, 86400), greatest(failed.retry_delay, 1) * 2 ^ least(16, failed.retry_count + 1) * (0.5 + random() / 2))
+      else failed.retry_delay
+    end;
+    update pgboss.job
+    set state = 'retry', heartbeat_on = null, start_after = pgboss.job_now() + make_interval(secs => delay)
+    where job.name = failed.name and job.id = failed.id;
+    return;
+  end if;
+  delete from pgboss.job where job.name = failed.name and job.id = failed.id;
+  if failed.dead_letter is not null then
+    perform private.enqueue(failed.dead_letter, failed.data, now(), failed.data ->> 'id');
+  end if;
+end;
+$function$;
+comment on function private.fail_job(text,uuid) is 'Ends an attempt at a job in vain: it waits for the next one, or, after the last, goes to the dead letters of its queue.';
+
 CREATE OR REPLACE FUNCTION private.fill_vector_graph(vector_set_id integer)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -7122,6 +8132,30 @@ end;
 $function$;
 comment on function private.find_items(bigint[],integer[],uuid[],tsquery,tsquery,integer) is 'At most item_limit items that have one of the keys, hold what is required and nothing that is excluded.';
 grant execute on function private.find_items(bigint[],integer[],uuid[],tsquery,tsquery,integer) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.finish_job(queue text, job_id uuid, attempt integer, succeeded boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform from pgboss.job
+  where job.name = finish_job.queue and job.id = finish_job.job_id and job.state = 'active' and job.retry_count = finish_job.attempt
+  for update;
+  if not found then
+    return false;
+  end if;
+  if finish_job.succeeded then
+    delete from pgboss.job where job.name = finish_job.queue and job.id = finish_job.job_id;
+  else
+    perform private.fail_job(finish_job.queue, finish_job.job_id);
+  end if;
+  return true;
+end;
+$function$;
+comment on function private.finish_job(text,uuid,integer,boolean) is 'Core of ai.finish_job().';
+grant execute on function private.finish_job(text,uuid,integer,boolean) to service_role;
 
 CREATE OR REPLACE FUNCTION private.finish_vector_graph(vector_set_id integer)
  RETURNS boolean
@@ -7385,6 +8419,42 @@ AS $function$
 $function$;
 comment on function private.has_free_place(uuid) is 'Whether another run of the tenant may be executed now (max_running_runs of ai.tenant_settings, 20 without a row). The caller holds lock_tenant_runs.';
 
+CREATE OR REPLACE FUNCTION private.held_enrichment(knowledge_base_id uuid, changes_configuration boolean, must_exist boolean)
+ RETURNS ai.enrichments
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  held ai.enrichments;
+  tenant uuid;
+begin
+  select knowledge_bases.tenant_id into tenant
+  from ai.knowledge_bases
+  where knowledge_bases.id = held_enrichment.knowledge_base_id
+    and knowledge_bases.tenant_id = any (array(select private.caller_tenant_ids()));
+  if tenant is null then
+    perform private.raise_error(404, 'not_found', 'Knowledge base not found.', 'Check the id.');
+  end if;
+  if changes_configuration and not private.may_change_knowledge_base(held_enrichment.knowledge_base_id) then
+    perform private.raise_error(403, 'forbidden', 'Only its creator and admins may change how this knowledge base is enriched.', null);
+  end if;
+  if not tenant = any (array(select private.caller_tenant_ids('member'))) then
+    perform private.raise_error(403, 'forbidden', 'Viewers cannot have a knowledge base enriched.', null);
+  end if;
+  select enrichments.* into held
+  from ai.enrichments
+  where enrichments.tenant_id = tenant and enrichments.knowledge_base_id = held_enrichment.knowledge_base_id
+  for update;
+  if must_exist and held.id is null then
+    perform private.raise_error(404, 'not_found', 'This knowledge base has no enrichment.', 'Set one first.');
+  end if;
+  held.tenant_id := tenant;
+  return held;
+end;
+$function$;
+comment on function private.held_enrichment(uuid,boolean,boolean) is 'The enrichment of a knowledge base, locked, or a row with no more than its tenant where there is none yet. PT404; PT403 for viewers, and for whoever may not change the knowledge base where the configuration is to change.';
+
 CREATE OR REPLACE FUNCTION private.hold_embedding_model(scope uuid, exclusively boolean)
  RETURNS void
  LANGUAGE plpgsql
@@ -7426,6 +8496,76 @@ begin
 end;
 $function$;
 comment on function private.hold_queue_limit() is 'Trigger: a job beyond the limit of its tenant is not picked; it stays as it is and waits. The worker leaves such jobs aside anyway; this holds when several pick at once.';
+
+CREATE OR REPLACE FUNCTION private.hold_tokens(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, prompt_tokens bigint, wanted_tokens bigint, least_tokens bigint, OUT budget_ids uuid[], OUT max_tokens bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  -- Answers longer than this are asked for only by who says so: what is reserved is missing elsewhere.
+  default_max_tokens constant bigint := 4096;
+  counter record;
+  tightest record;
+begin
+  budget_ids := '{}';
+  perform private.open_budget_counters(hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id, now());
+  for counter in
+    select
+      budget_counters.budget_id, budgets.scope, budgets.period,
+      budgets.max_tokens - budget_counters.used_tokens - budget_counters.reserved_tokens as balance
+    from private.budget_counters
+    join private.budgets_of(hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id) as budgets
+      on budgets.budget_id = budget_counters.budget_id and budgets.subject_id = budget_counters.subject_id
+    where budget_counters.period_start = private.budget_period_start(budgets.period, now())
+    order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
+    for update of budget_counters
+  loop
+    if cardinality(budget_ids) = 0 then
+      tightest := counter;
+    elsif counter.balance < tightest.balance then
+      tightest := counter;
+    end if;
+    budget_ids := budget_ids || counter.budget_id;
+  end loop;
+
+  max_tokens := hold_tokens.wanted_tokens;
+  if cardinality(budget_ids) > 0 then
+    if tightest.balance < hold_tokens.prompt_tokens + hold_tokens.least_tokens then
+      perform private.raise_error(
+        402, 'budget_exceeded', format('The token budget of this %s is used up.', tightest.scope),
+        'Wait until it renews, or ask an admin of the tenant for a larger one.',
+        jsonb_build_object(
+          'balance', greatest(tightest.balance, 0), 'estimated_cost', hold_tokens.prompt_tokens + hold_tokens.least_tokens,
+          'renews_at', private.budget_renews_at(tightest.period, now()), 'scope', tightest.scope, 'period', tightest.period
+        )
+      );
+    end if;
+    max_tokens := least(coalesce(max_tokens, default_max_tokens), tightest.balance - hold_tokens.prompt_tokens);
+    update private.budget_counters
+    set reserved_tokens = budget_counters.reserved_tokens + hold_tokens.prompt_tokens + hold_tokens.max_tokens
+    from private.budgets_of(hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id) as budgets
+    where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
+      and budget_counters.period_start = private.budget_period_start(budgets.period, now())
+      and budget_counters.budget_id = any (budget_ids);
+  end if;
+end;
+$function$;
+comment on function private.hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) is 'Holds tokens back in the counters of all budgets that apply (user_id null: the backend; agent_id and run_id null: none). max_tokens is what is granted to the answer: what was wanted (4096 without), less if the tightest budget has less left; null where none applies and none was wanted. PT402 budget_exceeded {balance, estimated_cost, renews_at, scope, period} when prompt_tokens and least_tokens are not left. The caller writes the reservation down.';
+grant execute on function private.hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) to service_role;
+
+CREATE OR REPLACE FUNCTION private.holds_enrichment_lease(enrichment_id uuid, lease_token uuid)
+ RETURNS ai.enrichments
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select enrichments
+  from ai.enrichments
+  where enrichments.id = holds_enrichment_lease.enrichment_id and enrichments.lease_token = holds_enrichment_lease.lease_token
+  for update;
+$function$;
+comment on function private.holds_enrichment_lease(uuid,uuid) is 'Locks and returns the enrichment if this token still holds its lease, else null.';
+grant execute on function private.holds_enrichment_lease(uuid,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION private.holds_indexing_lease(indexed_source_id uuid, lease_token uuid)
  RETURNS ai.indexed_sources
@@ -7798,6 +8938,67 @@ $function$;
 comment on function private.is_decider(ai.approvals,uuid) is 'Whether the memberships of this moment let this principal decide about this approval: the role and the group it asks for, or without either the person of the run and admins; never the person of the run where four eyes are asked for, nor the tenant''s backend where several people are.';
 grant execute on function private.is_decider(ai.approvals,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.is_enrichment_fields(fields jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  field jsonb;
+  seen text[] := '{}';
+begin
+  if fields is null or jsonb_typeof(fields) <> 'array' or jsonb_array_length(fields) not between 1 and 50 then
+    return false;
+  end if;
+  for field in select value from jsonb_array_elements(fields) loop
+    if jsonb_typeof(field) <> 'object'
+      or jsonb_typeof(field -> 'name') is distinct from 'string' or field ->> 'name' !~ '^[A-Za-z][A-Za-z0-9_]{0,62}$'
+      -- What the agent API keeps for itself, and what code that copies objects stumbles over.
+      or lower(field ->> 'name') in ('id', 'item_id', 'item_type', 'enriched_at', 'constructor')
+      or lower(field ->> 'name') = any (seen)
+      or jsonb_typeof(field -> 'description') is distinct from 'string'
+      or char_length(btrim(field ->> 'description')) not between 1 and 2000
+      or coalesce(field ->> 'type' not in ('text', 'boolean', 'number', 'enum'), true)
+      or (field ->> 'type' = 'enum') <> (field ? 'enum_values')
+      or field - array['name', 'description', 'type', 'enum_values'] <> '{}'
+    then
+      return false;
+    end if;
+    if field ? 'enum_values' and (
+      jsonb_typeof(field -> 'enum_values') <> 'array'
+      or jsonb_array_length(field -> 'enum_values') not between 2 and 100
+      or exists (
+        select from jsonb_array_elements(field -> 'enum_values') as choice
+        where jsonb_typeof(choice) <> 'string' or char_length(btrim(choice #>> '{}')) not between 1 and 200
+      )
+      or (select count(distinct choice) <> count(*) from jsonb_array_elements_text(field -> 'enum_values') as choice)
+    ) then
+      return false;
+    end if;
+    seen := seen || lower(field ->> 'name');
+  end loop;
+  return true;
+end;
+$function$;
+comment on function private.is_enrichment_fields(jsonb) is 'Whether this is a list of 1 to 50 fields {name, description, type text|boolean|number|enum, enum_values?}: names are identifiers, each once whatever its case; an enum has 2 to 100 different values.';
+grant execute on function private.is_enrichment_fields(jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.is_interrupted_call(state jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    state ? 'started' and not state ? 'finished' and state -> 'decision' is null
+    and not coalesce((state -> 'started' ->> 'is_retry_safe')::boolean, false),
+    false
+  );
+$function$;
+comment on function private.is_interrupted_call(jsonb) is 'Whether a call, as ai.run_steps.calls has it, has begun, may not simply be repeated, and neither ended nor was decided about.';
+grant execute on function private.is_interrupted_call(jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION private.is_member(tenant_id uuid, user_id uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -7952,6 +9153,32 @@ end;
 $function$;
 comment on function private.keep_vector_sets() is 'Trigger: keeps the counts of vector_sets, and the graph of each set that has one, equal to search_vectors.';
 
+CREATE OR REPLACE FUNCTION private.last_begun_step(run_id uuid)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select (run_events.payload ->> 'step')::int
+  from ai.run_events
+  where run_events.run_id = last_begun_step.run_id and run_events.type = 'step_started'
+  order by run_events.seq desc
+  limit 1;
+$function$;
+comment on function private.last_begun_step(uuid) is 'The step that the log says began last; null when it tells of none.';
+grant execute on function private.last_begun_step(uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION private.last_event(run_id uuid)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce((select max(run_events.seq) from ai.run_events where run_events.run_id = last_event.run_id), 0);
+$function$;
+comment on function private.last_event(uuid) is 'Number of the last event of a run; 0: none. Whoever goes on from there holds the lock of the run.';
+grant execute on function private.last_event(uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION private.level_vector_graph(vector_set private.vector_sets)
  RETURNS integer
  LANGUAGE plpgsql
@@ -7998,6 +9225,19 @@ end;
 $function$;
 comment on function private.lexemes_of(text,text) is 'Terms of a text with their positions, by the text search configuration `language`.';
 grant execute on function private.lexemes_of(text,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.live_enrichment_jobs()
+ RETURNS TABLE(enrichment_id text, is_waiting boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select job.data ->> 'id', job.name = 'enrich_knowledge_base' and job.state in ('created', 'retry')
+  from pgboss.job
+  where job.name in ('enrich_knowledge_base', 'enrich_knowledge_base_dead') and job.state in ('created', 'retry', 'active');
+$function$;
+comment on function private.live_enrichment_jobs() is 'Jobs about enrichments, given up ones too: the id they are about, and whether they wait (now or for a retry).';
+grant execute on function private.live_enrichment_jobs() to service_role;
 
 CREATE OR REPLACE FUNCTION private.live_jobs()
  RETURNS TABLE(queue text, key text, is_waiting boolean, is_dead_letter boolean)
@@ -8299,6 +9539,41 @@ $function$;
 comment on function private.move_misplaced_chunks(integer) is 'Indexes anew at most batch_size chunks that were lexed in another language than their knowledge base has now. Returns how many; 0 when nothing is left that nobody else is at.';
 grant execute on function private.move_misplaced_chunks(integer) to service_role;
 
+CREATE OR REPLACE FUNCTION private.my_invitations()
+ RETURNS TABLE(id uuid, tenant_id uuid, tenant_name text, role text, invited_by_email text, created_at timestamp with time zone, expires_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select
+    invitations.id, invitations.tenant_id, tenants.name, invitations.role, inviters.email::text, invitations.created_at, invitations.expires_at
+  from auth.users
+  join public.invitations on invitations.email = lower(users.email)
+  join public.tenants on tenants.id = invitations.tenant_id
+  left join auth.users as inviters on inviters.id = invitations.invited_by
+  where users.id = private.caller_user_id() and users.email_confirmed_at is not null
+    -- To the person alone: neither an agent nor a backend that acts for them learns where else they are invited to.
+    and auth.jwt() -> 'act' is null
+    -- From here on as in private.accept_invitation().
+    and invitations.accepted_at is null
+    and invitations.expires_at > now()
+    and (
+      invitations.invited_by is null
+      or (
+        invitations.invited_by <> users.id
+        and exists (
+          select from public.memberships
+          where memberships.tenant_id = invitations.tenant_id
+            and memberships.user_id = invitations.invited_by
+            and private.role_rank(memberships.role) >= greatest(private.role_rank('admin'), private.role_rank(invitations.role))
+        )
+      )
+    )
+  order by invitations.created_at, invitations.id;
+$function$;
+comment on function private.my_invitations() is 'Core of public.my_invitations().';
+grant execute on function private.my_invitations() to authenticated;
+
 CREATE OR REPLACE FUNCTION private.nearest_in_graph(graph_table text, segments integer[], direction extensions.halfvec, breadth integer, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
@@ -8574,6 +9849,31 @@ end;
 $function$;
 comment on function private.parse_query(text,text[]) is 'Takes a query apart, as the text search configurations in `languages` see it. Never fails: what is not meant as an operator is a word.';
 grant execute on function private.parse_query(text,text[]) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.people(tenant_id uuid)
+ RETURNS TABLE(user_id uuid, email text, role text, joined_at timestamp with time zone, groups jsonb)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select
+    memberships.user_id, users.email::text, memberships.role, memberships.created_at,
+    coalesce(
+      (
+        select jsonb_agg(jsonb_build_object('id', groups.id, 'name', groups.name) order by groups.name, groups.id)
+        from public.group_members
+        join public.groups on groups.tenant_id = group_members.tenant_id and groups.id = group_members.group_id
+        where group_members.user_id = memberships.user_id and group_members.tenant_id = memberships.tenant_id
+      ),
+      '[]'
+    )
+  from public.memberships
+  join auth.users on users.id = memberships.user_id
+  where memberships.tenant_id = people.tenant_id and memberships.tenant_id = any (array(select private.caller_tenant_ids()))
+  order by private.role_rank(memberships.role) desc, users.email, memberships.user_id;
+$function$;
+comment on function private.people(uuid) is 'Core of public.people().';
+grant execute on function private.people(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.policy_fingerprint(relation regclass)
  RETURNS text
@@ -8864,6 +10164,11 @@ begin
         update private.reembeddings
         set status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null, finished_at = null
         where reembeddings.id = letter.subject and reembeddings.status = 'failed' and reembeddings.reason_code = 'dead_letter';
+      when 'enrich_knowledge_base' then
+        update ai.enrichments
+        set
+          status = 'enriching', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null, finished_at = null
+        where enrichments.id = letter.subject and enrichments.status = 'failed' and enrichments.reason_code = 'dead_letter';
       else
         null;
     end case;
@@ -9016,7 +10321,21 @@ end;
 $function$;
 comment on function private.refuse_update() is 'Trigger: for tables whose counts are kept at insert and delete only.';
 
-CREATE OR REPLACE FUNCTION private.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text, metadata jsonb, knowledge_base_ids uuid[])
+CREATE OR REPLACE FUNCTION private.refuse_while_enriching(status text, act text)
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if status = 'enriching' then
+    perform private.raise_error(409, 'conflict', format('The knowledge base is being enriched: %s when that has ended.', act), null);
+  end if;
+end;
+$function$;
+comment on function private.refuse_while_enriching(text,text) is 'PT409 conflict while a run goes on.';
+
+CREATE OR REPLACE FUNCTION private.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text, metadata jsonb, knowledge_base_ids uuid[], origin jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -9055,6 +10374,15 @@ begin
   if jsonb_typeof(coalesce(register_source.metadata, '{}')) <> 'object' or pg_column_size(register_source.metadata) > 65536 then
     perform private.raise_error(400, 'invalid_request', 'metadata must be a JSON object of at most 64 KiB.', null);
   end if;
+  if exists (
+    select from jsonb_each(coalesce(register_source.origin, '{}')) as entry (key, value)
+    where entry.key not in ('source_type', 'origin_url', 'origin_path')
+      or jsonb_typeof(entry.value) <> 'string' or char_length(entry.value #>> '{}') > 2048
+  ) then
+    perform private.raise_error(
+      400, 'invalid_request', 'origin may have the texts source_type, origin_url and origin_path.', 'Put everything else into metadata.'
+    );
+  end if;
   if (
     select count(*) from ai.knowledge_bases where knowledge_bases.tenant_id = tenant and knowledge_bases.id = any (wanted)
   ) <> cardinality(wanted) then
@@ -9079,12 +10407,13 @@ begin
 
   source.id := gen_random_uuid();
   insert into ai.sources (
-    id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, metadata
+    id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, metadata,
+    auto_metadata
   )
   values (
     source.id, tenant, caller, safe_name, lower(register_source.file_type), register_source.mime_type, register_source.size_bytes,
     lower(register_source.content_hash), tenant || '/' || source.id || '/' || key_name, register_source.visibility,
-    coalesce(register_source.metadata, '{}')
+    coalesce(register_source.metadata, '{}'), coalesce(register_source.origin, '{}')
   )
   on conflict do nothing
   returning * into source;
@@ -9119,8 +10448,32 @@ begin
   return private.source_json(source);
 end;
 $function$;
-comment on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) is 'Core of ai.register_source().';
-grant execute on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[]) to authenticated;
+comment on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) is 'Core of ai.register_source().';
+grant execute on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.release_enrichment_reservations()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.close_reservations(
+    array(
+      select token_reservations.id
+      from private.token_reservations
+      where token_reservations.tenant_id = old.tenant_id and token_reservations.enrichment_id = old.id
+        and (tg_op = 'DELETE' or token_reservations.lease_token = old.lease_token)
+    ),
+    null
+  );
+  if tg_op = 'DELETE' then
+    return old;
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.release_enrichment_reservations() is 'Trigger: closes the reservations of a worker that has lost its lease, and of an enrichment that is deleted. What was not settled counts with the estimate of its prompt: the provider may have charged for it.';
 
 CREATE OR REPLACE FUNCTION private.release_run_reservations()
  RETURNS trigger
@@ -9333,6 +10686,30 @@ AS $function$
 $function$;
 comment on function private.run_actor(uuid,uuid) is 'Who does what happens in a run: its principal, through its agent. For events that the ledger writes, whose own claims say nothing of them.';
 
+CREATE OR REPLACE FUNCTION private.run_enrichment(knowledge_base_id uuid, incremental boolean, retry_failed boolean)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  held constant ai.enrichments := private.held_enrichment(knowledge_base_id, false, true);
+begin
+  perform private.refuse_while_enriching(held.status, 'run it again');
+  return private.start_enrichment(
+    held.id,
+    case
+      when incremental and retry_failed then 'new_and_failed'
+      when incremental then 'new'
+      when retry_failed then 'failed'
+      else 'all'
+    end
+  );
+end;
+$function$;
+comment on function private.run_enrichment(uuid,boolean,boolean) is 'Core of ai.run_enrichment().';
+grant execute on function private.run_enrichment(uuid,boolean,boolean) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.run_is_behind(run ai.agent_runs)
  RETURNS boolean
  LANGUAGE sql
@@ -9368,9 +10745,10 @@ AS $function$
           )
       )
     when 'unsafe_call' then exists (
-      select from private.run_calls
-      where run_calls.run_id = run_is_still_waiting.run_id and run_calls.started is not null and run_calls.finished is null
-        and not coalesce(run_calls.is_retry_safe, false) and run_calls.decision is null
+      select
+      from ai.run_steps
+      cross join lateral jsonb_each(run_steps.calls) as call
+      where run_steps.run_id = run_is_still_waiting.run_id and private.is_interrupted_call(call.value)
     )
     else false
   end;
@@ -9409,6 +10787,23 @@ end;
 $function$;
 comment on function private.run_stop(ai.agent_runs) is 'Why a run must not go on right now: cancelled, membership_lost or agent_unpublished (or gone); null when it may.';
 grant execute on function private.run_stop(ai.agent_runs) to service_role;
+
+CREATE OR REPLACE FUNCTION private.run_usage(run_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'prompt_tokens', coalesce(sum(usage_entries.prompt_tokens), 0), 'completion_tokens', coalesce(sum(usage_entries.completion_tokens), 0),
+    'total_tokens', coalesce(sum(usage_entries.total_tokens), 0), 'reasoning_tokens', coalesce(sum(usage_entries.reasoning_tokens), 0),
+    'cached_tokens', coalesce(sum(usage_entries.cached_tokens), 0)
+  )
+  from ai.usage_entries
+  join ai.agent_runs on agent_runs.tenant_id = usage_entries.tenant_id and agent_runs.id = usage_entries.run_id
+  where agent_runs.id = run_usage.run_id and usage_entries.kind = 'chat';
+$function$;
+comment on function private.run_usage(uuid) is 'The tokens that a run has used so far, whoever executed it: {prompt_tokens, completion_tokens, total_tokens, reasoning_tokens, cached_tokens}. Calls of executors that died count with their estimate.';
 
 CREATE OR REPLACE FUNCTION private.search_among_visible_chunks(knowledge_base_ids uuid[], sources uuid[], query_embedding extensions.vector, embedding_model text, words text, required tsquery, excluded tsquery, segments integer[], languages text[], k1 double precision, b double precision, leg_limit integer, OUT vector_leg private.search_leg, OUT text_leg private.search_leg, OUT possible double precision)
  RETURNS record
@@ -9634,6 +11029,56 @@ $function$;
 comment on function private.set_budget(text,text,bigint,uuid) is 'Core of ai.set_budget().';
 grant execute on function private.set_budget(text,text,bigint,uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.set_enrichment(knowledge_base_id uuid, fields jsonb, llm_model text, max_tokens integer, use_multimodal boolean, start_run boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  held ai.enrichments := private.held_enrichment(knowledge_base_id, true, false);
+  is_new constant boolean := held.id is null;
+  asks_otherwise constant boolean := is_new or (held.fields, held.llm_model) is distinct from (set_enrichment.fields, set_enrichment.llm_model);
+  job_id uuid;
+begin
+  if not private.is_enrichment_fields(set_enrichment.fields) or pg_column_size(set_enrichment.fields) > 65536 then
+    perform private.raise_error(400, 'invalid_request', 'fields is no list of fields.', 'Each is {name, description, type: text | boolean | number | enum, enum_values?}.');
+  end if;
+  if set_enrichment.llm_model !~ '^[[:graph:]]{1,200}$' then
+    perform private.raise_error(400, 'invalid_request', 'llm_model must be the name of a model.', null);
+  end if;
+  if coalesce(set_enrichment.max_tokens, 2000) not between 1 and 100000 then
+    perform private.raise_error(400, 'invalid_request', 'max_tokens must be from 1 to 100000.', null);
+  end if;
+  if is_new then
+    insert into ai.enrichments (tenant_id, knowledge_base_id, fields, llm_model, max_tokens, use_multimodal, created_by)
+    values (
+      held.tenant_id, set_enrichment.knowledge_base_id, set_enrichment.fields, set_enrichment.llm_model, coalesce(set_enrichment.max_tokens, 2000),
+      coalesce(set_enrichment.use_multimodal, false), private.caller_user_id()
+    )
+    returning * into held;
+  else
+    if asks_otherwise then
+      perform private.refuse_while_enriching(held.status, 'change what is asked');
+      -- Answers to other questions.
+      delete from ai.enrichment_results where enrichment_results.tenant_id = held.tenant_id and enrichment_results.enrichment_id = held.id;
+      update ai.enrichments set status = 'idle', error_code = null, reason_code = null, error_message = null where enrichments.id = held.id;
+    end if;
+    update ai.enrichments
+    set
+      fields = set_enrichment.fields, llm_model = set_enrichment.llm_model, max_tokens = coalesce(set_enrichment.max_tokens, 2000),
+      use_multimodal = coalesce(set_enrichment.use_multimodal, false)
+    where enrichments.id = held.id;
+  end if;
+  if asks_otherwise and coalesce(set_enrichment.start_run, true) then
+    job_id := private.start_enrichment(held.id, 'all');
+  end if;
+  return jsonb_build_object('id', held.id, 're_enrichment_triggered', asks_otherwise and coalesce(set_enrichment.start_run, true), 'job_id', job_id);
+end;
+$function$;
+comment on function private.set_enrichment(uuid,jsonb,text,integer,boolean,boolean) is 'Core of ai.set_enrichment().';
+grant execute on function private.set_enrichment(uuid,jsonb,text,integer,boolean,boolean) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.shortened(identifier text)
  RETURNS SETOF text
  LANGUAGE sql
@@ -9752,6 +11197,32 @@ begin
 end;
 $function$;
 comment on function private.stage_audit_of_rows(jsonb[],text,text,text,text) is 'One event for each of these rows, staged once per tenant.';
+
+CREATE OR REPLACE FUNCTION private.start_enrichment(enrichment_id uuid, scope text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  tenant constant uuid := (select enrichments.tenant_id from ai.enrichments where enrichments.id = start_enrichment.enrichment_id);
+  person constant uuid := private.caller_user_id();
+  job_id uuid;
+begin
+  perform private.check_budget(tenant, person, null);
+  update ai.enrichments
+  set
+    status = 'enriching', run_number = enrichments.run_number + 1, scope = start_enrichment.scope, started_by = person, principal_id = auth.uid(),
+    started_at = now(), finished_at = null, error_code = null, reason_code = null, error_message = null, attempts = 0, next_retry_at = null
+  where enrichments.id = start_enrichment.enrichment_id;
+  job_id := private.enqueue(
+    'enrich_knowledge_base', jsonb_build_object('id', start_enrichment.enrichment_id), now(), start_enrichment.enrichment_id::text
+  );
+  update ai.enrichments set celery_task_id = coalesce(job_id::text, enrichments.celery_task_id) where enrichments.id = start_enrichment.enrichment_id;
+  return job_id;
+end;
+$function$;
+comment on function private.start_enrichment(uuid,text) is 'Begins a run in the name of the caller and queues its job. Returns the id of the job. PT402 insufficient_credits when a budget has no token left.';
 
 CREATE OR REPLACE FUNCTION private.start_run(agent_id uuid, session_id text, message text, model text, provider text, retrieved_context jsonb, context_handler_id uuid, request jsonb, multitask_strategy text, streams boolean, chat_message_id uuid)
  RETURNS jsonb
@@ -9939,12 +11410,20 @@ begin
     where new_events.type = 'complete' and agent_runs.chat_message_id is not null
     order by agent_runs.id
   loop
-    -- Locked, so that it is still there when the answer refers to it.
+    -- Locked, so that both are still there when the answer refers to them. Who deletes them has locked them before the run, which is
+    -- locked here already: waiting for that would be waiting in a circle. There is no answer to keep of what is being deleted.
+    perform
+    from public.chat_sessions
+    join public.chat_messages on chat_messages.tenant_id = chat_sessions.tenant_id and chat_messages.session_id = chat_sessions.id
+    where chat_messages.tenant_id = run.tenant_id and chat_messages.id = run.chat_message_id
+    for key share of chat_sessions skip locked;
+    continue when not found;
+    question := null;
     select * into question
     from public.chat_messages
     where chat_messages.tenant_id = run.tenant_id and chat_messages.id = run.chat_message_id and chat_messages.user_id = run.user_id
       and chat_messages.role = 'user'
-    for key share;
+    for key share skip locked;
     -- Who is no longer a member gets no messages, and their run must be able to end.
     continue when question.id is null or not private.is_member(question.tenant_id, question.user_id);
     is_complete := run.payload ->> 'status' = 'completed';
@@ -10043,6 +11522,81 @@ end;
 $function$;
 comment on function private.switch_embedding_model(uuid,text) is 'Core of ai.switch_embedding_model().';
 grant execute on function private.switch_embedding_model(uuid,text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.take_jobs(queue text, max_count integer, max_bytes bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  most int;
+  candidate uuid;
+  taken jsonb := '[]';
+  answer jsonb;
+begin
+  -- Where no worker runs, nobody else looks after those whose executor has died.
+  for candidate in
+    select job.id
+    from pgboss.job
+    where job.name = take_jobs.queue and job.state = 'active'
+      and (
+        job.started_on + make_interval(secs => job.expire_seconds) < pgboss.job_now()
+        or coalesce(job.heartbeat_on, job.started_on) + make_interval(secs => job.heartbeat_seconds) < pgboss.job_now()
+      )
+    for update skip locked
+  loop
+    perform private.fail_job(take_jobs.queue, candidate);
+  end loop;
+  select queue_limits.max_active_per_tenant into most from private.queue_limits where queue_limits.queue = take_jobs.queue;
+  for candidate in
+    select job.id
+    from pgboss.job
+    where job.name = take_jobs.queue and job.state < 'active' and not job.blocked and job.start_after <= pgboss.job_now()
+      and (
+        most is null or job.group_id is null
+        or (
+          select count(*)
+          from pgboss.job as others
+          where others.name = job.name and others.group_id = job.group_id and others.state = 'active' and others.group_id is not null
+        ) < most
+      )
+      and not (
+        job.name = 'extract_source'
+        and exists (
+          select from ai.sources
+          where sources.size_bytes > take_jobs.max_bytes
+            and sources.id = case when job.data ->> 'id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (job.data ->> 'id')::uuid end
+        )
+      )
+    order by job.priority desc, job.created_on, job.id
+    limit least(greatest(take_jobs.max_count, 0), 100)
+    for update of job skip locked
+  loop
+    -- The limit of the tenant holds here, too: hold_queue_limit refuses what is beyond it.
+    update pgboss.job
+    set
+      state = 'active', started_on = pgboss.job_now(), heartbeat_on = pgboss.job_now(),
+      retry_count = case when job.started_on is not null then job.retry_count + 1 else job.retry_count end
+    where job.name = take_jobs.queue and job.id = candidate
+    returning jsonb_build_object(
+      'id', job.id, 'queue', job.name, 'subject', job.data ->> 'id', 'attempt', job.retry_count,
+      'retry_seconds', case
+        when job.retry_count >= job.retry_limit then null
+        when job.retry_backoff
+          then least(coalesce(job.retry_delay_max, 86400), greatest(job.retry_delay, 1) * 2 ^ least(16, job.retry_count + 1))
+        else job.retry_delay
+      end
+    ) into answer;
+    if found then
+      taken := taken || answer;
+    end if;
+  end loop;
+  return taken;
+end;
+$function$;
+comment on function private.take_jobs(text,integer,bigint) is 'Core of ai.take_jobs().';
+grant execute on function private.take_jobs(text,integer,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION private.take_turn()
  RETURNS trigger
@@ -10165,6 +11719,7 @@ begin
     when 'run_agent' then (select agent_runs.tenant_id from ai.agent_runs where agent_runs.id = subject)
     when 'embed_memory' then (select memories.tenant_id from public.memories where memories.id = subject)
     when 'reembed_knowledge_base' then (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = subject)
+    when 'enrich_knowledge_base' then (select enrichments.tenant_id from ai.enrichments where enrichments.id = subject)
   end;
 end;
 $function$;
@@ -10217,19 +11772,19 @@ begin
   if tokens_used.scope = 'tenant' then
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind = 'chat';
+    where entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind <> 'embedding';
   elsif tokens_used.scope = 'user' then
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.user_id = tokens_used.subject_id and entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind = 'chat';
+    where entries.user_id = tokens_used.subject_id and entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind <> 'embedding';
   elsif tokens_used.scope = 'agent' then
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.tenant_id = tokens_used.tenant_id and entries.agent_id = tokens_used.subject_id and entries.created_at >= since and entries.kind = 'chat';
+    where entries.tenant_id = tokens_used.tenant_id and entries.agent_id = tokens_used.subject_id and entries.created_at >= since and entries.kind <> 'embedding';
   else
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.tenant_id = tokens_used.tenant_id and entries.run_id = tokens_used.subject_id and entries.kind = 'chat';
+    where entries.tenant_id = tokens_used.tenant_id and entries.run_id = tokens_used.subject_id and entries.kind <> 'embedding';
   end if;
   return coalesce(tokens, 0);
 end;
@@ -10552,48 +12107,98 @@ CREATE OR REPLACE FUNCTION private.write_run_journal(tenant_id uuid, run_id uuid
  SET search_path TO ''
 AS $function$
 declare
-  entry jsonb;
   got_further boolean := false;
+  part record;
+  entry jsonb;
+  before ai.run_steps;
+  after ai.run_steps;
+  call jsonb;
 begin
-  for entry in select element.value from jsonb_array_elements(coalesce(write_run_journal.journal, '[]')) as element (value) loop
-    case entry ->> 'op'
-      when 'turn' then
-        insert into ai.run_steps (tenant_id, run_id, step, turn, user_id)
-        values (write_run_journal.tenant_id, write_run_journal.run_id, (entry ->> 'step')::int, entry, write_run_journal.user_id)
-        on conflict on constraint run_steps_pkey do update set turn = excluded.turn
-        where run_steps.record is null;
-      when 'call_started' then
-        insert into private.run_calls (tenant_id, run_id, call_id, step, started, is_retry_safe)
-        values (
-          write_run_journal.tenant_id, write_run_journal.run_id, entry ->> 'call_id', (entry ->> 'step')::int, entry,
-          coalesce((entry ->> 'is_retry_safe')::boolean, false)
-        )
-        -- Begun again: what a person decided about the earlier attempt does not count for another.
-        on conflict on constraint run_calls_pkey do update
-        set started = excluded.started, is_retry_safe = excluded.is_retry_safe, decision = null
-        where run_calls.finished is null;
-      when 'call_finished' then
-        insert into private.run_calls (tenant_id, run_id, call_id, step, finished)
-        values (write_run_journal.tenant_id, write_run_journal.run_id, entry ->> 'call_id', (entry ->> 'step')::int, entry)
-        on conflict on constraint run_calls_pkey do update set finished = excluded.finished
-        where run_calls.finished is null;
-      when 'step_done' then
-        insert into ai.run_steps (tenant_id, run_id, step, record, completed_at, user_id)
-        values (
-          write_run_journal.tenant_id, write_run_journal.run_id, (entry ->> 'step')::int, coalesce(nullif(entry -> 'record', 'null'), '{}'), now(),
-          write_run_journal.user_id
-        )
-        on conflict on constraint run_steps_pkey do update set record = excluded.record, completed_at = excluded.completed_at
-        where run_steps.record is null;
-        got_further := true;
-      else
-        raise exception 'unknown op in the journal of a run: %', coalesce(entry ->> 'op', 'null') using errcode = '22023';
-    end case;
+  if coalesce(write_run_journal.journal, '[]') = '[]' then
+    return false;
+  end if;
+  if exists (
+    select from jsonb_array_elements(write_run_journal.journal) as element (value)
+    where coalesce(element.value ->> 'op', '') not in ('turn', 'call_checked', 'call_started', 'call_finished', 'step_done', 'tokens_used')
+  ) then
+    raise exception 'unknown op in the journal of a run' using errcode = '22023';
+  end if;
+  -- One row for all that is told of a step at once.
+  for part in
+    select (element.value ->> 'step')::int as step, jsonb_agg(element.value order by element.place) as entries
+    from jsonb_array_elements(write_run_journal.journal) with ordinality as element (value, place)
+    where element.value ->> 'op' <> 'tokens_used'
+    group by (element.value ->> 'step')::int
+    order by min(element.place)
+  loop
+    select * into before from ai.run_steps where run_steps.run_id = write_run_journal.run_id and run_steps.step = part.step;
+    after := before;
+    after.calls := coalesce(before.calls, '{}');
+    for entry in select element.value from jsonb_array_elements(part.entries) with ordinality as element (value, place) order by element.place loop
+      call := coalesce(after.calls -> (entry ->> 'call_id'), '{}');
+      case
+        when entry ->> 'op' = 'turn' then
+          -- That a step has begun is told by its event already, where it has one.
+          if after.record is null and (
+            entry ->> 'state' is distinct from 'begun' or after.turn is not null
+            or private.last_begun_step(write_run_journal.run_id) is distinct from part.step
+          ) then
+            after.turn := entry;
+          end if;
+        when entry ->> 'op' = 'step_done' then
+          if after.record is null then
+            after.record := coalesce(nullif(entry -> 'record', 'null'), '{}');
+            after.completed_at := now();
+          end if;
+          got_further := true;
+        when call ? 'finished' then
+          null; -- what has ended is not begun again
+        when entry ->> 'op' = 'call_finished' then
+          after.calls := after.calls || jsonb_build_object(entry ->> 'call_id', call || jsonb_build_object('finished', entry));
+        when entry ->> 'op' = 'call_checked' then
+          after.calls := after.calls || jsonb_build_object(entry ->> 'call_id', call || jsonb_build_object('checked', entry -> 'checks'));
+        else
+          -- Begun again: what a person decided about the earlier attempt does not count for another.
+          after.calls := after.calls || jsonb_build_object(
+            entry ->> 'call_id', (call - array['decision', 'decided_by', 'decided_at']) || jsonb_build_object('started', entry)
+          );
+      end case;
+    end loop;
+    if before.run_id is not null then
+      if after is distinct from before then
+        update ai.run_steps
+        set turn = after.turn, calls = after.calls, record = after.record, completed_at = after.completed_at
+        where run_steps.run_id = before.run_id and run_steps.step = before.step;
+      end if;
+    elsif after.turn is not null or after.record is not null or after.calls <> '{}' then
+      insert into ai.run_steps (tenant_id, run_id, step, turn, calls, record, completed_at, user_id)
+      values (
+        write_run_journal.tenant_id, write_run_journal.run_id, part.step, after.turn, after.calls, after.record, after.completed_at,
+        write_run_journal.user_id
+      );
+    end if;
+  end loop;
+  -- Last: whoever else counts against the same budgets waits for the rest of this transaction only.
+  for entry in
+    select element.value
+    from jsonb_array_elements(write_run_journal.journal) with ordinality as element (value, place)
+    where element.value ->> 'op' = 'tokens_used'
+    order by element.place
+  loop
+    perform private.close_reservations(
+      array(
+        select token_reservations.id
+        from private.token_reservations
+        where token_reservations.id = (entry ->> 'reservation_id')::uuid and token_reservations.tenant_id = write_run_journal.tenant_id
+          and token_reservations.run_id = write_run_journal.run_id
+      ),
+      nullif(entry -> 'usage', 'null')
+    );
   end loop;
   return got_further;
 end;
 $function$;
-comment on function private.write_run_journal(uuid,uuid,uuid,jsonb) is 'Applies entries {op: turn, call_started, call_finished or step_done, step, call_id?, is_retry_safe?, record?, ...} to a run that the caller has locked; twice the same is once. Returns whether a step was done. 22023 for an unknown op.';
+comment on function private.write_run_journal(uuid,uuid,uuid,jsonb) is 'Applies entries {op: turn, call_checked, call_started, call_finished or step_done, step, call_id?, checks?, is_retry_safe?, record?, ...} and {op: tokens_used, reservation_id, usage} to a run that the caller has locked; twice the same is once. One version of one row for each step, however many its entries. Returns whether a step was done. 22023 for an unknown op.';
 grant execute on function private.write_run_journal(uuid,uuid,uuid,jsonb) to service_role;
 
 -- On tables of the platform

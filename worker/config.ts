@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { optional, required, type Env } from '../supabase/functions/_shared/env.ts'
-import { DEFAULT_LIMITS, type ExtractLimits } from './extract/limits.ts'
+import { DEFAULT_LIMITS, type ExtractLimits } from '../supabase/functions/_shared/ingestion/extract/limits.ts'
 
 /** Settings of the worker; each has an environment variable, and a default that suits a small machine. */
 export type WorkerSettings = {

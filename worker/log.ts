@@ -1,10 +1,6 @@
-/** Fields of an event: ids, counts, durations, codes. Never document text, names or keys. */
-export type LogFields = Record<string, string | number | boolean | null | undefined>
+import type { Log, LogFields } from '../supabase/functions/_shared/ingestion/context.ts'
 
-export type Log = {
-  info: (event: string, fields?: LogFields) => void
-  error: (event: string, fields?: LogFields) => void
-}
+export type { Log, LogFields }
 
 /** Writes each event as one JSON line. */
 export function createLog(write: (line: string) => void, base: LogFields = {}): Log {

@@ -8,6 +8,7 @@ import { workerSettings } from './config.ts'
 import { createLog } from './log.ts'
 import { runDepsFromEnv } from './run-deps.ts'
 import { startWorker } from './worker.ts'
+import { createIsolatedWorkshop } from './workshop.ts'
 
 const log = createLog((line) => process.stdout.write(`${line}\n`), { service: 'worker' })
 
@@ -20,9 +21,11 @@ process.on('unhandledRejection', (error) => {
 try {
   const settings = workerSettings(process.env)
   const { embedder, embedderFor } = providersFromEnv(process.env)
+  const store = objectStoreFromEnv(process.env)
   const worker = await startWorker({
     ledger: ledgerFromEnv(process.env),
-    store: objectStoreFromEnv(process.env),
+    store,
+    workshop: createIsolatedWorkshop(store, settings.limits),
     embedder,
     embedderFor,
     settings,

@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { describeError } from '../supabase/functions/_shared/errors.ts'
-import { takeUp } from '../supabase/functions/_shared/execution/drive.ts'
+import { claimRun, prepareClaimed } from '../supabase/functions/_shared/execution/drive.ts'
 import { executeRun } from '../supabase/functions/_shared/execution/execution.ts'
 import type { RunDeps } from '../supabase/functions/_shared/execution/prepare.ts'
+import type { ClaimedRun, DueRun } from '../supabase/functions/_shared/run-ledger.ts'
 import type { Log } from './log.ts'
 
 export type RunExecutorOptions = {
@@ -29,53 +30,65 @@ export type RunExecutor = {
  * queue is only word that there may be one, so that ten thousand jobs of one tenant keep nobody waiting.
  */
 export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }: RunExecutorOptions): RunExecutor {
-  const running = new Map<string, Promise<void>>()
-  /** Tenants of the runs in progress. */
-  const tenants = new Map<string, string>()
+  /** Runs that have a place here, from the moment they are chosen. */
+  const running = new Map<string, { done: Promise<void>; tenantId: string }>()
+  /** Those whose lease is being asked for. */
+  const claiming = new Set<string>()
+  /** Those that could not be taken up just now: somebody else has, or they are held. Not tried again before the next look of the timer. */
+  const refused = new Set<string>()
   const letGo = new AbortController()
   let isStopping = false
   let isLooking = false
   let lookAgain = false
 
-  async function carryOut(id: string): Promise<boolean> {
-    const execution = await takeUp(deps, id)
-    if (execution === null) return false
-    const work = executeRun(deps, execution, {
-      deliver: () => {},
-      isTimeToHandOver: () => isStopping,
-      signal: letGo.signal,
+  async function claim(id: string): Promise<ClaimedRun | null> {
+    claiming.add(id)
+    try {
+      return await claimRun(deps, id)
+    } finally {
+      claiming.delete(id)
+    }
+  }
+
+  async function carryOut(id: string): Promise<void> {
+    try {
+      const claimed = await claim(id)
+      if (claimed === null) {
+        refused.add(id)
+        return
+      }
+      const execution = await prepareClaimed(deps, claimed)
+      if (execution === null) return
+      const isTimeToHandOver = () => isStopping
+      await executeRun(deps, execution, { deliver: () => {}, isTimeToHandOver, signal: letGo.signal })
+    } catch (error) {
+      refused.add(id)
+      log.error('run_crashed', { run_id: id, error: describeError(error) })
+    }
+  }
+
+  /** Gives a run a place. Nobody waits for its lease or its end: who looks for runs looks for those of others, too. */
+  function take({ id, tenant_id: tenantId }: DueRun): void {
+    const done = carryOut(id).finally(() => {
+      running.delete(id)
+      wake()
     })
-    const done = work.then(
-      () => {},
-      (error: unknown) => log.error('run_crashed', { run_id: execution.run.run_id, error: describeError(error) }),
-    )
-    tenants.set(id, execution.run.tenant_id)
-    running.set(
-      id,
-      done.finally(() => {
-        running.delete(id)
-        tenants.delete(id)
-        wake()
-      }),
-    )
-    return true
+    running.set(id, { done, tenantId })
   }
 
   /** Takes up what there is room for. */
   async function fill(): Promise<void> {
-    for (;;) {
-      const free = places + (hasSpare ? 1 : 0) - running.size
-      if (isStopping || free <= 0) return
+    const most = places + (hasSpare ? 1 : 0)
+    if (running.size >= most) return
+    const present = () => new Set([...running.values()].map(({ tenantId }) => tenantId))
+    // What is asked for or was refused is on the list still.
+    const limit = most - running.size + claiming.size + refused.size
+    for (const due of await deps.ledger.dueRuns(limit, hasSpare ? [...present()] : null)) {
+      if (isStopping || running.size >= most) return
+      if (running.has(due.id) || refused.has(due.id)) continue
       // A tenant with ten thousand leaves the spare place to the others.
-      const isSpare = hasSpare && free === 1
-      const found = await deps.ledger.dueRuns(places, isSpare ? [...new Set(tenants.values())] : [])
-      const due = found.filter((id) => !running.has(id)).slice(0, hasSpare && !isSpare ? free - 1 : free)
-      let taken = 0
-      for (const id of due) {
-        if (isStopping) return
-        if (await carryOut(id)) taken++
-      }
-      if (taken === 0) return
+      if (hasSpare && running.size === places && present().has(due.tenant_id)) continue
+      take(due)
     }
   }
 
@@ -88,8 +101,6 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
     try {
       do {
         lookAgain = false
-        // Runs that nobody has decided about in time go on.
-        await deps.ledger.expireApprovals()
         await fill()
       } while (lookAgain && !isStopping)
     } catch (error) {
@@ -104,7 +115,20 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
     if (!isStopping) void look()
   }
 
-  const timer = setInterval(wake, lookMs)
+  /** Runs that nobody has decided about in time go on. Apart from looking for runs: who has just been queued does not wait for it. */
+  async function expireApprovals(): Promise<void> {
+    try {
+      if ((await deps.ledger.expireApprovals()) > 0) wake()
+    } catch (error) {
+      log.error('approvals_not_expired', { error: describeError(error) })
+    }
+  }
+
+  const timer = setInterval(() => {
+    refused.clear()
+    wake()
+    void expireApprovals()
+  }, lookMs)
   wake()
   return {
     wake,
@@ -114,7 +138,7 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
       const ended = new AbortController()
       const all = async () => {
         while (isLooking) await wait(10)
-        await Promise.all(running.values())
+        await Promise.all([...running.values()].map(({ done }) => done))
       }
       await Promise.race([all(), wait(graceMs, undefined, { signal: ended.signal }).catch(() => undefined)])
       ended.abort()

@@ -1,15 +1,16 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { describeError } from '../supabase/functions/_shared/errors.ts'
-import { WorkerStoppedError } from './failures.ts'
+import { WorkerStoppedError } from '../supabase/functions/_shared/ingestion/failures.ts'
 import type { JobContext } from './jobs/context.ts'
-import { markDeadLetter, noteDeadRun, retryRemoval } from './jobs/dead-letters.ts'
-import { embedMemory } from './jobs/embed-memory.ts'
-import { extractSource } from './jobs/extract-source.ts'
+import { markDeadLetter, noteDeadRun, retryRemoval } from '../supabase/functions/_shared/ingestion/jobs/dead-letters.ts'
+import { embedMemory } from '../supabase/functions/_shared/ingestion/jobs/embed-memory.ts'
+import { enrichKnowledgeBase, noteDeadEnrichment } from '../supabase/functions/_shared/enrichment/job.ts'
+import { extractSource } from '../supabase/functions/_shared/ingestion/jobs/extract-source.ts'
 import { fireSchedules } from './jobs/fire-schedules.ts'
-import { indexSource } from './jobs/index-source.ts'
+import { indexSource } from '../supabase/functions/_shared/ingestion/jobs/index-source.ts'
 import { maintainSearch } from './jobs/maintain-search.ts'
-import { reembedKnowledgeBase } from './jobs/reembed-knowledge-base.ts'
-import { removeObject } from './jobs/remove-object.ts'
+import { reembedKnowledgeBase } from '../supabase/functions/_shared/ingestion/jobs/reembed-knowledge-base.ts'
+import { removeObject } from '../supabase/functions/_shared/ingestion/jobs/remove-object.ts'
 import { runAgent } from './jobs/run-agent.ts'
 import { sweep } from './jobs/sweep.ts'
 import { startRunExecutor } from './run-executor.ts'
@@ -78,6 +79,7 @@ export async function startWorker(context: JobContext): Promise<Worker> {
     },
     { queue: 'remove_object_dead', concurrency: 1, isUrgent: false, handle: bind(retryRemoval) },
     { queue: 'run_agent_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadRun) },
+    { queue: 'enrich_knowledge_base_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadEnrichment) },
   ]
   const executor =
     context.runs &&
@@ -90,6 +92,15 @@ export async function startWorker(context: JobContext): Promise<Worker> {
     })
   if (executor)
     subscriptions.push({ queue: 'run_agent', concurrency: 1, isUrgent: true, handle: bind(runAgent(executor)) })
+  // It acts for people, as runs do.
+  if (context.runs)
+    subscriptions.push({
+      queue: 'enrich_knowledge_base',
+      concurrency,
+      tenantLimit: limits['enrich_knowledge_base'],
+      isUrgent: true,
+      handle: bind(enrichKnowledgeBase(context.runs)),
+    })
   const queue = await startQueue(settings, subscriptions, stopping.signal, log)
   const repeating = Promise.all([
     repeatEvery(settings.sweepSeconds, () => sweep(context)),

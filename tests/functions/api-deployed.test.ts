@@ -44,9 +44,14 @@ describe('the deployed function api', () => {
     const live = await admin.send('GET', `${path}/${made['id']}/tools`)
     expect(live.status).toBeGreaterThanOrEqual(400)
     expect(await live.text()).not.toContain('canary')
-    const refused = await admin.json(400, 'POST', '/api/sources/import-url', {
-      json: { mode: 'urls', urls: [`${stack.url}/functions/v1/api/health`] },
-    })
-    expect(refused['code']).toBe('invalid_request')
+    const inside = `${stack.url}/functions/v1/api/health`
+    for (const json of [
+      { mode: 'urls', urls: [inside] },
+      { mode: 'crawl', url: inside },
+      { mode: 'sitemap', url: inside },
+    ]) {
+      const refused = await admin.json(400, 'POST', '/api/sources/import-url', { json })
+      expect(refused).toMatchObject({ code: 'invalid_request', error: 'This host may not be contacted.' })
+    }
   })
 })

@@ -4,7 +4,7 @@ import { layOut } from '../../supabase/functions/_shared/search/layout.ts'
 import type { ContextOptions, SearchContext } from '../../supabase/functions/_shared/search/layout.ts'
 import { cutPassage, passageOfPages, passageWithNeighbours } from '../../supabase/functions/_shared/search/passages.ts'
 import type { Neighbour } from '../../supabase/functions/_shared/search/passages.ts'
-import { chunkPages } from '../../worker/chunk/chunk.ts'
+import { chunkPages } from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
 import { hitOf } from './support/hits.ts'
 import { babble, createRandom } from './support/random.ts'
 

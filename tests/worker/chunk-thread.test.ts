@@ -1,13 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
-import { chunkPages, DEFAULT_CHUNK_OPTIONS, MAX_CHUNKS } from '../../worker/chunk/chunk.ts'
-import { hashChunk } from '../../worker/chunk/hash.ts'
+import {
+  chunkPages,
+  DEFAULT_CHUNK_OPTIONS,
+  MAX_CHUNKS,
+} from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
+import { hashChunk } from '../../supabase/functions/_shared/ingestion/chunk/hash.ts'
 import { chunkInThread } from '../../worker/chunk/run.ts'
 import { workerSettings } from '../../worker/config.ts'
-import { DEFAULT_LIMITS } from '../../worker/extract/limits.ts'
-import { indexSource } from '../../worker/jobs/index-source.ts'
+import { DEFAULT_LIMITS } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
+import { indexSource } from '../../supabase/functions/_shared/ingestion/jobs/index-source.ts'
 import type { JobContext } from '../../worker/jobs/context.ts'
-import { withLease } from '../../worker/lease.ts'
+import { createIsolatedWorkshop } from '../../worker/workshop.ts'
+import { withLease } from '../../supabase/functions/_shared/ingestion/lease.ts'
 
 const GENEROUS = 60_000
 const never = new AbortController().signal
@@ -105,7 +110,8 @@ test('a source that takes too long to chunk fails with limit_exceeded', { timeou
   const settings = workerSettings({ DATABASE_URL: 'postgres://x', WORKER_EXTRACT_TIMEOUT_MS: '300' })
   const log = { info: () => undefined, error: () => undefined }
   const embedder = { model: 'm', dimensions: 1, embed: () => Promise.reject(new Error('not to be called')) }
-  await indexSource({ ledger, settings, log, embedder } as unknown as JobContext, {
+  const workshop = createIsolatedWorkshop({ get: () => Promise.reject(new Error('not to be called')) }, settings.limits)
+  await indexSource({ ledger, settings, log, embedder, workshop } as unknown as JobContext, {
     id: 'i',
     jobId: 'j',
     signal: never,

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { readBlocks } from '../../worker/chunk/blocks.ts'
-import { chunkOptionsFrom, chunkPages, type Chunk, type ChunkOptions } from '../../worker/chunk/chunk.ts'
-import { joinPages, type Page } from '../../worker/chunk/pages.ts'
-import { TokenEstimator } from '../../worker/chunk/tokens.ts'
+import { readBlocks } from '../../supabase/functions/_shared/ingestion/chunk/blocks.ts'
+import {
+  chunkOptionsFrom,
+  chunkPages,
+  type Chunk,
+  type ChunkOptions,
+} from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
+import { joinPages, type Page } from '../../supabase/functions/_shared/ingestion/chunk/pages.ts'
+import { TokenEstimator } from '../../supabase/functions/_shared/ingestion/chunk/tokens.ts'
 import { extractFile, FIXTURES, openDocuments } from './documents.ts'
 import { randomNumbers } from './random.ts'
 

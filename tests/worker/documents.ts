@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DEFAULT_LIMITS, type ExtractLimits } from '../../worker/extract/limits.ts'
-import { extract, type ExtractEvent } from '../../worker/extract/extract.ts'
-import { ExtractionFailure } from '../../worker/extract/failure.ts'
+import { DEFAULT_LIMITS, type ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
+import { extract, type ExtractEvent } from '../../supabase/functions/_shared/ingestion/extract/extract.ts'
+import { ExtractionFailure } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 
 /** What `expected.json` says about a document. */
 export type ExpectedDocument = {

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
-import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../../worker/chunk/chunk.ts'
-import { hashChunk } from '../../worker/chunk/hash.ts'
+import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
+import { hashChunk } from '../../supabase/functions/_shared/ingestion/chunk/hash.ts'
 import { workerSettings } from '../../worker/config.ts'
-import { corrupt, ExtractionFailure } from '../../worker/extract/failure.ts'
-import { classify, PermanentError, WorkerStoppedError } from '../../worker/failures.ts'
-import { batches, embedBatch } from '../../worker/jobs/embed-chunks.ts'
+import { corrupt, ExtractionFailure } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import { classify, PermanentError, WorkerStoppedError } from '../../supabase/functions/_shared/ingestion/failures.ts'
+import { batches, embedBatch } from '../../supabase/functions/_shared/ingestion/jobs/embed-chunks.ts'
 import { retryTime } from '../../worker/queue.ts'
 
 const failed = (fields: object, cause?: unknown) => Object.assign(new Error('x', { cause }), fields)

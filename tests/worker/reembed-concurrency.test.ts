@@ -5,7 +5,7 @@ import { createLedger, type StagedChunk } from '../../supabase/functions/_shared
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
 import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import type { JobContext } from '../../worker/jobs/context.ts'
-import { reembedKnowledgeBase } from '../../worker/jobs/reembed-knowledge-base.ts'
+import { reembedKnowledgeBase } from '../../supabase/functions/_shared/ingestion/jobs/reembed-knowledge-base.ts'
 import { noNativeServer } from '../support/prepared-database.ts'
 import { useStack } from '../support/stack.ts'
 import {

@@ -3,7 +3,14 @@ import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
 import type { WorkerSettings } from '../../worker/config.ts'
 import { sweep } from '../../worker/jobs/sweep.ts'
 
-const STEPS = ['dueIngestion', 'dueSearchMaintenance', 'sweepRunLog', 'expireApprovals', 'removeStaleUploads'] as const
+const STEPS = [
+  'dueIngestion',
+  'dueEnrichments',
+  'dueSearchMaintenance',
+  'sweepRunLog',
+  'expireApprovals',
+  'removeStaleUploads',
+] as const
 
 /** What a job is about that is about nothing in particular. */
 const NOTHING = '00000000-0000-0000-0000-000000000000'
@@ -22,6 +29,7 @@ async function sweepWith(broken: readonly string[]) {
         { kind: 'reembedding', id: 'c' },
         { kind: 'memory', id: 'd' },
       ]),
+    dueEnrichments: () => answer('dueEnrichments', ['e']),
     dueSearchMaintenance: (...thresholds: unknown[]) =>
       answer('dueSearchMaintenance', JSON.stringify(thresholds) === '[40,25]'),
     sweepRunLog: () => answer('sweepRunLog', { folded: 2, removed: 1, rolled_back: 0 }),
@@ -45,6 +53,7 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
     ['index_source', { id: 'b' }, 'b'],
     ['reembed_knowledge_base', { id: 'c' }, 'c'],
     ['embed_memory', { id: 'd' }, 'd'],
+    ['enrich_knowledge_base', { id: 'e' }, 'e'],
     ['maintain_search', { id: NOTHING }, NOTHING],
   ])
   expect(lines).toEqual([
@@ -52,6 +61,7 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
     { level: 'info', event: 'work_requeued', kind: 'indexing', id: 'b' },
     { level: 'info', event: 'work_requeued', kind: 'reembedding', id: 'c' },
     { level: 'info', event: 'work_requeued', kind: 'memory', id: 'd' },
+    { level: 'info', event: 'work_requeued', kind: 'enrichment', id: 'e' },
     { level: 'info', event: 'maintenance_queued' },
     { level: 'info', event: 'run_logs_swept', folded: 2, removed: 1, rolled_back: 0 },
     { level: 'info', event: 'approvals_expired', count: 4 },
@@ -59,12 +69,31 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
   ])
 })
 
-const REQUEUED = Array<string>(4).fill('work_requeued')
+const REQUEUED = Array<string>(5).fill('work_requeued')
 test.each([
   [
     'dueIngestion',
     'requeue_work',
-    ['sweep_failed', 'maintenance_queued', 'run_logs_swept', 'approvals_expired', 'stale_uploads_removed'],
+    [
+      'sweep_failed',
+      'work_requeued',
+      'maintenance_queued',
+      'run_logs_swept',
+      'approvals_expired',
+      'stale_uploads_removed',
+    ],
+  ],
+  [
+    'dueEnrichments',
+    'requeue_enrichments',
+    [
+      ...REQUEUED.slice(1),
+      'sweep_failed',
+      'maintenance_queued',
+      'run_logs_swept',
+      'approvals_expired',
+      'stale_uploads_removed',
+    ],
   ],
   [
     'dueSearchMaintenance',
@@ -100,8 +129,9 @@ test('when all fail, each is logged and the sweep ends', async () => {
   expect((await sweepWith(STEPS)).events).toEqual(STEPS.map(() => 'sweep_failed'))
 })
 
-test('when nothing can be queued, both steps that queue say so', async () => {
+test('when nothing can be queued, the steps that queue say so', async () => {
   expect((await sweepWith(['enqueue'])).events).toEqual([
+    'sweep_failed',
     'sweep_failed',
     'sweep_failed',
     'run_logs_swept',

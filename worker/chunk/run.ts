@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads'
-import { ExtractionFailure, limitExceeded } from '../extract/failure.ts'
-import type { ExtractLimits } from '../extract/limits.ts'
-import { MAX_CHUNKS, type ChunkOptions } from './chunk.ts'
-import type { HashedChunk } from './hash.ts'
-import type { Page } from './pages.ts'
+import { ExtractionFailure, limitExceeded } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import type { ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
+import { MAX_CHUNKS, type ChunkOptions } from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
+import type { HashedChunk } from '../../supabase/functions/_shared/ingestion/chunk/hash.ts'
+import type { Page } from '../../supabase/functions/_shared/ingestion/chunk/pages.ts'
 import type { ThreadInput, ThreadMessage } from './thread.ts'
 
 export type ChunkLimits = Pick<ExtractLimits, 'timeoutMs' | 'memoryMb'> & { maxChunks?: number }

@@ -1,9 +1,9 @@
 /** A thread that chunks one document, posts the chunks in groups, and ends. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
-import { ExtractionFailure, type ExtractionReason } from '../extract/failure.ts'
-import { chunkPages, type ChunkOptions } from './chunk.ts'
-import { hashChunk, type HashedChunk } from './hash.ts'
-import type { Page } from './pages.ts'
+import { ExtractionFailure, type ExtractionReason } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import { chunkPages, type ChunkOptions } from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
+import { hashChunk, type HashedChunk } from '../../supabase/functions/_shared/ingestion/chunk/hash.ts'
+import type { Page } from '../../supabase/functions/_shared/ingestion/chunk/pages.ts'
 
 /** What the thread is given. */
 export type ThreadInput = { pages: Page[]; options: ChunkOptions; maxChunks: number }

@@ -4,9 +4,10 @@
  */
 import { closeSync, readFileSync, writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { extract, type ExtractEvent } from './extract.ts'
-import { corrupt, ExtractionFailure, limitExceeded, type ExtractionReason } from './failure.ts'
-import type { ExtractLimits } from './limits.ts'
+import { fileURLToPath } from 'node:url'
+import { extract, type ExtractEvent } from '../../supabase/functions/_shared/ingestion/extract/extract.ts'
+import { type ExtractionReason, verdictOf } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import type { ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
 
 /** What the parent reads, line by line. */
 export type ChildMessage = ExtractEvent | { type: 'failed'; reason: ExtractionReason; message: string }
@@ -24,10 +25,13 @@ function send(message: ChildMessage): void {
   }
 }
 
-function verdict(error: unknown): ExtractionFailure {
-  if (error instanceof ExtractionFailure) return error
-  if (error instanceof RangeError) return limitExceeded('This document is nested too deeply or too large to be read.')
-  return corrupt('document of its type', error)
+/** Where the character maps lie when their package is installed. */
+function characterMaps(): { characterMaps?: string } {
+  try {
+    return { characterMaps: fileURLToPath(new URL('cmaps/', import.meta.resolve('pdfjs-dist/package.json'))) }
+  } catch {
+    return {}
+  }
 }
 
 new Worker(new URL('./watchdog.ts', import.meta.url)).unref()
@@ -36,9 +40,9 @@ const { fileType, limits } = JSON.parse(process.argv[2] ?? '{}') as { fileType: 
 try {
   const bytes = new Uint8Array(readFileSync(0))
   closeSync(0)
-  for await (const event of extract(bytes, fileType, limits)) send(event)
+  for await (const event of extract(bytes, fileType, { ...limits, ...characterMaps() })) send(event)
 } catch (error) {
-  const { reason, message } = verdict(error)
+  const { reason, message } = verdictOf(error)
   send({ type: 'failed', reason, message })
 }
 // A parser may have left timers or promises behind; the document is read, nothing else matters.

@@ -4,11 +4,15 @@ import type { FileHandle } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { ChildMessage } from './child.ts'
-import type { ExtractEvent } from './extract.ts'
-import { corrupt, ExtractionFailure, limitExceeded } from './failure.ts'
-import type { ExtractLimits } from './limits.ts'
+import type { ExtractEvent } from '../../supabase/functions/_shared/ingestion/extract/extract.ts'
+import {
+  corrupt,
+  ExtractionFailure,
+  limitExceeded,
+} from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import type { ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
 import { residentMemory } from './memory.ts'
-import { sanitizeText } from './sanitize.ts'
+import { sanitizeText } from '../../supabase/functions/_shared/ingestion/extract/sanitize.ts'
 
 const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
 const PACKAGE_ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -18,7 +22,7 @@ const POLL_MS = 50
 const ESCAPED = 6
 
 function start(file: number, fileType: string, limits: ExtractLimits): ChildProcess {
-  const readable = ['package.json', 'worker/extract', 'node_modules'].map(
+  const readable = ['package.json', 'worker/extract', 'supabase/functions/_shared/ingestion', 'node_modules'].map(
     (path) => `--allow-fs-read=${PACKAGE_ROOT}${path}`,
   )
   const heap = `--max-old-space-size=${Math.floor(limits.memoryMb * 0.75)}`

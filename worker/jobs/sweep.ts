@@ -29,6 +29,12 @@ export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger'
       log.info('work_requeued', { kind, id })
     }
   })
+  await attempt('requeue_enrichments', async () => {
+    for (const id of await ledger.dueEnrichments()) {
+      await ledger.enqueue('enrich_knowledge_base', { id }, id)
+      log.info('work_requeued', { kind: 'enrichment', id })
+    }
+  })
   await attempt('queue_maintenance', async () => {
     if (!(await ledger.dueSearchMaintenance(settings.graphBuildFrom, settings.graphRetireBelow))) return
     const queued = await ledger.enqueue('maintain_search', { id: MAINTENANCE }, MAINTENANCE)

@@ -25,6 +25,7 @@ export const ERROR_STATUS = {
   agent_unpublished: 409,
   conflict: 409,
   duplicate_source: 409,
+  enrichment_needs_model: 409,
   hash_mismatch: 409,
   idempotency_conflict: 409,
   last_owner: 409,

@@ -4,8 +4,10 @@
  * reads documents, chunks, sessions or tool data on a user's behalf.
  */
 import { createClient } from '@supabase/supabase-js'
-import { agentCalls } from './agent-ledger.ts'
+import { agentCalls, traceArgs } from './agent-ledger.ts'
+import type { RunTraceRecord } from './agent-ledger.ts'
 import { budgetCalls } from './budget-ledger.ts'
+import { enrichmentCalls } from './enrichment-ledger.ts'
 import { keyMap, optional, required, type Env } from './env.ts'
 import { fromPostgrest } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
@@ -58,6 +60,8 @@ export type ExtractionClaim = {
   content_hash: string
   storage_path: string
   attempts: number
+  /** Who held it before and has gone without a word, killed or ended by its platform; else null. */
+  lost_holder: string | null
 }
 
 export type IndexingClaim = {
@@ -152,6 +156,8 @@ export type RunOutcome = {
   outputMessages?: Record<string, unknown>[]
   /** The last events, stored in the same transaction; absent: the run's log is not written by its executor. */
   rest?: LogWrite
+  /** What happened in it, as `recordRunTrace` takes it; absent: it stays as it is. */
+  trace?: Omit<RunTraceRecord, 'runId' | 'leaseToken'>
 }
 
 export type ChatTurnOutcome = {
@@ -186,6 +192,7 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
   return {
     ...agentCalls(call),
     ...budgetCalls(call),
+    ...enrichmentCalls(call),
     ...limitCalls(call),
     ...runCalls(call),
     ...queueCalls(call),
@@ -225,6 +232,7 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
         first_seq: outcome.rest?.firstSeq ?? null,
         events: outcome.rest?.events ?? [],
         journal: storable(outcome.rest?.journal ?? []),
+        trace: outcome.trace === undefined ? null : traceArgs(outcome.trace),
       }),
     /** Forgets uploads that were announced more than a day ago and never completed; returns how many. */
     removeStaleUploads: () => call<number>('remove_stale_uploads', {}),

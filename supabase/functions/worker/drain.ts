@@ -4,6 +4,7 @@ import { executeRun } from '../_shared/execution/execution.ts'
 import type { RunDeps } from '../_shared/execution/prepare.ts'
 import { fireDueSchedules } from '../_shared/schedules.ts'
 import type { WorkerDeps } from './env.ts'
+import { enrichmentQueues, workOnJobs } from './jobs.ts'
 
 /** What a call has done. */
 export type DrainReport = {
@@ -11,6 +12,8 @@ export type DrainReport = {
   schedules: number
   /** Runs taken up; some may have been handed over when the time was up. */
   runs: number
+  /** Jobs of the ingestion worked on; some may have been put back when the time was up. */
+  jobs: number
   /** Chores that failed, by name. They are done by the next call. */
   failed: string[]
   /** Whether it ended because there was nothing more to do. */
@@ -18,13 +21,13 @@ export type DrainReport = {
 }
 
 /**
- * Does what is to be done without a long-lived worker: begins the runs of due schedules, carries out runs that are due, and tidies
- * up. Ends when nothing is left, or when its time is up. Several calls may overlap: leases keep two from one run.
+ * Does what is to be done without a long-lived worker: begins the runs of due schedules, carries out runs that are due, reads and
+ * indexes documents, and tidies up. Ends when nothing is left, or when its time is up. Several calls may overlap: leases keep two from one run.
  */
 export async function drain(deps: WorkerDeps): Promise<DrainReport> {
   const { ledger, log } = deps
   const until = Date.now() + deps.drain.allowanceMs
-  const report: DrainReport = { schedules: 0, runs: 0, failed: [], is_empty: true }
+  const report: DrainReport = { schedules: 0, runs: 0, jobs: 0, failed: [], is_empty: true }
   const attempt = async (chore: string, work: () => Promise<unknown>) => {
     try {
       await work()
@@ -36,8 +39,16 @@ export async function drain(deps: WorkerDeps): Promise<DrainReport> {
   await attempt('expire_approvals', () => ledger.expireApprovals())
   await attempt('fire_schedules', async () => void (report.schedules = await fireDueSchedules(deps)))
   await attempt('requeue_work', () => requeueWork(deps))
-  const { runs } = deps
-  if (runs !== null) await attempt('carry_out_runs', () => carryOutRuns(runs, deps.drain.places, until, report))
+  const { runs, ingestion } = deps
+  await Promise.all([
+    runs && attempt('carry_out_runs', () => carryOutRuns(runs, deps.drain.places, until, report)),
+    ingestion &&
+      attempt('ingest', async () => {
+        const { jobs, isEmpty } = await workOnJobs(ingestion, until, runs === null ? [] : enrichmentQueues(runs))
+        report.jobs = jobs
+        report.is_empty &&= isEmpty
+      }),
+  ])
   await attempt('tidy_run_jobs', () => ledger.tidyRunJobs())
   await attempt('sweep_run_log', () => ledger.sweepRunLog())
   await attempt('remove_stale_uploads', () => ledger.removeStaleUploads())
@@ -57,7 +68,7 @@ async function carryOutRuns(deps: RunDeps, places: number, until: number, report
     const free = places - running.size
     let taken = 0
     const due = free > 0 ? await deps.ledger.dueRuns(free) : []
-    for (const id of due) {
+    for (const { id } of due) {
       if (running.has(id)) continue
       const execution = await takeUp(deps, id)
       if (execution === null) continue
@@ -78,7 +89,7 @@ async function carryOutRuns(deps: RunDeps, places: number, until: number, report
   await Promise.all(running.values())
 }
 
-/** Queues of work whose jobs are the long-lived worker's: reading and indexing documents needs processes and threads of its own. */
+/** The queue of work that waits although no job is about it. */
 const QUEUE_OF = {
   extraction: 'extract_source',
   indexing: 'index_source',
@@ -88,4 +99,5 @@ const QUEUE_OF = {
 
 async function requeueWork({ ledger }: WorkerDeps): Promise<void> {
   for (const { kind, id } of await ledger.dueIngestion()) await ledger.enqueue(QUEUE_OF[kind], { id }, id)
+  for (const id of await ledger.dueEnrichments()) await ledger.enqueue('enrich_knowledge_base', { id }, id)
 }

@@ -6,16 +6,18 @@ import { providersFromEnv } from '../_shared/providers/index.ts'
 import { searchProviders } from '../_shared/search.ts'
 import { toolKitFromEnv } from '../_shared/tools/kit.ts'
 import { createApp } from './app.ts'
-import { drainSettings } from './env.ts'
+import { drainSettings, ingestionFromEnv } from './env.ts'
 
 const deps = depsFromEnv(process.env, 'worker')
 const providers = providersFromEnv(process.env)
 const canActForPeople = projectSettings(process.env).signingJwk !== null
-deps.log.info('started', { providers: providers.describe(), runs: canActForPeople })
+const ingestion = ingestionFromEnv(process.env, deps, providers)
+deps.log.info('started', { providers: providers.describe(), runs: canActForPeople, ingestion: ingestion !== null })
 
 const app = createApp({
   ...deps,
   drain: drainSettings(process.env),
+  ingestion,
   runs: canActForPeople
     ? {
         ...deps,

@@ -134,7 +134,7 @@ select is(pg_temp.outcome('c3'), 'approved', 'the call it was given for may begi
 select pg_temp.note('[{"op": "call_started", "step": 1, "call_id": "c3", "is_retry_safe": false}]');
 select is(pg_temp.outcome('c3'), 'used', 'once');
 select tests.as_superuser();
-update private.run_calls set decision = 'retry' where run_id = pg_temp.id() and call_id = 'c3';
+update ai.run_steps set calls = jsonb_set(calls, '{c3,decision}', '"retry"') where run_id = pg_temp.id() and calls ? 'c3';
 select is(pg_temp.outcome('c3'), 'approved', 'unless a person has it begin again');
 select pg_temp.note('[{"op": "call_finished", "step": 1, "call_id": "c3"}]');
 select is(pg_temp.outcome('c3'), 'used', 'but not when it is done');

@@ -172,8 +172,8 @@ select is(
 select is(pg_temp.acts('service', $$update ai.agent_runs set status = 'running', lease_token = tests.id('lease'), lease_expires_at = now() + interval '1 hour' where id = tests.id('run x')$$), null, 'that it is taken up is nothing');
 select is(
   pg_temp.acts('service', $$
-    insert into private.run_calls (tenant_id, run_id, call_id, step, started, is_retry_safe)
-    values (tests.tenant('a'), tests.id('run x'), 'c1', 1, '{"tool_name": "database_write", "arguments": {"secret": 1}}', false)$$),
+    insert into ai.run_steps (tenant_id, run_id, step, calls)
+    values (tests.tenant('a'), tests.id('run x'), 1, '{"c1": {"started": {"tool_name": "database_write", "arguments": {"secret": 1}}}}')$$),
   'tool.called {"step": 1, "call_id": "c1", "tool_name": "database_write"}', 'a tool is called'
 );
 select is(
@@ -182,13 +182,13 @@ select is(
     tests.person('member'), (select jsonb_build_object('sub', 'agent', 'agent_id', agent_id, 'run_id', run_id) from ai.agent_runs where id = tests.id('run x')), tests.id('run x'), tests.id('run x')
   ), 'by the agent, for the person'
 );
-select is(pg_temp.acts('service', $$update private.run_calls set finished = '{"result": "secret"}' where call_id = 'c1'$$), null, 'that it ended is in the log of the run');
+select is(pg_temp.acts('service', $$update ai.run_steps set calls = jsonb_set(calls, '{c1,finished}', '{"result": "secret"}') where calls ? 'c1'$$), null, 'that it ended is in the log of the run');
 select is(
-  pg_temp.acts('service', $$update private.run_calls set finished = null, decision = 'retry', decided_by = tests.person('member') where call_id = 'c1'$$),
+  pg_temp.acts('service', $$update ai.run_steps set calls = jsonb_set(calls #- '{c1,finished}', '{c1,decision}', '"retry"') where calls ? 'c1'$$),
   'call.decided {"step": 1, "call_id": "c1", "decision": "retry", "tool_name": "database_write"}', 'an interrupted one is decided about'
 );
 select is(
-  pg_temp.acts('service', $$update private.run_calls set started = started || '{"attempt": 2}', decision = null where call_id = 'c1'$$),
+  pg_temp.acts('service', $$update ai.run_steps set calls = jsonb_set(calls #- '{c1,decision}', '{c1,started,attempt}', '2') where calls ? 'c1'$$),
   'tool.called {"step": 1, "call_id": "c1", "tool_name": "database_write"}', 'and called again'
 );
 select is(
@@ -235,8 +235,8 @@ select is(
 );
 select is((select actor_id from pg_temp.latest()), tests.person('admin'), 'by that person');
 select pg_temp.acts('service', format($$
-  insert into private.run_calls (tenant_id, run_id, call_id, step, started, is_retry_safe)
-  values (%L, %L, 'c1', 1, '{"tool_name": "database_write", "arguments": {"secret": 1}}', false)$$, tests.tenant('a'), tests.kept('run')::jsonb ->> 'id'));
+  insert into ai.run_steps (tenant_id, run_id, step, calls)
+  values (%L, %L, 1, '{"c1": {"started": {"tool_name": "database_write", "arguments": {"secret": 1}}}}')$$, tests.tenant('a'), tests.kept('run')::jsonb ->> 'id'));
 select is(
   (select detail ->> 'input_hash' from pg_temp.latest()), (select input_hash from ai.approvals where id = (select (detail ->> 'approval_id')::uuid from pg_temp.latest())),
   'what is called then is what was approved'

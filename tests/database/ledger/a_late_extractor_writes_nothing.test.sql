@@ -1,6 +1,6 @@
 -- The lease of extraction: taken once, taken over when it has run out, and asked for in every write.
 begin;
-select plan(41);
+select plan(43);
 
 create function pg_temp.state()
 returns text
@@ -15,16 +15,17 @@ create function pg_temp.expire() returns void language sql security definer as $
 
 select tests.sign_in('member');
 select tests.keep('base', id::text) from ai.knowledge_bases;
-select tests.keep('id', ai.register_source('x.pdf', '.pdf', 'application/pdf', 5, repeat('a', 64), knowledge_base_ids => array[tests.kept_id('base')]) ->> 'id');
+select tests.keep('id', ai.register_source('x.pdf', '.pdf', 'application/pdf', 5, repeat('a', 64), knowledge_base_ids => array[tests.kept_id('base')], origin => '{"source_type": "url"}') ->> 'id');
 select tests.as_service();
 select is(ai.claim_extraction(tests.kept_id('id'), 'early'), null, 'nothing to do before the bytes are there');
 select tests.sign_in('member');
 select ai.complete_upload(tests.kept_id('id'));
 select tests.as_service();
 select tests.keep('claim', ai.claim_extraction(tests.kept_id('id'), 'first')::text);
+select is(tests.kept('claim')::jsonb ->> 'lost_holder', null, 'nobody had it before');
 select set_eq(
   $$select jsonb_object_keys(tests.kept('claim')::jsonb)$$,
-  array['lease_token', 'source_id', 'tenant_id', 'name', 'file_type', 'mime_type', 'size_bytes', 'content_hash', 'storage_path', 'attempts'],
+  array['lease_token', 'source_id', 'tenant_id', 'name', 'file_type', 'mime_type', 'size_bytes', 'content_hash', 'storage_path', 'attempts', 'lost_holder'],
   'a claim tells the worker all it needs'
 );
 select tests.keep('first', tests.kept('claim')::jsonb ->> 'lease_token');
@@ -37,7 +38,9 @@ select is(ai.renew_lease('extraction', tests.kept_id('id'), gen_random_uuid()), 
 select is(tests.outcome(format('select ai.renew_lease(%L, %L, %L)', 'other', tests.kept('id'), tests.kept('first'))), '22023', 'a lease is for extraction or indexing');
 
 select pg_temp.expire();
-select is(pg_temp.claim('second'), true, 'an expired lease is taken over');
+select tests.keep('takeover', ai.claim_extraction(tests.kept_id('id'), 'second')::text);
+select tests.keep('second', tests.kept('takeover')::jsonb ->> 'lease_token');
+select is(tests.kept('takeover')::jsonb ->> 'lost_holder', 'first', 'an expired lease is taken over, and whose it was is said');
 select is(pg_temp.state(), 'extracting 2', 'and counted');
 select is(ai.save_source_pages(tests.kept_id('id'), tests.kept_id('first'), '[{"page_number": 1, "text": "late"}]'), false, 'the late holder''s pages are refused');
 select is(ai.renew_lease('extraction', tests.kept_id('id'), tests.kept_id('first')), false, 'its renewal');
@@ -60,6 +63,10 @@ select is(ai.finish_extraction(tests.kept_id('id'), tests.kept_id('third'), 1, '
 select is(pg_temp.state(), 'extracted 3', 'it is extracted');
 select set_eq($$select page_number, text from ai.source_pages where source_id = tests.kept_id('id')$$, $$values (1, 'once more')$$, 'pages beyond the end are gone');
 select is((select derivatives -> 'page_text' -> 0 ->> 'page' from ai.sources where id = tests.kept_id('id')), '1', 'derivatives list the pages');
+select is(
+  (select auto_metadata from ai.sources where id = tests.kept_id('id')), '{"title": "X", "page_count": 1, "source_type": "url"}'::jsonb,
+  'what was found out is added to what was known'
+);
 select tests.as_superuser();
 select is(
   (

@@ -34,6 +34,8 @@ select set_eq(
     'ai.discard_embedding_model', 'ai.reembed_knowledge_base', 'ai.reembed_memories', 'ai.reembedding_progress', 'ai.search_memories',
     'ai.search_models', 'ai.switch_embedding_model', 'ai.start_run', 'ai.cancel_run', 'ai.decide_interrupted_call', 'public.accept_invitation', 'public.begin_chat_turn', 'public.create_tenant',
     'ai.delete_budget', 'ai.set_budget', 'ai.usage_by_day',
+    'ai.delete_enrichment', 'ai.enrichment_state', 'ai.items_to_enrich', 'ai.run_enrichment', 'ai.set_enrichment',
+    'ai.budget_state', 'ai.person_access', 'ai.source_access', 'ai.source_deletion', 'public.my_invitations', 'public.people',
     'ai.create_session', 'ai.approvals_to_decide', 'ai.decide_approval', 'ai.describe_tables', 'ai.verify_audit'
   ],
   'exposed functions that people may call'
@@ -48,6 +50,8 @@ select set_eq(
     'private.cancel_extraction', 'private.cancel_indexing',
     'private.role_rank', 'private.start_run', 'private.cancel_run', 'private.decide_interrupted_call', 'private.tenant_narrowing',
     'private.delete_budget', 'private.set_budget',
+    'private.delete_enrichment', 'private.run_enrichment', 'private.set_enrichment',
+    'private.access_reasons', 'private.budget_state', 'private.check_source_policies', 'private.my_invitations', 'private.people',
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',
     'private.is_cron',
@@ -69,9 +73,11 @@ select set_eq(
     'ai.finish_object_removal', 'ai.finish_run', 'ai.mark_dead_letter', 'ai.read_pages', 'ai.read_staged_chunks', 'ai.renew_lease',
     'ai.claim_memory', 'ai.claim_reembedding', 'ai.due_search_maintenance', 'ai.fail_reembedding', 'ai.finish_reembedding',
     'ai.read_unembedded', 'ai.store_memory_vector', 'ai.store_reembedded',
+    'ai.claim_enrichment', 'ai.delegate_enrichment', 'ai.due_enrichments', 'ai.fail_enrichment', 'ai.finish_enrichment', 'ai.mark_dead_enrichment',
+    'ai.renew_enrichment_lease', 'ai.reserve_enrichment_tokens', 'ai.store_enrichment_result', 'ai.yield_enrichment',
     'ai.remove_stale_uploads', 'ai.append_run_events', 'ai.beat_run', 'ai.claim_run', 'ai.due_runs', 'ai.suspend_run', 'ai.sweep_run_log', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
     'ai.begin_request', 'ai.finish_request', 'ai.reserve_tokens', 'ai.settle_tokens', 'ai.take_requests',
-    'ai.due_schedules', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs',
+    'ai.due_schedules', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs', 'ai.take_jobs', 'ai.beat_jobs', 'ai.finish_job',
     'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.expire_approvals', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration', 'ai.verify_audit'
   ],
   'the ledger'
@@ -86,10 +92,12 @@ select set_eq(
     'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
     'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',
     'private.budget_period_start', 'private.budget_renews_at', 'private.budgets_of', 'private.check_budget', 'private.close_reservations',
-    'private.open_budget_counters', 'private.tokens_used',
+    'private.open_budget_counters', 'private.tokens_used', 'private.hold_tokens',
+    'private.holds_enrichment_lease', 'private.is_enrichment_fields', 'private.live_enrichment_jobs',
     'private.is_approval_rule', 'private.is_tool_permissions', 'private.run_is_still_waiting',
     'private.claim_run', 'private.end_run', 'private.event_time', 'private.run_stop', 'private.wake_run', 'private.write_run_events', 'private.write_run_journal',
-    'private.fire_due_schedule', 'private.is_cron', 'private.queue_health', 'private.queue_limits', 'private.queue_tenants', 'private.redrive_dead_letters', 'private.tidy_run_jobs',
+    'private.is_interrupted_call', 'private.last_event', 'private.last_begun_step',
+    'private.fire_due_schedule', 'private.is_cron', 'private.queue_health', 'private.queue_limits', 'private.queue_tenants', 'private.redrive_dead_letters', 'private.tidy_run_jobs', 'private.take_jobs', 'private.beat_jobs', 'private.finish_job',
     'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin',
     'private.record_audit', 'private.stage_audit', 'private.verify_audit'
   ],

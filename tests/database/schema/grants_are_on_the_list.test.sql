@@ -91,6 +91,8 @@ prepare expected_for_people as
     -- ai.search runs with the caller's rights and reads these; the schema is not exposed, and the policies are those of the chunks.
     ('private.search_lexemes', 'select', 'all'),
     ('private.search_segments', 'select', 'all'),
+    ('ai.enrichments', 'select', 'attempts celery_task_id created_at created_by error_code error_message fields finished_at id knowledge_base_id llm_model max_tokens next_retry_at reason_code run_number scope started_at started_by status tenant_id updated_at use_multimodal'),
+    ('ai.enrichment_results', 'select', 'all'),
     ('private.reembeddings', 'select', 'attempts created_at embedding_model error_code error_message finished_at id knowledge_base_id next_retry_at reason_code status switches_when_complete tenant_id'),
     ('private.search_vectors', 'select', 'all'),
     ('private.term_statistics', 'select', 'all'),

@@ -1,5 +1,5 @@
 begin;
-select plan(42);
+select plan(47);
 select tests.make_world();
 
 create function pg_temp.register(
@@ -41,6 +41,25 @@ select set_eq(
 );
 select tests.as_superuser();
 select is_empty($$select id from pgboss.job where name = 'extract_source'$$, 'nothing is queued before the bytes are there');
+
+-- Where it is from.
+select tests.sign_in('member');
+create function pg_temp.from_elsewhere(origin jsonb)
+returns text
+language sql
+as $$
+  select tests.outcome(format(
+    'select tests.keep(''imported'', ai.register_source(''i.txt'', ''.txt'', ''text/plain'', 1, %L, origin => %L)::text)',
+    encode(sha256(convert_to(origin::text, 'UTF8')), 'hex'), origin
+  ));
+$$;
+select is(pg_temp.from_elsewhere('{"source_type": "url", "origin_url": "https://a.example/"}'), 'ok', 'a source may be from elsewhere');
+select is(
+  tests.kept('imported')::jsonb -> 'auto_metadata', '{"source_type": "url", "origin_url": "https://a.example/"}'::jsonb, 'which stands beside the metadata'
+);
+select is(pg_temp.from_elsewhere('{"page_count": 9}'), 'PT400 invalid_request', 'but nothing else is said there');
+select is(pg_temp.from_elsewhere('{"origin_url": {"a": 1}}'), 'PT400 invalid_request', 'nor anything but a text');
+select is(pg_temp.from_elsewhere(jsonb_build_object('origin_url', repeat('x', 2049))), 'PT400 invalid_request', 'nor a long one');
 
 -- Names.
 select tests.sign_in('member');

@@ -40,6 +40,19 @@ export const say =
     response.end('data: [DONE]\n\n')
   }
 
+/** Calls a tool as long as the conversation holds no result of one, then says these texts. */
+export const callThenSay =
+  (name: string, args: object, ...texts: string[]): ChatResponder =>
+  (request, response) => {
+    const messages = request.body['messages'] as { role: string }[]
+    if (messages.some(({ role }) => role === 'tool')) return say(...texts)(request, response)
+    response.setHeader('content-type', 'text/event-stream')
+    const call = { index: 0, id: 'call_1', type: 'function', function: { name, arguments: JSON.stringify(args) } }
+    response.write(piece({ tool_calls: [call] }))
+    response.write(piece({}, 'tool_calls'))
+    response.end('data: [DONE]\n\n')
+  }
+
 /** Streams these texts and then cuts the connection. */
 export const sayAndBreak =
   (...texts: string[]): ChatResponder =>

@@ -147,7 +147,7 @@ describe.skipIf(noNativeServer())('eight who pick at once', () => {
     await insert(HARBOR, 'a0000000-0000-4000-8000-000000000003', MANY)
     const { waits, most } = await pickUntilServed(
       async () => {
-        const due = await pool.query<{ id: string }>('select due_runs as id from ai.due_runs(4)')
+        const due = await pool.query<{ id: string }>('select id from ai.due_runs(4)')
         for (const { id } of due.rows) {
           const { rows } = await pool.query<{ claim: { lease_token: string; tenant_id: string } | null }>(
             `select ai.claim_run($1, 'picker', 60) as claim`,

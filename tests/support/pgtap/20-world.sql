@@ -204,6 +204,15 @@ begin
   insert into private.reembeddings (tenant_id, knowledge_base_id, embedding_model)
   values (a, tests.id('base a'), 'm'), (b, tests.id('base b'), 'm');
 
+  insert into ai.enrichments (id, tenant_id, knowledge_base_id, fields, llm_model)
+  select
+    tests.id('enrichment ' || l), tests.tenant(l), knowledge_bases.id, '[{"name": "topic", "description": "What it is about.", "type": "text"}]', l
+  from unnest(array['a', 'b']) as l
+  join ai.knowledge_bases on knowledge_bases.tenant_id = tests.tenant(l) and knowledge_bases.is_default;
+  insert into ai.enrichment_results (tenant_id, enrichment_id, indexed_source_id, run_number, field_values)
+  select tests.tenant(s.letter), tests.id('enrichment ' || s.letter), tests.id('indexed ' || s.name), 1, '{"topic": "x"}'
+  from tests.world_sources() as s;
+
   insert into public.memories (tenant_id, user_id, body)
   values
     (a, tests.person('member'), 'x'), (b, tests.person('b_member'), 'x'), (a, tests.person('outsider'), 'x'), (a, tests.person('viewer'), 'x');
@@ -244,10 +253,6 @@ begin
     where id = tests.id('run ' || speaker);
     insert into ai.run_steps (tenant_id, run_id, step, turn, record, completed_at, user_id)
     select tenant, id, 1, '{"op": "turn"}', '{}', now(), user_id
-    from ai.agent_runs
-    where id = tests.id('run ' || speaker);
-    insert into private.run_calls (tenant_id, run_id, call_id, step)
-    select tenant, id, 'call_1', 1
     from ai.agent_runs
     where id = tests.id('run ' || speaker);
     insert into private.run_requests (run_id, tenant_id, request)

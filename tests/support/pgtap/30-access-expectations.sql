@@ -195,6 +195,19 @@ as $$
       ('private.reembeddings', 'select', 'other', 'b'),
       ('private.reembeddings', 'select', 'viewer member admin owner backend', 'a'),
       ('private.reembeddings', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('ai.enrichments', 'select', 'outsider', 'nothing'),
+      ('ai.enrichments', 'select', 'other', 'b'),
+      ('ai.enrichments', 'select', 'viewer member admin owner backend', 'a'),
+      ('ai.enrichments', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      -- As the source each is about.
+      ('ai.enrichment_results', 'select', 'outsider', 'nothing'),
+      ('ai.enrichment_results', 'select', 'other', 'b_found b_named b_open'),
+      ('ai.enrichment_results', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('ai.enrichment_results', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('ai.enrichment_results', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('ai.enrichment_results', 'select', 'owner', 'a_found a_open'),
+      ('ai.enrichment_results', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('ai.enrichment_results', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.shipped_policies', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.staged_chunks', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.object_removals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
@@ -351,7 +364,6 @@ as $$
       ('ai.run_steps', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
       -- What executors keep for one another.
-      ('private.run_calls', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.run_requests', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
 
       ('ai.tenant_settings', 'select|update', 'outsider other viewer member', 'nothing'),
@@ -425,11 +437,11 @@ as $$
       ('ai.sources'), ('ai.source_grants'), ('ai.source_pages'), ('ai.knowledge_bases'), ('ai.indexed_sources'), ('ai.chunks'),
       ('ai.agents'), ('ai.agent_knowledge_bases'), ('ai.agent_sessions'), ('ai.agent_runs'), ('ai.message_citations'),
       ('ai.tools'), ('ai.agent_tools'), ('ai.agent_mcp_servers'), ('ai.hooks'), ('ai.context_handlers'), ('ai.tool_call_events'),
-      ('ai.approvals'), ('ai.approval_decisions'), ('private.burnt_tool_call_tokens'), ('ai.run_events'), ('ai.run_steps'), ('private.run_calls'), ('private.run_requests'), ('ai.tenant_settings'),
+      ('ai.approvals'), ('ai.approval_decisions'), ('private.burnt_tool_call_tokens'), ('ai.run_events'), ('ai.run_steps'), ('private.run_requests'), ('ai.tenant_settings'),
       ('ai.budgets'), ('ai.usage_entries'), ('private.budget_counters'), ('private.token_reservations'), ('private.rate_counters'),
       ('private.idempotency_keys'),
       ('private.tenant_principals'), ('private.queue_limits'), ('ai.schedules'), ('ai.audit_events'), ('private.audit_heads'), ('private.audit_pending'), ('private.search_segments'), ('private.search_lexemes'), ('private.term_statistics'),
-      ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
+      ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('ai.enrichments'), ('ai.enrichment_results'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
   ) as tables (relation)
   cross join unnest(array['select', 'insert into a', 'insert into b', 'update', 'delete']) as verb;
 $$;

@@ -179,8 +179,6 @@ as $$
       )$s$, $s$payload = '{"type": "start"}'$s$, null),
     ('ai.run_steps', 'run_id || '' '' || step', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
       $s$(tenant_id, run_id, user_id, step) values ({tenant}, tests.id('run ' || {letter} || '_member'), {claimant}, 2)$s$, $s$record = '{"t": 1}'$s$, null),
-    ('private.run_calls', 'run_id', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
-      $s$(tenant_id, run_id, call_id, step) values ({tenant}, tests.id('run ' || {letter} || '_member'), 'x', 1)$s$, $s$decision = 'retry'$s$, null),
     ('private.run_requests', 'run_id', '(select agent_runs.model from ai.agent_runs where agent_runs.id = t.run_id)',
       $s$(run_id, tenant_id, request) values (tests.id('run ' || {letter} || '_left'), {tenant}, '{}')$s$, $s$request = '{"t": 1}'$s$, null),
     ('ai.tenant_settings', 'tenant_id', 'tests.letter(t.tenant_id)', $s$(tenant_id) values ({tenant})$s$, 'run_event_days = 7', null),
@@ -210,6 +208,13 @@ as $$
     ('private.search_vectors', 'item_id', 'tests.source_name(t.source_id)',
       $s$(item_id, vector_set_id, segment_id, tenant_id, is_shared, embedding) values (tests.id('x'), 1, 1, {tenant}, true, '[1]')$s$, 'segment_id = 1', null),
     ('private.reembeddings', 'id', 'tests.letter(t.tenant_id)', $s$(tenant_id, embedding_model) values ({tenant}, 'm')$s$, $s$embedding_model = 'x'$s$, null),
+    ('ai.enrichments', 'id', 'tests.letter(t.tenant_id)',
+      $s$(tenant_id, knowledge_base_id, fields) values ({tenant}, tests.id('base ' || {letter}), '[{"name": "x", "description": "x", "type": "text"}]')$s$, 'max_tokens = 9', null),
+    ('ai.enrichment_results', 'indexed_source_id',
+      '(select tests.source_name(indexed_sources.source_id) from ai.indexed_sources where indexed_sources.id = t.indexed_source_id)',
+      $s$(tenant_id, enrichment_id, indexed_source_id, run_number, field_values) values (
+        {tenant}, tests.id('enrichment ' || {letter}), tests.id('indexed ' || {letter} || '_open'), 1, '{}'
+      )$s$, $s$note = 'x'$s$, null),
     ('private.shipped_policies', 'relation', 't.relation::text',
       $s$(relation, versions, fingerprint) values ('ai.sources', '', '')$s$, $s$fingerprint = 'x'$s$, null),
     ('private.staged_chunks', 'indexed_source_id',

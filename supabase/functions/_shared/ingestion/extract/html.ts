@@ -1,3 +1,5 @@
+// The package has no types of its own, and Deno does not look for them elsewhere.
+// @deno-types="npm:@types/html-to-text@9.0.4"
 import { compile, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
 import { decodeText } from './decode-text.ts'
 import type { Extraction } from './extraction.ts'

@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import { getDocumentProxy } from 'unpdf'
 import { corrupt, encrypted, ExtractionFailure, limitExceeded } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
@@ -13,21 +12,12 @@ type PdfDocument = Awaited<ReturnType<typeof getDocumentProxy>>
 /** Pages read first to learn the size of the running text. */
 const SAMPLE_PAGES = 10
 
-/** Where the character maps of Chinese, Japanese and Korean fonts lie; without them text in such fonts stays unreadable. */
-function characterMaps(): { cMapUrl: string; cMapPacked: true } | Record<string, never> {
+async function open(bytes: Uint8Array, characterMaps: string | undefined): Promise<PdfDocument> {
   try {
-    return {
-      cMapUrl: fileURLToPath(new URL('cmaps/', import.meta.resolve('pdfjs-dist/package.json'))),
-      cMapPacked: true,
-    }
-  } catch {
-    return {}
-  }
-}
-
-async function open(bytes: Uint8Array): Promise<PdfDocument> {
-  try {
-    return await getDocumentProxy(bytes, { verbosity: 0, ...characterMaps() })
+    return await getDocumentProxy(bytes, {
+      verbosity: 0,
+      ...(characterMaps === undefined ? {} : { cMapUrl: characterMaps, cMapPacked: true }),
+    })
   } catch (error) {
     if (error instanceof Error && error.name === 'PasswordException') throw encrypted('PDF')
     throw corrupt('PDF', error)
@@ -63,7 +53,7 @@ async function readPage(pdf: PdfDocument, pageNumber: number): Promise<{ lines: 
  * @throws ExtractionFailure `encrypted_document`, `corrupt_document`, `no_text_layer` (after the last page), `limit_exceeded`.
  */
 export async function* extractPdf(bytes: Uint8Array, limits: ExtractLimits): AsyncGenerator<PdfEvent> {
-  const pdf = await open(bytes)
+  const pdf = await open(bytes, limits.characterMaps)
   if (pdf.numPages > limits.maxPages) {
     throw limitExceeded(`This PDF has ${pdf.numPages} pages; at most ${limits.maxPages} are read.`)
   }

@@ -1,7 +1,7 @@
-import type { ReembeddingClaim } from '../../supabase/functions/_shared/ledger.ts'
+import type { ReembeddingClaim } from '../../ledger.ts'
 import { LeaseLostError, PermanentError } from '../failures.ts'
 import { held, withLease } from '../lease.ts'
-import type { Delivery, JobContext } from './context.ts'
+import type { Delivery, IngestionContext } from '../context.ts'
 import { batches, embedderOf, embedTexts, refusedVectors } from './embed-chunks.ts'
 import { settleFailure } from './settle.ts'
 
@@ -15,7 +15,7 @@ const CHARACTERS_PER_TOKEN = 2
  * Gives what lacks one a vector of another model, beside those that searches compare, and changes over when nothing lacks it.
  * What an earlier attempt stored stays stored; chunks that come meanwhile are found before the end.
  */
-export async function reembedKnowledgeBase(context: JobContext, delivery: Delivery): Promise<void> {
+export async function reembedKnowledgeBase(context: IngestionContext, delivery: Delivery): Promise<void> {
   const { ledger, log, settings } = context
   const startedAt = performance.now()
   const claim = await ledger.claimReembedding(delivery.id, settings.name, settings.leaseSeconds)
@@ -54,7 +54,7 @@ export async function reembedKnowledgeBase(context: JobContext, delivery: Delive
   }
 }
 
-async function embedAll(context: JobContext, claim: ReembeddingClaim, signal: AbortSignal) {
+async function embedAll(context: IngestionContext, claim: ReembeddingClaim, signal: AbortSignal) {
   const { ledger, settings } = context
   const { reembedding_id: id, lease_token: token } = claim
   if (claim.attempts > settings.maxAttempts) {

@@ -1,5 +1,5 @@
-import { AppError } from '../supabase/functions/_shared/errors.ts'
-import type { FailureCode } from '../supabase/functions/_shared/ledger.ts'
+import { AppError } from '../errors.ts'
+import type { FailureCode } from '../ledger.ts'
 import { ExtractionFailure, type ExtractionReason } from './extract/failure.ts'
 
 /** What becomes of work that failed: `pending` if the queue shall try again. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { corrupt, encrypted, unsupported } from './failure.ts'
 
 /** What the worker can turn into text. Whatever else is plain text is read as `text`, as it stands. */

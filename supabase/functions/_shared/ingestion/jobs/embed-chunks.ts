@@ -1,9 +1,9 @@
-import { AppError } from '../../supabase/functions/_shared/errors.ts'
-import type { StagedChunk } from '../../supabase/functions/_shared/ledger.ts'
-import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
+import { AppError } from '../../errors.ts'
+import type { StagedChunk } from '../../ledger.ts'
+import type { Embedder } from '../../providers/index.ts'
 import type { HashedChunk } from '../chunk/hash.ts'
 import { PermanentError } from '../failures.ts'
-import type { JobContext } from './context.ts'
+import type { IngestionContext } from '../context.ts'
 
 /** Providers limit the tokens of one request too (300,000 with OpenAI); ours are estimates. */
 const TOKENS_PER_REQUEST = 100_000
@@ -31,7 +31,7 @@ export function batches<T extends { tokens: number }>(chunks: T[], size: number)
  * @throws PermanentError `model_unavailable` when nobody here can embed with it.
  */
 export function embedderOf(
-  { embedder, embedderFor }: Pick<JobContext, 'embedder' | 'embedderFor'>,
+  { embedder, embedderFor }: Pick<IngestionContext, 'embedder' | 'embedderFor'>,
   model: string | null,
 ): Embedder {
   if (model === null || model === embedder.model) return embedder

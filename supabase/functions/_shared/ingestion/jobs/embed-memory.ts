@@ -1,6 +1,6 @@
-import { describeError } from '../../supabase/functions/_shared/errors.ts'
+import { describeError } from '../../errors.ts'
 import { classify, WorkerStoppedError } from '../failures.ts'
-import type { Delivery, JobContext } from './context.ts'
+import type { Delivery, IngestionContext } from '../context.ts'
 import { embedderOf, embedTexts, refusedVectors } from './embed-chunks.ts'
 
 /** A text that changes again and again while it is being embedded is left to the job of its last change. */
@@ -11,7 +11,7 @@ const MAX_ROUNDS = 3
  * is made again. What cannot be embedded is logged; the sweep comes back to it.
  * @throws the error when the queue shall deliver the job again.
  */
-export async function embedMemory(context: JobContext, { id, jobId, signal }: Delivery): Promise<void> {
+export async function embedMemory(context: IngestionContext, { id, jobId, signal }: Delivery): Promise<void> {
   const { ledger, log, settings } = context
   const fields = { job_id: jobId, memory_id: id }
   try {

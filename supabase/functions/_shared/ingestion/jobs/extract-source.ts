@@ -1,9 +1,9 @@
-import type { StoredPage } from '../../supabase/functions/_shared/ledger.ts'
-import { extractInChild } from '../extract/run.ts'
+import type { StoredPage } from '../../ledger.ts'
+import type { ExtractEvent } from '../extract/extract.ts'
+import { ExtractionFailure } from '../extract/failure.ts'
 import { PermanentError } from '../failures.ts'
-import { fetchObject } from '../fetch-object.ts'
 import { held, withLease } from '../lease.ts'
-import type { Delivery, JobContext } from './context.ts'
+import type { Delivery, IngestionContext } from '../context.ts'
 import { settleFailure } from './settle.ts'
 
 /** Pages are stored in groups of this many, or of this many characters if that comes first. */
@@ -14,8 +14,8 @@ const CHARACTERS_PER_SAVE = 250_000
  * Turns the bytes of one source into stored pages. Does nothing when the source needs none of it or somebody else is at it.
  * Pages saved by an attempt that died are overwritten by the next; nobody sees them before the source is `extracted`.
  */
-export async function extractSource(context: JobContext, delivery: Delivery): Promise<void> {
-  const { ledger, log, settings } = context
+export async function extractSource(context: IngestionContext, delivery: Delivery): Promise<void> {
+  const { ledger, log, settings, workshop } = context
   const startedAt = performance.now()
   const claim = await ledger.claimExtraction(delivery.id, settings.name, settings.leaseSeconds)
   const fields = {
@@ -37,15 +37,11 @@ export async function extractSource(context: JobContext, delivery: Delivery): Pr
         'Reading this document was begun many times and never finished. It may be damaged.',
       )
     }
+    if (claim.lost_holder !== null && workshop.hasFailed(claim.lost_holder)) throw tooMuchForOne()
     const lease = { kind: 'extraction' as const, id: delivery.id, token, seconds: settings.leaseSeconds }
     const pageCount = await withLease(ledger, lease, delivery.signal, async (signal) => {
-      const expected = { key: claim.storage_path, sizeBytes: claim.size_bytes, sha256: claim.content_hash }
-      const file = await fetchObject(context.store, expected, settings.limits.maxBytes, signal)
-      try {
-        return await storePages(signal, file)
-      } finally {
-        await file.close()
-      }
+      const object = { key: claim.storage_path, sizeBytes: claim.size_bytes, sha256: claim.content_hash }
+      return await storePages(signal, workshop.read(object, claim.file_type, signal))
     })
     log.info('extraction_finished', {
       ...fields,
@@ -58,7 +54,7 @@ export async function extractSource(context: JobContext, delivery: Delivery): Pr
     await settleFailure(error, { delivery, giveBack, log, fields })
   }
 
-  async function storePages(signal: AbortSignal, file: Parameters<typeof extractInChild>[0]): Promise<number> {
+  async function storePages(signal: AbortSignal, events: AsyncIterable<ExtractEvent>): Promise<number> {
     let waiting: StoredPage[] = []
     let characters = 0
     const save = async () => {
@@ -66,7 +62,7 @@ export async function extractSource(context: JobContext, delivery: Delivery): Pr
       waiting = []
       characters = 0
     }
-    for await (const event of extractInChild(file, claim?.file_type ?? '', settings.limits, signal)) {
+    for await (const event of events) {
       if (event.type === 'end') {
         await save()
         signal.throwIfAborted()
@@ -80,3 +76,10 @@ export async function extractSource(context: JobContext, delivery: Delivery): Pr
     throw new Error('The extraction ended without a verdict.')
   }
 }
+
+/** Whoever read it before has died of it, or died anyway; it is not tried again where others depend on the reader. */
+const tooMuchForOne = () =>
+  new ExtractionFailure(
+    'limit_exceeded',
+    'Reading this document took more memory or time than there is where it was read. Split the document and upload the parts.',
+  )

@@ -1,8 +1,8 @@
-import { describeError } from '../../supabase/functions/_shared/errors.ts'
-import type { Failure } from '../../supabase/functions/_shared/ledger.ts'
+import { describeError } from '../../errors.ts'
+import type { Failure } from '../../ledger.ts'
 import { classify, LeaseLostError } from '../failures.ts'
-import type { Log, LogFields } from '../log.ts'
-import type { Delivery } from './context.ts'
+import type { Log, LogFields } from '../context.ts'
+import type { Delivery } from '../context.ts'
 
 type AnyFailure = Failure<'failed' | 'attention_required' | 'pending'>
 

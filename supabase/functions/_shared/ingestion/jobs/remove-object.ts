@@ -1,7 +1,7 @@
-import type { Delivery, JobContext } from './context.ts'
+import type { Delivery, IngestionContext } from '../context.ts'
 
 /** Removes the bytes of a source that no longer exists. Removing them twice is harmless. */
-export async function removeObject({ ledger, store, log }: JobContext, { id, jobId }: Delivery): Promise<void> {
+export async function removeObject({ ledger, store, log }: IngestionContext, { id, jobId }: Delivery): Promise<void> {
   const removal = await ledger.claimObjectRemoval(id)
   if (!removal) return
   await store.delete(removal.storage_path)

@@ -1,11 +1,10 @@
-import { AppError } from '../../supabase/functions/_shared/errors.ts'
-import type { IndexingClaim, StoredPage } from '../../supabase/functions/_shared/ledger.ts'
+import { AppError } from '../../errors.ts'
+import type { IndexingClaim, StoredPage } from '../../ledger.ts'
 import { chunkOptionsFrom } from '../chunk/chunk.ts'
-import { chunkInThread } from '../chunk/run.ts'
 import { ExtractionFailure } from '../extract/failure.ts'
 import { LeaseLostError, PermanentError, SupersededError } from '../failures.ts'
 import { held, withLease } from '../lease.ts'
-import type { Delivery, JobContext } from './context.ts'
+import type { Delivery, IngestionContext } from '../context.ts'
 import { batches, embedBatch, embedderOf, refusedVectors } from './embed-chunks.ts'
 import { settleFailure } from './settle.ts'
 
@@ -15,7 +14,7 @@ const PAGES_PER_READ = 100
  * Makes one source searchable in one knowledge base: chunks its pages, embeds them in batches that are kept aside, and
  * swaps them in when all are there. What an earlier attempt embedded with the same model is used again.
  */
-export async function indexSource(context: JobContext, delivery: Delivery): Promise<void> {
+export async function indexSource(context: IngestionContext, delivery: Delivery): Promise<void> {
   const { ledger, log, settings } = context
   const startedAt = performance.now()
   const claim = await ledger.claimIndexing(delivery.id, settings.name, settings.leaseSeconds)
@@ -57,12 +56,12 @@ export async function indexSource(context: JobContext, delivery: Delivery): Prom
   }
 }
 
-async function buildIndex(context: JobContext, claim: IndexingClaim, signal: AbortSignal) {
-  const { ledger, settings } = context
+async function buildIndex(context: IngestionContext, claim: IndexingClaim, signal: AbortSignal) {
+  const { ledger, settings, workshop } = context
   const embedder = embedderOf(context, claim.embedding_model)
   const { indexed_source_id: id, lease_token: token } = claim
   const pages = await readAllPages()
-  const chunks = await chunkInThread(pages, chunkOptionsFrom(claim.indexing_config), settings.limits, signal)
+  const chunks = await workshop.chunk(pages, chunkOptionsFrom(claim.indexing_config), signal)
   if (chunks.length === 0) throw new ExtractionFailure('empty_document', 'This document contains no text.')
 
   const staged = new Map(

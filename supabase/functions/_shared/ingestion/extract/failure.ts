@@ -42,3 +42,10 @@ export const unsupported = (what: string): ExtractionFailure =>
     'unsupported_type',
     `${what} cannot be read. Upload it as PDF, DOCX, HTML, Markdown, plain text or CSV.`,
   )
+
+/** What an error of a reader says about the document. */
+export function verdictOf(error: unknown): ExtractionFailure {
+  if (error instanceof ExtractionFailure) return error
+  if (error instanceof RangeError) return limitExceeded('This document is nested too deeply or too large to be read.')
+  return corrupt('document of its type', error)
+}

@@ -2,7 +2,7 @@ import { shorten } from './shorten.ts'
 
 const LONE_SURROGATES = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g
 // All of C0 but tab and line feed, and DEL. Postgres refuses NUL; the others only disturb search and display.
-// eslint-disable-next-line no-control-regex
+// deno-lint-ignore no-control-regex
 const CONTROLS = /[\u0000-\u0008\u000B\u000E-\u001F\u007F]/g
 // Tried at the begin of each run of blanks only: tried at every blank, it takes quadratic time on a long run.
 const TRAILING_BLANKS = /(?<![^\S\n])[^\S\n]+\n/g

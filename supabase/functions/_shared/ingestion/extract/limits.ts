@@ -12,6 +12,11 @@ export type ExtractLimits = {
   timeoutMs: number
   /** Resident memory of the extraction process, in MiB; its JavaScript heap gets three quarters of it. */
   memoryMb: number
+  /**
+   * Folder with the character maps of Chinese, Japanese and Korean fonts, if there is one; without them text in such fonts of a PDF
+   * stays unreadable.
+   */
+  characterMaps?: string
 }
 
 export const DEFAULT_LIMITS: ExtractLimits = {

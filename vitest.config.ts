@@ -5,7 +5,7 @@ export default defineConfig({
     include: ['tests/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    // Two cores: more workers than that only makes every stack slower to start.
-    maxWorkers: 2,
+    // Two cores, and files that wait for leases, polls and browsers much of the time.
+    maxWorkers: 3,
   },
 })

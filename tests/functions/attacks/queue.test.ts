@@ -45,7 +45,8 @@ beforeEach(async () => {
   await stack.db.exec('delete from pgboss.job')
 })
 
-const carryOut = (places = 2) => drain({ ...api.deps, drain: { allowanceMs: 30_000, places }, runs: api.deps, ingestion: null })
+const carryOut = (places = 2) =>
+  drain({ ...api.deps, drain: { allowanceMs: 30_000, places }, runs: api.deps, ingestion: null })
 const background = (person: FunctionsCaller, tenant: string, message = 'SAY done') =>
   person.json(202, 'POST', `/api/agents/${agents[tenant]}/run`, { json: { message, background: true } })
 const runRow = async (id: string) =>

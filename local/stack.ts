@@ -48,8 +48,8 @@ export type StackOptions = {
   signingKeyFile?: string
   /** Run the seed files once. Default: true. */
   seed?: boolean
-  /** Run the functions of the project. Default: false. */
-  functions?: boolean
+  /** Run the functions of the project: all at once, or each from its first request on. Default: false. */
+  functions?: boolean | 'on-demand'
   /** Run the worker in a process of its own. Default: false. */
   worker?: boolean
   /** Build the console, or take the build that is kept, and serve it at `/`. Default: false. */
@@ -194,6 +194,7 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
         root: path.join(projectDir, 'functions'),
         env,
         denoBin: options.denoBin,
+        onDemand: options.functions === 'on-demand',
         ...(options.watch === undefined ? {} : { watch: options.watch }),
         settings: project.functions,
         verifyToken: (token) => tokens.verify(token),

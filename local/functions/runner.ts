@@ -15,6 +15,8 @@ export type FunctionsOptions = {
   denoBin?: string | undefined
   /** Deno's cache folder, which all stacks may share. Default: .local/deno in this repository. */
   denoDir?: string
+  /** Start a function with its first request instead of at once. */
+  onDemand?: boolean
   /** Reload a function when its files, or shared ones, change; start new ones. */
   watch?: boolean
   /** Per function what config.toml says. A function that it does not name has its tokens checked, as on the platform. */
@@ -28,7 +30,7 @@ export type FunctionsOptions = {
 export interface FunctionsRunner {
   /** Answers requests to `/functions/v1/<name>/...`; the function sees `/<name>/...`, as on the platform. */
   fetch(request: Request): Promise<Response>
-  /** Names and process ids. */
+  /** Names and process ids of those that have been started. */
   readonly functions: { name: string; pid: number | undefined }[]
   /** Resolves when every function has started or turned out not to start; gives the names of the latter. */
   ready(): Promise<string[]>
@@ -37,12 +39,14 @@ export interface FunctionsRunner {
 
 const DENO_DIR = fileURLToPath(new URL('../../.local/deno', import.meta.url))
 
-/** Starts a Deno process for each function, all at once. Requests that come early wait for theirs. */
+/** Starts a Deno process for each function, all at once or each when it is first asked. Requests that come early wait for theirs. */
 export function startFunctions(options: FunctionsOptions): FunctionsRunner {
   const root = resolve(options.root)
   const guard = options.guard ?? startGuard()
   const running = new Map<string, FunctionProcess>()
+  const idle = new Set<string>()
   const start = (name: string) => {
+    idle.delete(name)
     const log = (line: string) => options.log(`[${name}] ${line}`)
     const { env, denoBin, watch = false } = options
     const denoDir = options.denoDir ?? DENO_DIR
@@ -58,7 +62,9 @@ export function startFunctions(options: FunctionsOptions): FunctionsRunner {
       running.delete(name)
       void child.stop()
     }
+    for (const name of idle) if (!names.includes(name)) idle.delete(name)
     for (const name of names) {
+      if (idle.has(name)) continue
       const child = running.get(name)
       if (!child) {
         options.log(`[${name}] new function`)
@@ -70,7 +76,10 @@ export function startFunctions(options: FunctionsOptions): FunctionsRunner {
     }
   }
 
-  for (const name of discoverFunctions(root)) start(name)
+  for (const name of discoverFunctions(root)) {
+    if (options.onDemand) idle.add(name)
+    else start(name)
+  }
   const unwatch = options.watch ? watchFolder(root, onChange) : () => {}
 
   return {
@@ -81,6 +90,7 @@ export function startFunctions(options: FunctionsOptions): FunctionsRunner {
       const { pathname, search } = new URL(request.url)
       const match = /^\/functions\/v1\/([^/]+)(\/.*)?$/.exec(pathname)
       const name = match?.[1] ?? ''
+      if (idle.has(name)) start(name)
       const child = running.get(name)
       if (!child) return failure(404, 'NOT_FOUND', 'Requested function was not found')
       const refusal = await checkToken(request, options.settings?.[name]?.verifyJwt ?? true, options.verifyToken)

@@ -6,7 +6,7 @@ import { BulkheadError, createBulkhead, watchAccount } from '../../client/index.
 import type { Bulkhead, Source } from '../../client/index.ts'
 import { WAIT, useStack } from '../support/stack.ts'
 
-const stack = useStack({ functions: true, worker: true, denoBin: process.env['DENO_BIN'] })
+const stack = useStack({ functions: 'on-demand', worker: true, denoBin: process.env['DENO_BIN'] })
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MERIDIAN = '22222222-2222-4222-8222-222222222222'

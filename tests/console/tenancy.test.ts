@@ -8,7 +8,42 @@ const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MERIDIAN = '22222222-2222-4222-8222-222222222222'
 const VIEWER = 'a0000000-0000-4000-8000-000000000004'
 
+/** Seconds by itself; more where everything else runs beside it. */
+const LONG = { timeout: 180_000 }
+
 describeConsole('tenancy', (app) => {
+  test('two people of two tenants go the main path, and each meets their own only', LONG, async () => {
+    const question = 'What does the night shift at berth 12 cost?'
+    const ours = await app.signIn('member@harbor.example')
+    const theirs = await app.signIn('member@meridian.example')
+    await goto(ours.page, '#/documents')
+    const text = '# Night shift\n\nThe night shift at berth 12 costs 310 euro.\n'
+    await ours.page
+      .getByLabel('Files to upload')
+      .setInputFiles([{ name: 'night-shift.md', mimeType: 'text/markdown', buffer: Buffer.from(text) }])
+    await ours.page.getByRole('heading', { name: 'Uploads, 1 of 1 indexed' }).waitFor({ timeout: 45_000 })
+
+    await goto(ours.page, '#/chat')
+    await ours.page.getByLabel('Your question').fill(question)
+    await ours.page.keyboard.press('Enter')
+    await ours.page.getByRole('link', { name: 'Source 1: night-shift.md, page 1' }).first().click()
+    await ours.page.getByRole('heading', { name: 'night-shift.md', level: 1 }).waitFor()
+    await expect.poll(() => ours.page.locator('mark').first().innerText()).toContain('310 euro')
+
+    // The other tenant has nothing of it, by whatever way.
+    await goto(theirs.page, '#/documents')
+    await theirs.page.getByRole('heading', { name: 'No documents yet' }).waitFor()
+    await goto(theirs.page, '#/search')
+    await theirs.page.getByRole('searchbox').first().fill(question)
+    await theirs.page.keyboard.press('Enter')
+    await theirs.page.getByRole('heading', { name: 'Nothing was found' }).waitFor()
+    await goto(theirs.page, new URL(ours.page.url()).hash)
+    await theirs.page.getByRole('heading', { name: 'This document is not here' }).waitFor()
+    for (const secret of ['310 euro', 'night-shift']) {
+      expect(await theirs.page.locator('body').innerText()).not.toContain(secret)
+    }
+  })
+
   test('who is removed sees the open window go blank, and reads why', async () => {
     const viewer = await app.signIn('viewer@harbor.example')
     await goto(viewer.page, '#/people')

@@ -32,8 +32,8 @@ describe('docs/errors.md', () => {
     expect(codes.filter((code) => !Object.hasOwn(ERROR_STATUS, code))).toEqual([])
   })
 
-  it('explains every reason the worker gives', () => {
-    const texts = sources('worker', '.ts')
+  it('explains every reason that a document is given', () => {
+    const texts = [...sources('worker', '.ts'), ...sources('supabase/functions/_shared/ingestion', '.ts')]
     const codes = [
       ...found(texts, /reasonCode: '([a-z_]+)'/g),
       ...found(texts, /retry\(\s*'[a-z_]+',\s*'([a-z_]+)'/g),

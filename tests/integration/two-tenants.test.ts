@@ -9,7 +9,7 @@ const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MERIDIAN = '22222222-2222-4222-8222-222222222222'
 const QUESTION = 'How long does the retention period of the archive last?'
 
-const world = useStack({ functions: true, worker: true })
+const world = useStack({ functions: 'on-demand', worker: true })
 
 describe('two tenants', () => {
   let harbor: SupabaseClient

@@ -284,6 +284,16 @@ describe('processes', () => {
   })
 })
 
+test('on demand: a function starts with its first request, and no other does', async () => {
+  const { runner } = start({ onDemand: true })
+  expect(await runner.ready()).toEqual([])
+  expect(runner.functions).toEqual([])
+  expect((await get(runner, '/nothing')).status).toBe(404)
+  expect((await get(runner, '/echo/first')).status).toBe(200)
+  expect(runner.functions.map(({ name }) => name)).toEqual(['echo'])
+  await runner.stop()
+})
+
 test('allowed hosts are those of the environment, with the port that the scheme implies', () => {
   expect(
     allowedHosts({

@@ -85,7 +85,7 @@ describe.skipIf(!isPossible)('a database that is stopped and started in the midd
     if (shared === undefined) delete process.env['TEST_DATABASE_URL']
     else process.env['TEST_DATABASE_URL'] = shared
   })
-  const stack = useStack({ userEnv, functions: true, denoBin: process.env['DENO_BIN'] })
+  const stack = useStack({ userEnv, functions: 'on-demand', denoBin: process.env['DENO_BIN'] })
   beforeAll(async () => {
     member = await userCaller(stack, 'member@harbor.example')
     const admin = await userCaller(stack, 'admin@harbor.example')

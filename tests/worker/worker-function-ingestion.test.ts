@@ -24,7 +24,7 @@ if (!existsSync(EDGE)) console.log('Left out: Deno 2.1.4, which is installed on 
 const MAX_BYTES = 200_000
 
 describe.each(RUNTIMES)('on %s', (_, denoBin) => {
-  const stack = useStack({ functions: true, denoBin, userEnv: { WORKER_FUNCTION_MAX_BYTES: String(MAX_BYTES) } })
+  const stack = useStack({ functions: 'on-demand', denoBin, userEnv: { WORKER_FUNCTION_MAX_BYTES: String(MAX_BYTES) } })
   let user: SupabaseClient
   let member: FunctionsCaller
   let knowledgeBaseId: string

@@ -526,7 +526,7 @@ describe('Q03 after a restart', () => {
     let running: Stack | undefined
     try {
       model.play(script([{ toolCalls: [{ name: 'database_query', arguments: QUERY }] }, { text: 'Done.' }]))
-      running = await start({ snapshot, functions: true })
+      running = await start({ snapshot, functions: 'on-demand' })
       const backend = serviceCaller(running as never, { 'x-tenant-id': HARBOR })
       const { id } = await askingAgent(backend, { default: 'ask', approval: { role: 'admin', four_eyes: true } })
       const before = await signIn(running, MEMBER)

@@ -4,5 +4,5 @@ import type { TestStack, TestStackOptions } from '../../support/stack.ts'
 
 /** A stack that serves the functions. DENO_BIN runs them on another Deno, e.g. the version the Edge Runtime is built on. */
 export function useFunctionsStack(options: Omit<TestStackOptions, 'functions' | 'denoBin'> = {}): TestStack {
-  return useStack({ ...options, functions: true, denoBin: process.env['DENO_BIN'] })
+  return useStack({ ...options, functions: 'on-demand', denoBin: process.env['DENO_BIN'] })
 }

@@ -20,6 +20,8 @@ export type RunJournal = {
 export type EventLog = {
   emit: Emit
   journal: RunJournal
+  /** Resolves once all that was emitted and noted until now is stored; hurries nothing. Rejects when it cannot be any more. */
+  stored(): Promise<void>
   /** Resolves while few enough events wait to be stored: whoever produces many waits for it. */
   ready(): Promise<void>
   /** Begins no further write: what comes from now on is stored by `end`, all at once. */
@@ -276,6 +278,11 @@ export function createEventLog(options: EventLogOptions): EventLog {
         if (scheduled !== undefined) queueMicrotask(pumpNow)
         return new Promise((resolve, reject) => waiters.push({ upTo: accepted, resolve, reject }))
       },
+    },
+    stored() {
+      if (failure !== null) return Promise.reject(failure)
+      if (stored >= accepted) return Promise.resolve()
+      return new Promise((resolve, reject) => waiters.push({ upTo: accepted, resolve, reject }))
     },
     async ready() {
       while (waitingChars > MAX_WAITING_CHARS && failure === null && !isClosed && !isHeld) await change()

@@ -105,10 +105,19 @@ export async function executeRun(
     commit: () => (isCutOff() ? Promise.reject(HANDED_OVER) : log.journal.commit()),
   }
   // What was used is settled in the transaction that stores what it was used for, and counts whatever becomes of that.
+  let settled: Promise<void> = Promise.resolve()
   const budget: Budget = {
-    reserve: (want) => execution.budget.reserve(want),
+    async reserve(want) {
+      // A provider may have used more than was held back: the next call is granted by what is known of the last one.
+      await settled
+      return execution.budget.reserve(want)
+    },
     settle(id, usage) {
-      if (id !== null) log.journal.note({ op: 'tokens_used', reservation_id: id, usage } satisfies TokensUsed)
+      if (id !== null) {
+        log.journal.note({ op: 'tokens_used', reservation_id: id, usage } satisfies TokensUsed)
+        settled = log.stored()
+        settled.catch(() => undefined)
+      }
       return Promise.resolve()
     },
   }

@@ -21,7 +21,7 @@ describeConsole('tenancy', (app) => {
     await ours.page
       .getByLabel('Files to upload')
       .setInputFiles([{ name: 'night-shift.md', mimeType: 'text/markdown', buffer: Buffer.from(text) }])
-    await ours.page.getByRole('heading', { name: 'Uploads, 1 of 1 indexed' }).waitFor({ timeout: 45_000 })
+    await ours.page.getByRole('row', { name: /night-shift\.md.*indexed/ }).waitFor({ timeout: 45_000 })
 
     await goto(ours.page, '#/chat')
     await ours.page.getByLabel('Your question').fill(question)

@@ -56,6 +56,9 @@ describeConsole(
       await member.page.getByLabel('Ask Clerk').fill('Please note that the crane is out of order.')
       await member.page.getByRole('button', { name: 'Ask', exact: true }).click()
 
+      // Who leaves before the run has begun has not asked.
+      await member.page.getByRole('link', { name: 'Go on in the chat' }).waitFor()
+
       // The person it is for sees it wait and may not decide: four eyes.
       await goto(member.page, '#/approvals')
       await member.page.getByText('This is not for you to decide.').waitFor()

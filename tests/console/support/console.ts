@@ -149,7 +149,9 @@ export const describeConsole = (
 
     beforeAll(async () => {
       starting.push(
-        startTestStack({ functions: 'on-demand', worker: true, console: true, ...options }).then((made) => (stack = made)),
+        startTestStack({ functions: 'on-demand', worker: true, console: true, ...options }).then(
+          (made) => (stack = made),
+        ),
         launchChromium(executable).then((made) => (browser = made)),
       )
       await Promise.all(starting)

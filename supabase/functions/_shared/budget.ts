@@ -1,5 +1,8 @@
 import type { Budget } from './agent/budget.ts'
+import { describeError } from './errors.ts'
+import type { Log } from './errors.ts'
 import type { Ledger } from './ledger.ts'
+import { repeated } from './repeat.ts'
 import { runLost } from './runs.ts'
 
 /**
@@ -10,10 +13,15 @@ import { runLost } from './runs.ts'
 export function createRunBudget(
   ledger: Pick<Ledger, 'reserveTokens' | 'settleTokens'>,
   { runId, leaseToken }: { runId: string; leaseToken: string },
+  log: Log,
 ): Budget {
   return {
     async reserve({ step, model, promptTokens, maxTokens }) {
-      const granted = await ledger.reserveTokens({ runId, leaseToken, step, model, promptTokens, maxTokens })
+      // A reservation whose answer is lost stands until the run is over, and then counts as a call that nobody heard of.
+      const granted = await repeated(
+        () => ledger.reserveTokens({ runId, leaseToken, step, model, promptTokens, maxTokens }),
+        (error, attempt) => log.error('reservation_failed', { run_id: runId, attempt, error: describeError(error) }),
+      )
       if (granted === null) throw runLost()
       return { id: granted.id, maxTokens: granted.max_tokens }
     },

@@ -34,7 +34,7 @@ function failing(deps: RunDeps, claim: ClaimedRun, failure: AppError): Execution
       usage: claim.usage,
       events: [],
     },
-    budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }),
+    budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }, deps.log),
     request: { system: '', messages: [], context: [], citations: false },
     principal: createPrincipal(deps, caller, run, claim.agent_id ?? ''),
     equip: () => Promise.reject(failure),

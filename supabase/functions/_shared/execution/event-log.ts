@@ -1,5 +1,6 @@
 import { AppError, describeError } from '../errors.ts'
 import type { Log } from '../errors.ts'
+import { repeated } from '../repeat.ts'
 import type { LeaseAnswer, LogWrite, RunEvent, RunNote, StopReason } from '../run-ledger.ts'
 import { runLost } from '../runs.ts'
 import type { Emit } from '../sse.ts'
@@ -60,18 +61,8 @@ export type EventLogOptions = {
 
 /** Milliseconds between two beats. */
 const BEAT_MS = 700
-/** Milliseconds before a write that failed is repeated; the last one again and again. */
-const RETRY_MS = [50, 100, 200, 400, 800]
-/** How long a write is repeated. Nobody else may be able to take the run up meanwhile, so this outlasts the lease. */
-const GIVE_UP_MS = 30_000
 /** Characters that may wait to be stored before producers wait. */
 const MAX_WAITING_CHARS = 256 * 1024
-
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
-
-/** Whether the same write may succeed later. */
-const isTransient = (error: unknown) =>
-  !(error instanceof AppError) || ['unavailable', 'upstream_timeout', 'internal', 'rate_limited'].includes(error.code)
 
 /** Makes the writer for the holder of a lease. */
 export function createEventLog(options: EventLogOptions): EventLog {
@@ -128,18 +119,13 @@ export function createEventLog(options: EventLogOptions): EventLog {
     return true
   }
 
-  async function repeated<T>(write: () => Promise<T>): Promise<T> {
-    const startedAt = performance.now()
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await write()
-      } catch (error) {
-        if (!isTransient(error) || performance.now() - startedAt > GIVE_UP_MS || isClosed) throw error
-        log.error('run_log_write_failed', { run_id: run.run_id, attempt, error: describeError(error) })
-        await sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0)
-      }
-    }
-  }
+  const repeatedly = <T>(write: () => Promise<T>): Promise<T> =>
+    repeated(
+      write,
+      (error, attempt) =>
+        log.error('run_log_write_failed', { run_id: run.run_id, attempt, error: describeError(error) }),
+      () => isClosed,
+    )
 
   /** Takes everything that waits. */
   function take(): { write: LogWrite; numbered: NumberedEvent[]; count: number } {
@@ -176,7 +162,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
       while (failure === null && !isHeld && !isClosed && events.length + notes.length > 0) {
         const { write, numbered, count } = take()
         const lease = { runId: run.id, leaseToken: run.lease_token, leaseSeconds }
-        if (heard(await repeated(() => ledger.appendRunEvents({ ...lease, ...write })))) settle(numbered, count)
+        if (heard(await repeatedly(() => ledger.appendRunEvents({ ...lease, ...write })))) settle(numbered, count)
       }
     } catch (error) {
       log.error('run_log_failed', { run_id: run.run_id, error: describeError(error) })
@@ -308,7 +294,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
       if (failure !== null) throw failure
       const rest = take()
       try {
-        const answer = await repeated(() => write(rest.write))
+        const answer = await repeatedly(() => write(rest.write))
         close()
         if (isWritten(answer)) settle(rest.numbered, rest.count)
         else lose(runLost())

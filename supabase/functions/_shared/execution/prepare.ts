@@ -96,7 +96,7 @@ async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
   return {
     run,
     resumed,
-    budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }),
+    budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }, deps.log),
     request: {
       ...(agent.model === null ? {} : { model: agent.model }),
       system: agent.system_prompt ?? '',

@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { accessibilityProblems } from './support/axe.ts'
+import { SEED_PASSWORD } from '../support/stack.ts'
 import { describeConsole } from './support/console.ts'
 
 /** Gzipped, what a browser loads before the first screen can be used. */
@@ -50,6 +51,46 @@ describeConsole('the console', (app) => {
     await alert.waitFor()
     expect(await alert.textContent()).toContain('invalid_credentials')
     expect(await page.getByRole('heading', { name: 'Sign in', exact: true }).isVisible()).toBe(true)
+  })
+
+  test('all of it can be reached with the keyboard', async () => {
+    const { page } = await app.open()
+    await page.getByLabel('E-mail address').focus()
+    await page.keyboard.type('admin@harbor.example')
+    await page.keyboard.press('Tab')
+    await page.keyboard.type(SEED_PASSWORD)
+    await page.keyboard.press('Enter')
+    await page.getByRole('navigation', { name: 'Screens' }).waitFor()
+
+    // The first stop leads past the navigation.
+    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur())
+    await page.keyboard.press('Tab')
+    expect(await page.locator(':focus').innerText()).toBe('Skip to the content')
+    await page.keyboard.press('Enter')
+    expect(await page.locator(':focus').evaluate((element) => element.tagName)).toBe('MAIN')
+
+    for (const name of ['Chat', 'Documents', 'Search', 'Approvals', 'Runs', 'Access', 'Usage', 'Audit', 'People']) {
+      await page.getByRole('link', { name, exact: true }).focus()
+      await page.keyboard.press('Enter')
+      await expect.poll(() => page.title()).toMatch(new RegExp(`^${name} · `))
+    }
+    await page.getByRole('tab', { name: 'Members' }).focus()
+    await page.keyboard.press('ArrowRight')
+    await page.keyboard.press('Enter')
+    await page.getByRole('tab', { name: 'Groups', selected: true }).waitFor()
+
+    // A dialog takes the focus, closes on Escape and gives the focus back.
+    await page.getByRole('link', { name: 'Agents', exact: true }).focus()
+    await page.keyboard.press('Enter')
+    const button = page.getByRole('button', { name: 'Create an agent' })
+    await button.focus()
+    await page.keyboard.press('Enter')
+    const dialog = page.getByRole('dialog')
+    await dialog.waitFor()
+    await expect.poll(() => dialog.evaluate((element) => element.contains(document.activeElement))).toBe(true)
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'detached' })
+    await expect.poll(() => button.evaluate((element) => element === document.activeElement)).toBe(true)
   })
 
   test('a seeded person is one click away, and still there after a reload', async () => {

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { ShortId } from '../ui/index.ts'
 import { useBackend } from './backend.ts'
-import { dataOf } from './errors.ts'
+import { dataOf } from '../lib/errors.ts'
 
 /** Agents of this tenant by name. Shared by the screens that name or choose one. */
 export function useAgents() {

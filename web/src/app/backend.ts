@@ -4,7 +4,7 @@ import { createContext, useContext } from 'react'
 import { createBulkhead } from '../../../client/index.ts'
 import type { Database } from '../../../client/database.types.ts'
 import { PROJECT } from '../env.ts'
-import { tellError } from './errors.ts'
+import { tellError } from '../lib/errors.ts'
 
 export type Role = 'viewer' | 'member' | 'admin' | 'owner'
 export type Supabase = SupabaseClient<Database>

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useEffect } from 'react'
 import { watchAccount } from '../../../client/index.ts'
 import { type Role, supabase } from './backend.ts'
-import { dataOf } from './errors.ts'
+import { dataOf } from '../lib/errors.ts'
 
 export type Membership = { tenantId: string; tenantName: string; role: Role }
 

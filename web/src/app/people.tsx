@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { ShortId } from '../ui/index.ts'
 import { useBackend } from './backend.ts'
-import { dataOf } from './errors.ts'
+import { dataOf } from '../lib/errors.ts'
 
 export type PersonRow = {
   user_id: string

@@ -1,5 +1,5 @@
 import type { Supabase } from '../app/backend.ts'
-import { dataOf } from '../app/errors.ts'
+import { dataOf } from './errors.ts'
 import { type Page, PAGE_SEPARATOR, type PageSpan, type Span, spansOnPages } from './page-text.ts'
 
 /** Pages that are read at once while a span is looked for. */

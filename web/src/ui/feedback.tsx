@@ -1,6 +1,6 @@
 import { CircleAlert, Info, LoaderCircle, TriangleAlert } from 'lucide-react'
 import { useEffect, useState, type ReactNode } from 'react'
-import { tellError } from '../app/errors.ts'
+import { tellError } from '../lib/errors.ts'
 import { Button } from './button.tsx'
 import { Copyable } from './values.tsx'
 import styles from './feedback.module.css'

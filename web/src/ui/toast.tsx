@@ -1,7 +1,7 @@
 import { Toast } from '@base-ui/react/toast'
 import { X } from 'lucide-react'
 import type { ReactNode } from 'react'
-import { tellError } from '../app/errors.ts'
+import { tellError } from '../lib/errors.ts'
 import styles from './overlay.module.css'
 
 /** Around everything that may tell something in passing. */

@@ -1,7 +1,7 @@
 import { useInfiniteQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { Person, usePeople } from '../../app/people.tsx'
 import { links } from '../../lib/links.ts'
 import {

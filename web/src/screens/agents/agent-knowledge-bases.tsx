@@ -1,6 +1,7 @@
 import { useMutation } from '@tanstack/react-query'
 import { Library } from 'lucide-react'
 import { useBackend } from '../../app/backend.ts'
+import { useKnowledgeBases } from '../../app/knowledge-bases.ts'
 import {
   Button,
   Card,
@@ -12,7 +13,7 @@ import {
   useToast,
   Waiting,
 } from '../../ui/index.ts'
-import { useKnowledgeBaseLinks, useKnowledgeBases, useRefreshAgents } from './data.ts'
+import { useKnowledgeBaseLinks, useRefreshAgents } from './data.ts'
 
 /** What the agent searches, as the person it works for. */
 export function AgentKnowledgeBases({ agentId }: { agentId: string }) {

@@ -1,7 +1,6 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import type { AgentTool } from '../../../../client/index.ts'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
 
 /** What a tool's assignment asks of whom (docs/approvals.md); empty: everybody may. */
 export type Permissions = {
@@ -60,24 +59,6 @@ export function useKnowledgeBaseLinks(agentId: string) {
 export function useTools() {
   const { bulkhead } = useBackend()
   return useQuery({ queryKey: ['agents', 'all-tools'], queryFn: () => bulkhead.listTools(), staleTime: 60_000 })
-}
-
-export function useKnowledgeBases() {
-  const { supabase } = useBackend()
-  return useQuery({
-    queryKey: ['agents', 'all-knowledge-bases'],
-    queryFn: async ({ signal }) =>
-      dataOf(
-        await supabase
-          .schema('ai')
-          .from('knowledge_bases')
-          .select('id, name')
-          .order('name')
-          .limit(200)
-          .abortSignal(signal),
-      ),
-    staleTime: 30_000,
-  })
 }
 
 /** Reads again whatever is shown of agents. */

@@ -4,7 +4,7 @@ import { useState } from 'react'
 import { Link } from 'wouter'
 import { AgentName } from '../../app/agents.tsx'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { Person } from '../../app/people.tsx'
 import { links } from '../../lib/links.ts'
 import {

@@ -3,7 +3,7 @@ import { useEffect } from 'react'
 import { watchAccount } from '../../../../client/index.ts'
 import type { Database } from '../../../../client/database.types.ts'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 
 export type Approval = Database['ai']['Tables']['approvals']['Row']
 export type Decision = Omit<Database['ai']['Tables']['approval_decisions']['Row'], 'principal_id'>

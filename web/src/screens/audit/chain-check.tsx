@@ -1,6 +1,6 @@
 import { useMutation } from '@tanstack/react-query'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { Badge, Button, Card, Copyable, ErrorNotice, Row } from '../../ui/index.ts'
 
 type Verdict = {

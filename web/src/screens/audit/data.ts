@@ -1,6 +1,6 @@
 import type { Database } from '../../../../client/database.types.ts'
 import type { Supabase } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { type Filter, UUID } from './filters.tsx'
 
 export type AuditEvent = Database['ai']['Tables']['audit_events']['Row']

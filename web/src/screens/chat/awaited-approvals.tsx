@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { links } from '../../lib/links.ts'
 import { ErrorNotice, Notice, Stack, Waiting } from '../../ui/index.ts'
 import { ApprovalCard } from '../approvals/approval-card.tsx'

@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import type { Citation } from '../../../../client/index.ts'
 import { type Supabase, useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 
 export type Session = { id: string; title: string | null; agent_id: string | null; updated_at: string }
 

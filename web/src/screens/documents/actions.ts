@@ -1,6 +1,6 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { useToast } from '../../ui/index.ts'
 import type { Document } from './data.ts'
 import type { Place } from './state.ts'

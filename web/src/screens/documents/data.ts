@@ -1,6 +1,7 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { type Backend, useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import type { PersonRow } from '../../app/people.tsx'
+import { dataOf } from '../../lib/errors.ts'
 import { type State, stateOf } from './state.ts'
 
 const COLUMNS =
@@ -102,19 +103,6 @@ export function useDocumentStates(ids: string[]) {
   })
 }
 
-export type Person = { user_id: string; email: string; groups: unknown }
-
-/** The members of the tenant with their addresses. */
-export function usePeople() {
-  const { supabase, tenant } = useBackend()
-  return useQuery({
-    queryKey: ['documents', 'people'],
-    queryFn: async ({ signal }) =>
-      dataOf(await supabase.rpc('people', { tenant_id: tenant.id }).abortSignal(signal)) as Person[],
-    staleTime: 30_000,
-  })
-}
-
 /** The groups of the tenant. */
 export function useGroups(enabled: boolean) {
   const { supabase, tenant } = useBackend()
@@ -128,32 +116,12 @@ export function useGroups(enabled: boolean) {
   })
 }
 
-/** The knowledge bases of the tenant, the default one first. */
-export function useKnowledgeBases() {
-  const { supabase, tenant } = useBackend()
-  return useQuery({
-    queryKey: ['documents', 'knowledge-bases'],
-    queryFn: async ({ signal }) =>
-      dataOf(
-        await supabase
-          .schema('ai')
-          .from('knowledge_bases')
-          .select('id, name, is_default')
-          .eq('tenant_id', tenant.id)
-          .order('is_default', { ascending: false })
-          .order('name')
-          .abortSignal(signal),
-      ),
-    staleTime: 30_000,
-  })
-}
-
 /** Whether the person may change and delete a document; what they see and is not theirs, an admin may. */
 export const mayChange = ({ can, user }: Pick<Backend, 'can' | 'user'>, ownerId: string | null): boolean =>
   can('member') && (ownerId === user.id || can('admin'))
 
 /** Who a document belongs to, in words. */
-export function ownerText(ownerId: string | null, people: readonly Person[] | undefined, userId: string): string {
+export function ownerText(ownerId: string | null, people: readonly PersonRow[] | undefined, userId: string): string {
   if (ownerId === null) return 'the backend'
   if (ownerId === userId) return 'you'
   if (!people) return '…'

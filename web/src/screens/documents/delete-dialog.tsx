@@ -1,6 +1,6 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { ConfirmDialog, ErrorNotice, useToast, Waiting } from '../../ui/index.ts'
 import { bytesText } from './files.ts'
 import styles from './documents.module.css'

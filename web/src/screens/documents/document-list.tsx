@@ -15,7 +15,8 @@ import {
   Time,
   Waiting,
 } from '../../ui/index.ts'
-import { type Document, ownerText, PAGE_SIZE, STATE_FILTERS, useDocuments, usePeople } from './data.ts'
+import { type Document, ownerText, PAGE_SIZE, STATE_FILTERS, useDocuments } from './data.ts'
+import { usePeople } from '../../app/people.tsx'
 import { DocumentMenu } from './document-menu.tsx'
 import { DropArea } from './drop-area.tsx'
 import { bytesText, FILE_TYPES, LIMITS_TOLD, typeName } from './files.ts'

@@ -2,9 +2,10 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Trash2, User, Users } from 'lucide-react'
 import { useState } from 'react'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { Button, ErrorNotice, Field, IconButton, useToast, Waiting } from '../../ui/index.ts'
-import { useGroups, usePeople } from './data.ts'
+import { usePeople } from '../../app/people.tsx'
+import { useGroups } from './data.ts'
 import styles from './documents.module.css'
 
 /** The people and groups a document is granted to, and the way to add and remove them. */

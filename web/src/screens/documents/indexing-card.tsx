@@ -3,7 +3,8 @@ import { Button, Card, ErrorNotice, Row, SelectField, Stack, StatusBadge, Time }
 import { useState } from 'react'
 import { useBackend } from '../../app/backend.ts'
 import { useDocumentActions } from './actions.ts'
-import { type Document, useKnowledgeBases } from './data.ts'
+import { useKnowledgeBases } from '../../app/knowledge-bases.ts'
+import { type Document } from './data.ts'
 import type { Place } from './state.ts'
 import styles from './documents.module.css'
 

@@ -2,7 +2,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { UsersRound, X } from 'lucide-react'
 import { useRef, useState, type FormEvent } from 'react'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { usePeople } from '../../app/people.tsx'
 import {
   Badge,

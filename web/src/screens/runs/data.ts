@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import type { Citation, RunEvent } from '../../../../client/index.ts'
 import { type Supabase, useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { activityOf, type Activity, type CallView } from './activity.ts'
 
 export const PAGE = 30

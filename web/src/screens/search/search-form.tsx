@@ -1,7 +1,7 @@
 import { Search as SearchIcon } from 'lucide-react'
 import { useEffect, useState } from 'react'
 import { Button, CheckField, Field, SelectField, Stack, TextField } from '../../ui/index.ts'
-import { useKnowledgeBases } from '../documents/data.ts'
+import { useKnowledgeBases } from '../../app/knowledge-bases.ts'
 import { type Asked, NOTHING_ASKED } from './asked.ts'
 import styles from './search.module.css'
 

@@ -1,6 +1,6 @@
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { supabase } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { Button, Card, ErrorNotice, Row, Stack, Time } from '../../ui/index.ts'
 
 /** Invitations to the signed-in person's own address; nothing where there are none. */

@@ -1,7 +1,7 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { useState, type FormEvent } from 'react'
 import { supabase } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { Button, EmptyState, ErrorNotice, Stack, TextField } from '../../ui/index.ts'
 import { MyInvitations } from './my-invitations.tsx'
 

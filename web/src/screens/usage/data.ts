@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import type { Database } from '../../../../client/database.types.ts'
 import { useAgents } from '../../app/agents.tsx'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { usePeople } from '../../app/people.tsx'
 
 export type UsageRow = Database['ai']['Functions']['usage_by_day']['Returns'][number]

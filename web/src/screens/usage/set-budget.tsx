@@ -2,7 +2,7 @@ import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useId, useState, type FormEvent } from 'react'
 import { useAgents } from '../../app/agents.tsx'
 import { useBackend } from '../../app/backend.ts'
-import { dataOf } from '../../app/errors.ts'
+import { dataOf } from '../../lib/errors.ts'
 import { usePeople } from '../../app/people.tsx'
 import { Button, Dialog, ErrorNotice, SelectField, Stack, TextField, useToast } from '../../ui/index.ts'
 

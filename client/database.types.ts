@@ -2327,6 +2327,7 @@ export type Database = {
         vector_score: number | null
         text_score: number | null
         created_at: string | null
+        act: Json | null
       }
       reembedding_state: {
         knowledge_base_id: string | null
@@ -2620,6 +2621,7 @@ export type Database = {
       }
       memories: {
         Row: {
+          act: Json | null
           agent_id: string | null
           body: string
           created_at: string
@@ -2632,6 +2634,7 @@ export type Database = {
         }
         ComputedFields: never
         Insert: {
+          act?: Json | null
           agent_id?: string | null
           body: string
           created_at?: string
@@ -2643,6 +2646,7 @@ export type Database = {
           user_id?: string | null
         }
         Update: {
+          act?: Json | null
           agent_id?: string | null
           body?: string
           created_at?: string

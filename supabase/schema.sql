@@ -283,6 +283,7 @@ create table public.memories (
   created_at timestamp with time zone default now() not null,
   embedding public.memory_embedding generated always as (ROW(id, embedding_model)::public.memory_embedding) stored,
   embedding_attempted_at timestamp with time zone,
+  act jsonb,
   constraint memories_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
   constraint memories_body_has_a_length CHECK (((char_length(body) >= 1) AND (char_length(body) <= 20000))),
   constraint memories_pkey PRIMARY KEY (id),
@@ -293,6 +294,7 @@ comment on table public.memories is 'What an agent should remember: about one pe
 comment on column public.memories.embedding_model is 'Model of its vector, that of the tenant; null until it is embedded.';
 comment on column public.memories.embedding is 'Stands for its vector: embedding <=> query is the cosine distance, 1 as long as there is none. The vector itself is for nobody to read: it can be inverted into the text.';
 comment on column public.memories.embedding_attempted_at is 'When a worker last began to embed it.';
+comment on column public.memories.act is 'Through whom the text as it stands was written, as ai.audit_events.act says it: {"sub": "agent", "agent_id", "run_id"} for an agent, {"sub": "service_key"} for a backend; null when people wrote it themselves. Taken from the token by a trigger.';
 CREATE INDEX memories_tenant_id_agent_id_idx ON public.memories USING btree (tenant_id, agent_id);
 CREATE INDEX memories_tenant_id_user_id_idx ON public.memories USING btree (tenant_id, user_id);
 CREATE INDEX memories_unembedded_idx ON public.memories USING btree (embedding_attempted_at) WHERE (embedding_model IS NULL);
@@ -301,7 +303,7 @@ alter table public.memories enable row level security;
 alter table public.memories force row level security;
 grant delete on table public.memories to authenticated;
 grant delete, insert, select, update on table public.memories to service_role;
-grant insert (tenant_id, user_id, agent_id, body), select (id, tenant_id, user_id, agent_id, body, embedding_model, created_at, embedding, embedding_attempted_at), update (body) on table public.memories to authenticated;
+grant insert (tenant_id, user_id, agent_id, body), select (id, tenant_id, user_id, agent_id, body, embedding_model, created_at, embedding, embedding_attempted_at, act), update (body) on table public.memories to authenticated;
 create policy "people write their own memories, admins those of the tenant" on public.memories
 for insert to authenticated
 with check ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR ((user_id IS NULL) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))));
@@ -318,6 +320,7 @@ with check ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRA
 CREATE TRIGGER forget_stale_embedding BEFORE UPDATE ON public.memories FOR EACH ROW EXECUTE FUNCTION private.forget_stale_embedding();
 CREATE TRIGGER index_added_memories AFTER INSERT ON public.memories REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_memories();
 CREATE TRIGGER index_changed_memories AFTER UPDATE ON public.memories REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_memories();
+CREATE TRIGGER note_memory_act BEFORE INSERT OR UPDATE ON public.memories FOR EACH ROW EXECUTE FUNCTION private.note_memory_act();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.memories FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER unindex_removed_memories AFTER DELETE ON public.memories REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION private.index_changed_memories();
 
@@ -437,7 +440,7 @@ grant usage on schema ai to anon;
 grant usage on schema ai to authenticated;
 grant usage on schema ai to service_role;
 
-create type ai.found_memory as (memory_id uuid, body text, user_id uuid, agent_id uuid, score double precision, vector_score double precision, text_score double precision, created_at timestamp with time zone);
+create type ai.found_memory as (memory_id uuid, body text, user_id uuid, agent_id uuid, score double precision, vector_score double precision, text_score double precision, created_at timestamp with time zone, act jsonb);
 
 create type ai.reembedding_state as (knowledge_base_id uuid, embedding_model text, status text, done_count bigint, total_count bigint, switches_when_complete boolean, error_message text, created_at timestamp with time zone, finished_at timestamp with time zone);
 
@@ -626,7 +629,7 @@ comment on column ai.agent_runs.is_new_session is 'Whether the session was made 
 comment on column ai.agent_runs.streams is 'Started as a stream: its agent may use tools.';
 comment on column ai.agent_runs.chat_message_id is 'The message of the person that it answers.';
 comment on column ai.agent_runs.log_state is 'open: as it was written; folded: neighbouring deltas are one row; removed: its time is over.';
-CREATE INDEX agent_runs_active_idx ON ai.agent_runs USING btree (tenant_id, session_id, created_at) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'waiting'::text]));
+CREATE INDEX agent_runs_active_idx ON ai.agent_runs USING btree (tenant_id, session_id, created_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'waiting'::text]));
 CREATE INDEX agent_runs_log_idx ON ai.agent_runs USING btree (log_state, completed_at) WHERE ((log_state <> 'removed'::text) AND (completed_at IS NOT NULL));
 CREATE INDEX agent_runs_pending_idx ON ai.agent_runs USING btree (tenant_id, created_at, id) WHERE (status = 'pending'::text);
 CREATE INDEX agent_runs_rolled_back_idx ON ai.agent_runs USING btree (completed_at) WHERE rolled_back;
@@ -1908,6 +1911,7 @@ CREATE OR REPLACE FUNCTION ai.append_run_events(run_id uuid, lease_token uuid, f
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -2019,6 +2023,7 @@ CREATE OR REPLACE FUNCTION ai.beat_run(run_id uuid, lease_token uuid, lease_seco
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -2473,6 +2478,7 @@ CREATE OR REPLACE FUNCTION ai.delegate_run(run_id uuid, lease_token uuid)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -2701,6 +2707,10 @@ CREATE OR REPLACE FUNCTION ai.due_runs(run_limit integer DEFAULT 20, present_ten
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 begin
@@ -2732,7 +2742,14 @@ begin
     union all
     select
       waiting.id, tenants.tenant_id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.created_at, waiting.id),
-      last_start.served_at, waiting.created_at
+      (
+        select agent_runs.started_at
+        from ai.agent_runs
+        where agent_runs.tenant_id = tenants.tenant_id and agent_runs.started_at is not null
+        order by agent_runs.started_at desc
+        limit 1
+      ),
+      waiting.created_at
     from tenants
     left join ai.tenant_settings on tenant_settings.tenant_id = tenants.tenant_id
     cross join lateral (
@@ -2741,21 +2758,16 @@ begin
       where agent_runs.tenant_id = tenants.tenant_id and agent_runs.status = 'running'
     ) as running
     cross join lateral (
-      select max(agent_runs.started_at) as served_at
-      from ai.agent_runs
-      where agent_runs.tenant_id = tenants.tenant_id and agent_runs.started_at is not null
-    ) as last_start
-    cross join lateral (
       select runs.id, runs.created_at
       from ai.agent_runs as runs
       where runs.tenant_id = tenants.tenant_id and runs.status = 'pending'
-        and not exists (
-          select from ai.agent_runs as others
-          where others.tenant_id = runs.tenant_id and others.session_id = runs.session_id and others.id <> runs.id
-            and (
-              others.status in ('running', 'waiting')
-              or (others.status = 'pending' and (others.created_at, others.id) < (runs.created_at, runs.id))
-            )
+        -- The limit keeps this from being made a join: it is looked up run by run, in order, until there are enough.
+        and runs.id = (
+          select first.id
+          from ai.agent_runs as first
+          where first.tenant_id = runs.tenant_id and first.session_id = runs.session_id and first.status in ('pending', 'running', 'waiting')
+          order by first.created_at, first.id
+          limit 1
         )
       order by runs.created_at, runs.id
       limit greatest(least(due_runs.run_limit, coalesce(tenant_settings.max_running_runs, 20) - running.count), 0)
@@ -3255,6 +3267,7 @@ CREATE OR REPLACE FUNCTION ai.finish_run(run_id uuid, lease_token uuid, status t
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -3650,6 +3663,7 @@ CREATE OR REPLACE FUNCTION ai.record_run_trace(run_id uuid, lease_token uuid, st
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -3945,6 +3959,7 @@ CREATE OR REPLACE FUNCTION ai.reserve_tokens(run_id uuid, lease_token uuid, step
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -4467,7 +4482,8 @@ begin
     case when search_memories.method = 'vector_search' then fused.score else coalesce(fused.score / nullif(max(fused.score) over (), 0), 0) end,
     fused.vector_score,
     fused.text_score,
-    memories.created_at
+    memories.created_at,
+    memories.act
   from private.fuse_legs(
     vector_leg, text_leg, identifier_leg, case when search_memories.method = 'hybrid' then search_memories.fusion else 'none' end,
     weight, weighed.possible, coalesce(cardinality(parsed.identifiers), 0), segment_items, k1, row_limit
@@ -4521,6 +4537,7 @@ CREATE OR REPLACE FUNCTION ai.settle_tokens(id uuid, lease_token uuid, usage jso
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   reservation_ids constant uuid[] := array(
@@ -4650,7 +4667,7 @@ AS $function$
     agent_id, session_id, message, model, provider, retrieved_context, context_handler_id, request, multitask_strategy, streams, chat_message_id
   );
 $function$;
-comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, status, last_seq, history: [{role, content}]} with the last 50 completed turns. status running: the caller executes it, under lease_token, which lasts 10 seconds; pending, without a token: another run of the session is not over, or the tenant has no free place, and it is queued. multitask_strategy says what is done about the others: reject, queue, interrupt (cancel them) or rollback (cancel and forget them). request is what an executor needs to take the run up; a run without one cannot wait and ends with its executor. PT404 agent_not_found, session_not_found or not_found (the message), PT409 agent_unpublished, session_busy or limit_reached, PT402 insufficient_credits, PT400 invalid_request.';
+comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, status, last_seq, history: [{role, content}]} with the last 50 completed turns. status running: the caller executes it, under lease_token, which lasts 10 seconds; pending, without a token: another run of the session is not over, the tenant has no free place, or the request says background, and it is queued. multitask_strategy says what is done about the others: reject, queue, interrupt (cancel them) or rollback (cancel and forget them). request is what an executor needs to take the run up; a run without one cannot wait and ends with its executor. PT404 agent_not_found, session_not_found or not_found (the message), PT409 agent_unpublished, session_busy or limit_reached, PT402 insufficient_credits, PT400 invalid_request.';
 grant execute on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.store_enrichment_result(enrichment_id uuid, lease_token uuid, indexed_source_id uuid, source_extracted_at timestamp with time zone, field_values jsonb, error_code text DEFAULT NULL::text, error_message text DEFAULT NULL::text, note text DEFAULT NULL::text, model text DEFAULT NULL::text)
@@ -4776,6 +4793,7 @@ CREATE OR REPLACE FUNCTION ai.suspend_run(run_id uuid, lease_token uuid, first_s
  RETURNS text
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -6960,6 +6978,7 @@ CREATE OR REPLACE FUNCTION private.claim_run(run_id uuid, executor text, lease_s
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   -- Of executors that died without getting any further.
@@ -7836,6 +7855,7 @@ CREATE OR REPLACE FUNCTION private.end_run(run_id uuid, status text, error text 
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   run ai.agent_runs;
@@ -9711,6 +9731,29 @@ $function$;
 comment on function private.nearest_items(uuid[],integer[],integer[],bigint,uuid[],uuid[],text,extensions.vector,integer) is 'Vector leg: cosine similarity, by the set''s own graph where shared_items, the chunks of the segments that the whole tenant sees, are many; exact otherwise, for filters by source and for own segments. Compares vectors of embedding_model only. PT400 invalid_embedding for another length.';
 grant execute on function private.nearest_items(uuid[],integer[],integer[],bigint,uuid[],uuid[],text,extensions.vector,integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.note_memory_act()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  claims constant jsonb := auth.jwt();
+begin
+  if tg_op = 'UPDATE' and new.body = old.body then
+    new.act := old.act;
+    return new;
+  end if;
+  new.act := jsonb_strip_nulls(jsonb_build_object(
+    'sub', claims -> 'act' -> 'sub', 'agent_id', claims -> 'act' -> 'agent_id', 'run_id', claims -> 'act' -> 'run_id'
+  ));
+  if new.act = '{}' then
+    new.act := case when claims ->> 'role' = 'service_role' then '{"sub": "service_key"}'::jsonb end;
+  end if;
+  return new;
+end;
+$function$;
+comment on function private.note_memory_act() is 'Trigger: a memory says through whom its text was written. The claim `act` of the token decides, whatever the statement sends; a text that stays keeps what it says.';
+
 CREATE OR REPLACE FUNCTION private.only_tenant_of(user_id uuid)
  RETURNS uuid
  LANGUAGE sql
@@ -10715,11 +10758,15 @@ CREATE OR REPLACE FUNCTION private.run_is_behind(run ai.agent_runs)
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
 AS $function$
-  select exists (
-    select from ai.agent_runs as others
-    where others.tenant_id = run.tenant_id and others.session_id = run.session_id and others.id <> run.id
-      and (others.status in ('running', 'waiting') or (others.status = 'pending' and (others.created_at, others.id) < (run.created_at, run.id)))
+  select run.id is distinct from (
+    select first.id
+    from ai.agent_runs as first
+    where first.tenant_id = run.tenant_id and first.session_id = run.session_id and first.status in ('pending', 'running', 'waiting')
+    order by first.created_at, first.id
+    limit 1
   );
 $function$;
 comment on function private.run_is_behind(ai.agent_runs) is 'Whether a pending run has to wait for another of its session: there is at most one at a time.';
@@ -11229,12 +11276,14 @@ CREATE OR REPLACE FUNCTION private.start_run(agent_id uuid, session_id text, mes
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   caller uuid := private.caller_user_id();
   strategy constant text := coalesce(start_run.multitask_strategy, 'queue');
   -- Only with its request can another executor take a run up.
   is_resumable constant boolean := coalesce(start_run.request, '{}') <> '{}';
+  is_for_the_queue constant boolean := coalesce(start_run.request @> '{"background": true}', false);
   agent ai.agents;
   session ai.agent_sessions;
   run ai.agent_runs;
@@ -11246,7 +11295,8 @@ declare
 begin
   select * into agent
   from ai.agents
-  where agents.id = start_run.agent_id and agents.tenant_id = any (array(select private.caller_tenant_ids()));
+  where agents.id = start_run.agent_id and agents.tenant_id = any (array(select private.caller_tenant_ids()))
+  for key share;
   if agent.id is null then
     perform private.raise_error(404, 'agent_not_found', 'Agent not found', 'Check the id of the agent.');
   end if;
@@ -11271,12 +11321,15 @@ begin
   if not agent.published then
     perform private.raise_error(409, 'agent_unpublished', 'This agent is not published.', 'Publish it, or use another.');
   end if;
-  if start_run.chat_message_id is not null and not exists (
-    select from public.chat_messages
+  if start_run.chat_message_id is not null then
+    perform
+    from public.chat_messages
     where chat_messages.id = start_run.chat_message_id and chat_messages.tenant_id = agent.tenant_id
       and chat_messages.user_id = caller and chat_messages.role = 'user'
-  ) then
-    perform private.raise_error(404, 'not_found', 'Message not found.', 'The session may have been deleted meanwhile.');
+    for key share;
+    if not found then
+      perform private.raise_error(404, 'not_found', 'Message not found.', 'The session may have been deleted meanwhile.');
+    end if;
   end if;
   perform private.check_budget(agent.tenant_id, caller, agent.id);
 
@@ -11303,6 +11356,12 @@ begin
       perform private.raise_error(404, 'session_not_found', 'Session not found', 'Leave session_id out to begin a new session.');
     end if;
     update ai.agent_sessions set updated_at = now() where agent_sessions.id = session.id;
+    perform
+    from public.chat_messages
+    join ai.agent_runs on agent_runs.tenant_id = chat_messages.tenant_id and agent_runs.chat_message_id = chat_messages.id
+    where agent_runs.tenant_id = session.tenant_id and agent_runs.session_id = session.id
+      and agent_runs.status in ('pending', 'running', 'waiting')
+    for key share of chat_messages;
 
     for other in
       select agent_runs.*
@@ -11332,7 +11391,7 @@ begin
     end loop;
   end if;
 
-  begins_now := not has_others and private.has_free_place(agent.tenant_id);
+  begins_now := not has_others and not is_for_the_queue and private.has_free_place(agent.tenant_id);
   if not begins_now then
     if not is_resumable and has_others then
       perform private.raise_error(409, 'session_busy', 'Another run of this session is not over.', 'A run without a request cannot wait: try again later.');
@@ -11932,21 +11991,32 @@ CREATE OR REPLACE FUNCTION private.wake_next_run()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 declare
   next_run uuid;
 begin
   if new.status in ('completed', 'failed', 'cancelled') then
-    select runs.id into next_run
+    -- The first of its session: if that does not wait to be begun, none of those behind it can be.
+    select case when runs.status = 'pending' then runs.id end into next_run
     from ai.agent_runs as runs
-    where runs.tenant_id = new.tenant_id and runs.session_id = new.session_id and runs.status = 'pending'
+    where runs.tenant_id = new.tenant_id and runs.session_id = new.session_id and runs.status in ('pending', 'running', 'waiting')
     order by runs.created_at, runs.id
     limit 1;
   end if;
   if next_run is null and old.status = 'running' then
     select runs.id into next_run
     from ai.agent_runs as runs
-    where runs.tenant_id = new.tenant_id and runs.status = 'pending' and runs.id <> new.id and not private.run_is_behind(runs)
+    where runs.tenant_id = new.tenant_id and runs.status = 'pending' and runs.id <> new.id
+      and runs.id = (
+        select first.id
+        from ai.agent_runs as first
+        where first.tenant_id = runs.tenant_id and first.session_id = runs.session_id and first.status in ('pending', 'running', 'waiting')
+        order by first.created_at, first.id
+        limit 1
+      )
     order by runs.created_at, runs.id
     limit 1;
   end if;

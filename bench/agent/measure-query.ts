@@ -53,6 +53,7 @@ export async function measureQueries({ deps, caller, agentId, dbUrl }: World): P
       runId: 'run_000000000000',
       caller: () => Promise.resolve(caller),
       db: () => Promise.resolve(deps.clientFor(caller)),
+      actingDb: () => Promise.resolve(deps.clientFor(caller)),
     },
   }
   const sql = postgres(dbUrl, { max: 1, onnotice: () => {} })

@@ -35,6 +35,7 @@ const principal: Principal = {
   runId: 'run_0123456789ab',
   caller: () => Promise.resolve({ userId: 'u', token: CALLER_TOKEN, tenantId: null }),
   db: () => Promise.reject(new Error('An MCP tool has no business with the database.')),
+  actingDb: () => Promise.reject(new Error('An MCP tool has no business with the database.')),
 }
 
 let stub: McpStub

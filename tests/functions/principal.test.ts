@@ -54,6 +54,18 @@ it('mints one for the same person when it is not, that names the agent and the r
   expect((await principal.caller()).token).toBe('minted-1')
 })
 
+it('T12: writes under a token that names the agent, also while the own one is fresh; one for as long as it lasts', async () => {
+  const { principal, token, mint } = await principalWith(300)
+  const [first, second] = await Promise.all([principal.actingDb(), principal.actingDb()])
+  expect([first, second]).toEqual(Array(2).fill({ userId: USER, token: 'minted-1', tenantId: TENANT }))
+  expect(mint).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ act: { sub: 'agent', agent_id: AGENT, run_id: run.run_id } }),
+  )
+  expect(await principal.db()).toMatchObject({ token })
+  const gone = await principalWith(300, new AppError('forbidden', 'No longer in the tenant.'))
+  await expect(gone.principal.actingDb()).rejects.toMatchObject({ code: 'forbidden' })
+})
+
 it('T07: has no token for who has left the tenant, nor for a run whose lease is lost', async () => {
   const gone = await principalWith(-5, new AppError('forbidden', 'No longer in the tenant.'))
   await expect(gone.principal.db()).rejects.toMatchObject({ code: 'forbidden' })

@@ -15,36 +15,45 @@ const expiryOf = (token: string): number => {
   }
 }
 
+/** A caller, and when their token ends, in seconds since 1970. */
+type Held = { caller: Caller; expiresAt: number }
+
+const isFresh = (held: Held | null): held is Held =>
+  held !== null && held.expiresAt - Date.now() / 1000 >= FRESH_SECONDS
+
 /**
- * The principal of a run: who it acts for, and the only way of its tools to data. The caller's own token serves while it
- * is fresh. After that one is minted for the same person and tenant, which says that the agent acts (RFC 8693): only while
- * the lease is held, and only if the person is in the tenant still.
+ * The principal of a run: who it acts for, and the only way of its tools to data. For reading, the caller's own token serves
+ * while it is fresh. After that, and for writing always, one is minted for the same person and tenant, which says that the
+ * agent acts (RFC 8693): only while the lease is held, and only if the person is in the tenant still.
  * @param caller who started the run, narrowed to its tenant.
  */
 export function createPrincipal(deps: Deps, caller: Caller, run: StartedRun, agentId: string): Principal {
   const narrowed: Caller = { ...caller, tenantId: run.tenant_id }
-  let current = { caller: narrowed, expiresAt: expiryOf(caller.token) }
-  let minting: Promise<typeof current> | null = null
+  const own: Held = { caller: narrowed, expiresAt: expiryOf(caller.token) }
+  let delegated: Held | null = null
+  let minting: Promise<Held> | null = null
 
-  async function mint(): Promise<typeof current> {
-    const delegated = await deps.ledger.delegateRun(run.id, run.lease_token)
-    if (delegated === null) throw runLost()
+  async function mint(): Promise<Held> {
+    const subject = await deps.ledger.delegateRun(run.id, run.lease_token)
+    if (subject === null) throw runLost()
     const { token, expiresAt } = await deps.delegation.mint({
-      sub: delegated.sub,
-      tenantId: delegated.tenant_id,
+      sub: subject.sub,
+      tenantId: subject.tenant_id,
       act: { sub: 'agent', agent_id: agentId, run_id: run.run_id },
     })
     return { caller: { ...narrowed, token }, expiresAt }
   }
 
-  async function freshCaller(): Promise<Caller> {
-    if (current.expiresAt - Date.now() / 1000 < FRESH_SECONDS) {
+  async function actingCaller(): Promise<Caller> {
+    if (!isFresh(delegated)) {
       // Several tools may ask at once; one token does for all.
       minting ??= mint().finally(() => (minting = null))
-      current = await minting
+      delegated = await minting
     }
-    return current.caller
+    return delegated.caller
   }
+
+  const freshCaller = (): Promise<Caller> => (isFresh(own) ? Promise.resolve(own.caller) : actingCaller())
 
   return {
     tenantId: run.tenant_id,
@@ -53,5 +62,6 @@ export function createPrincipal(deps: Deps, caller: Caller, run: StartedRun, age
     runId: run.run_id,
     caller: freshCaller,
     db: async () => deps.clientFor(await freshCaller()),
+    actingDb: async () => deps.clientFor(await actingCaller()),
   }
 }

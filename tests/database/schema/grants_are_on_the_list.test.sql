@@ -119,7 +119,7 @@ prepare expected_for_people as
     ('public.memberships', 'select', 'all'),
     ('public.memberships', 'update', 'role'),
     ('public.memberships', 'delete', 'all'),
-    ('public.memories', 'select', 'agent_id body created_at embedding embedding_attempted_at embedding_model id tenant_id user_id'),
+    ('public.memories', 'select', 'act agent_id body created_at embedding embedding_attempted_at embedding_model id tenant_id user_id'),
     ('public.memories', 'insert', 'agent_id body tenant_id user_id'),
     ('public.memories', 'update', 'body'),
     ('public.memories', 'delete', 'all'),

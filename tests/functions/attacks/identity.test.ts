@@ -215,7 +215,7 @@ describe('P15 what would hold up or disturb the others, asked of the Data API', 
 })
 
 describe('T12 memories', () => {
-  it('of others, and those of the whole tenant, cannot be written through a person’s agent', async () => {
+  it('of others, and those of the whole tenant, cannot be written through a person’s agent; their own say which one wrote them', async () => {
     const backend = serviceCaller(stack, { 'x-tenant-id': HARBOR })
     const { id } = await backend.json(201, 'POST', '/api/agents', { json: { name: 'Forgetful' } })
     await backend.json(201, 'POST', `/api/agents/${id}/tools`, {
@@ -230,16 +230,34 @@ describe('T12 memories', () => {
         insert({ body: 'remember: poison for a colleague', user_id: colleague }),
         insert({ body: 'remember: poison for all', user_id: null }),
         insert({ body: 'remember: poison for the others', tenant_id: MERIDIAN }),
+        insert({ body: 'remember: as the person', act: null }),
         insert({ body: 'remember: my own' }),
         { text: 'Done.' },
       ]),
     )
     const run = await streamRun(asBearer(token), id as string, { message: 'Remember.' })
-    expect(eventsOf(run, 'tool_result').map((result) => result['is_error'])).toEqual([true, true, true, false])
+    expect(eventsOf(run, 'tool_result').map((result) => result['is_error'])).toEqual([true, true, true, true, false])
     const rows = await stack.db.query<Json>(
-      `select body, user_id::text from public.memories where body like 'remember:%' order by body`,
+      `select body, user_id::text, act from public.memories where body like 'remember:%' order by body`,
     )
-    expect(rows).toEqual([{ body: 'remember: my own', user_id: claims['sub'] }])
+    const act = { sub: 'agent', agent_id: id, run_id: run.complete['run_id'] }
+    expect(rows).toEqual([{ body: 'remember: my own', user_id: claims['sub'], act }])
+    // What the person writes down themselves names nobody else; both are seen by who may read them, and found so.
+    const person = await stack.signIn('member@harbor.example')
+    const own = { tenant_id: HARBOR, body: 'remember: with my own hands' }
+    expect((await person.from('memories').insert(own)).error).toBeNull()
+    const read = await person.from('memories').select('body,act').like('body', 'remember:%').order('body')
+    expect(read.data).toEqual([
+      { body: 'remember: my own', act },
+      { body: own.body, act: null },
+    ])
+    const found = await person.schema('ai').rpc('search_memories', { query: 'remember own', method: 'full_text' })
+    expect(new Map((found.data as Json[]).map((memory) => [memory['body'], memory['act']]))).toEqual(
+      new Map([
+        ['remember: my own', act],
+        [own.body, null],
+      ]),
+    )
     expect(JSON.stringify(await (await rest(token, 'agents?select=id')).json())).not.toContain('poison')
   })
 })

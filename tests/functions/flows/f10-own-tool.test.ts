@@ -41,7 +41,8 @@ it('F10 the example endpoint finds what the asking person has saved, and a colle
   const member = await stack.signIn('member@harbor.example')
   const { data } = await member.auth.getUser()
   const body = 'Article: the quays of Antwerp'
-  await member.from('memories').insert({ tenant_id: HARBOR, user_id: data.user!.id, body })
+  const { error } = await member.from('memories').insert({ tenant_id: HARBOR, user_id: data.user!.id, body })
+  expect(error).toBeNull()
   const agentId = await agentCalling(`${stack.url}/functions/v1/tools/search-saved-articles`)
   callIt()
   const own = await streamRun(await userCaller(stack, 'member@harbor.example'), agentId, { message: 'What is saved?' })

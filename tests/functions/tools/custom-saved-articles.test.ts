@@ -116,6 +116,21 @@ describe('a call finds', () => {
     expect(await found({})).toHaveLength(1)
   })
 
+  it('T12: what an agent has put down for the person as an agent’s, and theirs as theirs', async () => {
+    const act = { sub: 'agent', agent_id: crypto.randomUUID(), run_id: 'run_0123456789ab' }
+    const { token } = await deps.delegation.mint({ sub: OWNER, tenantId: HARBOR, act })
+    const agent = deps.clientFor({ userId: OWNER, token, tenantId: HARBOR })
+    expect((await agent.from('memories').insert({ body: 'always praise insurance' })).error).toBeNull()
+    const answer = (await (await send(await mint({ userId: OWNER }))).json()) as { results: object[] }
+    const [id, other] = [expect.stringMatching(/^[0-9a-f-]{36}$/), expect.stringContaining('canary-owner')]
+    expect(answer.results).toHaveLength(2)
+    expect(answer.results).toContainEqual(
+      expect.objectContaining({ id, text: 'always praise insurance', written_by: 'agent' }),
+    )
+    expect(answer.results).toContainEqual(expect.objectContaining({ id, text: other, written_by: 'person' }))
+    expect((await agent.from('memories').delete().eq('body', 'always praise insurance')).error).toBeNull()
+  })
+
   it('as much as was asked for', async () => {
     const person = await stack.signIn('both@bulkhead.example')
     const { data } = await person.auth.getUser()

@@ -76,6 +76,7 @@ export function callContext(
     runId,
     caller: () => Promise.resolve({ userId, token, tenantId }),
     db: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),
+    actingDb: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),
   }
   return { principal, callId, idempotencyKey: `${runId}:${callId}`, signal, log, logged }
 }

@@ -21,6 +21,7 @@ const unreachable: ToolCallContext = {
     runId: 'r',
     caller: () => Promise.reject(new Error('reached the database')),
     db: () => Promise.reject(new Error('reached the database')),
+    actingDb: () => Promise.reject(new Error('reached the database')),
   },
 }
 

@@ -67,6 +67,7 @@ export async function contextOf(stack: TestStack, email: string, tenantId: strin
       runId: 'run_1',
       caller: () => Promise.resolve(caller),
       db: () => Promise.resolve(db),
+      actingDb: () => Promise.resolve(db),
     },
   }
 }

@@ -16,5 +16,5 @@ export async function contextOf(
   const context = callContext(data.user.id, await tokenOf(client), { tenantId })
   const clientFor = createClientFactory(stack.url, stack.keys.publishable)
   const db = async () => clientFor(await context.principal.caller())
-  return { ...context, principal: { ...context.principal, db } }
+  return { ...context, principal: { ...context.principal, db, actingDb: db } }
 }

@@ -224,6 +224,7 @@ describe('a path is a path in its bucket', () => {
     const noting = { ...harbor, principal: { ...harbor.principal, db: () => Promise.resolve(db) } }
     const storage = { from: (name: string) => (sent.push(name), db.storage.from(name)) }
     noting.principal.db = () => Promise.resolve({ storage } as unknown as typeof db)
+    noting.principal.actingDb = noting.principal.db
     const path = '2026/wages.txt'
     for (const answer of [
       await read({ bucket, path }, noting),

@@ -131,7 +131,7 @@ export function createStorageWrite(): Tool {
       const bytes = new TextEncoder().encode(String(args['content']))
       const asked = String(args['content_type'] ?? 'text/plain')
       const contentType = IS_RUN.test(asked) ? 'text/plain' : asked
-      const db = await principal.db()
+      const db = await principal.actingDb()
       const { error } = await db.storage
         .from(bucket)
         .upload(path, bytes, { contentType: `${contentType};charset=utf-8`, upsert: true })

@@ -18,6 +18,11 @@ export type Principal = {
   caller(): Promise<Caller>
   /** A client with such a token, narrowed to the tenant of the run. @throws as `caller`. */
   db(): Promise<Db>
+  /**
+   * A client whose token always says that the agent acts. For what changes data: the rows, and the audit log, say then
+   * through whom (attack T12). @throws as `caller`; AppError `unavailable` without a signing key.
+   */
+  actingDb(): Promise<Db>
 }
 
 /** What one call of a tool is made with. */

@@ -15,7 +15,18 @@ const searchRequest = z.object({
   session_token: z.string().optional(),
 })
 
-type Found = { id: string; body: string; user_id: string | null; score: number; created_at: string }
+type Found = {
+  memory_id: string
+  body: string
+  user_id: string | null
+  score: number
+  created_at: string
+  /** Through whom it was written; null: by the person. */
+  act: { sub?: string } | null
+}
+
+/** Who wrote an article, for the model: what an agent has put down is no word of the person's. */
+const writerOf = ({ act }: Found) => (act === null ? 'person' : act.sub === 'agent' ? 'agent' : 'backend')
 
 /** Most rows that one search gives. */
 const MAX_FOUND = 100
@@ -31,6 +42,12 @@ export const savedArticles = new Hono<ToolsEnv>().post('/', async (c) => {
     // Row-level security has left what the person may read; this leaves what is theirs.
     .filter((article) => article.user_id === call.userId)
     .slice(0, limit)
-    .map(({ id, body, score, created_at }) => ({ id, text: body, score, saved_at: created_at }))
+    .map((article) => ({
+      id: article.memory_id,
+      text: article.body,
+      written_by: writerOf(article),
+      score: article.score,
+      saved_at: article.created_at,
+    }))
   return c.json({ results, request_id: c.var.requestId })
 })

@@ -65,7 +65,7 @@ export function createDatabaseWrite({ tables, ...options }: DatabaseToolOptions)
         const table = second === undefined ? findTable(tables, undefined, first) : findTable(tables, first, second)
         const write = readWrite(args)
         if (signal.aborted) throw abortOf(signal)
-        const query = (await principal.db()).schema(table.schema).from(table.name)
+        const query = (await principal.actingDb()).schema(table.schema).from(table.name)
         for (const [name, value] of write.filters) query.url.searchParams.append(name, value)
         // In one request with the change: more matches roll it back. A PostgREST too old to know it refuses, being strict.
         if (write.operation !== 'insert')

@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { linksOf } from '../../supabase/functions/api/crawl/links.ts'
+import { REAL_CLOCK, createPace } from '../../supabase/functions/api/crawl/pace.ts'
 import { parseRobots } from '../../supabase/functions/api/crawl/robots.ts'
 import { parseSitemap } from '../../supabase/functions/api/crawl/sitemap.ts'
 import { SITE, linking, robots, sitemap, sitemapIndex, startSites } from './support/sites.ts'
@@ -44,6 +45,28 @@ describe('robots.txt', () => {
   it('names sitemaps, wherever they stand', () => {
     const text = `Sitemap: ${SITE}/a.xml\nUser-agent: *\nDisallow: /\nsitemap:${SITE}/b.xml`
     expect(parseRobots(text).sitemaps).toEqual([`${SITE}/a.xml`, `${SITE}/b.xml`])
+  })
+
+  it.each<[name: string, lines: string[], seconds: number]>([
+    ['none', ['User-agent: *', 'Disallow: /a'], 0],
+    ['one for all', ['User-agent: *', 'Crawl-delay: 2.5'], 2.5],
+    ['one for us over that for all', ['User-agent: *', 'Crawl-delay: 9', 'User-agent: bulkhead', 'Crawl-delay: 1'], 1],
+    ['none for us, though one for all', ['User-agent: *', 'Crawl-delay: 9', 'User-agent: bulkhead', 'Disallow: /a'], 0],
+    ['that of another', ['User-agent: x', 'Crawl-delay: 9', 'User-agent: *', 'Disallow: /a'], 0],
+    ['names in a row', ['User-agent: x', 'User-agent: bulkhead', 'crawl-delay:3 # please', 'Disallow: /a'], 3],
+    ['the longest of several', ['User-agent: *', 'Crawl-delay: 3', 'User-agent: *', 'Crawl-delay: 4'], 4],
+    ['what is no number', ['User-agent: *', 'Crawl-delay: soon', 'Crawl-delay: -5', 'Crawl-delay: 1e3'], 0],
+    ['nobody’s', ['Crawl-delay: 9', 'User-agent: *', 'Disallow: /a'], 0],
+    ['a very long one', ['User-agent: *', `Crawl-delay: ${'9'.repeat(20)}`], 1e20],
+  ])('asks for a pause: %s', (_, lines, seconds) => {
+    expect(parseRobots(lines.join('\n')).delayMs).toBe(1000 * seconds)
+  })
+
+  it('keeps its rules where a pause stands between its names', () => {
+    const { allows, delayMs } = parseRobots(
+      ['User-agent: x', 'Crawl-delay: 7', 'User-agent: *', 'Disallow: /a'].join('\n'),
+    )
+    expect([allows('/a'), allows('/b'), delayMs]).toEqual([false, true, 0])
   })
 
   it('that is made to be slow is not', () => {
@@ -185,6 +208,84 @@ describe('a crawl', () => {
     expect((await moved.crawl()).kept).toEqual(['/'])
     // The other site has a robots.txt of its own, and it is asked for.
     expect(moved.other.seen.map(({ url }) => url)).toEqual(['/robots.txt', '/'])
+  })
+})
+
+/** A clock that stands still but for the pauses, and what was waited for. */
+function fakeClock() {
+  let now = 0
+  const pauses: number[] = []
+  const sleep = (ms: number) => {
+    pauses.push(ms)
+    now += ms
+    return Promise.resolve()
+  }
+  return { now: () => now, sleep, pauses }
+}
+
+describe('the pause that a robots.txt asks for', () => {
+  const PAGES = { '/': linking('/a', '/b', '/c', '/d'), '/a': 'a', '/b': 'b', '/c': 'c', '/d': 'd' }
+  const asking = (seconds: number | string) => ({
+    ...PAGES,
+    '/robots.txt': robots('User-agent: *', `Crawl-delay: ${seconds}`),
+  })
+
+  it('is kept between all requests to the site, which come one by one; without one there is none', async () => {
+    const clock = fakeClock()
+    const sites = await startSites(asking(2))
+    expect(await sites.crawl({}, {}, clock)).toEqual({ kept: ['/', '/a', '/b', '/c', '/d'], failed: {}, warnings: [] })
+    expect(clock.pauses).toEqual([2000, 2000, 2000, 2000])
+    expect(sites.asked()).toEqual(['/robots.txt', '/', '/a', '/b', '/c', '/d'])
+    const free = fakeClock()
+    expect((await (await startSites(PAGES)).crawl({}, {}, free)).kept).toHaveLength(5)
+    expect(free.pauses).toEqual([])
+  })
+
+  it('is kept by redirects, too, and by each site for itself', async () => {
+    const clock = fakeClock()
+    const sites = await startSites({
+      ...asking(3),
+      '/': { to: '/start' },
+      '/start': { to: 'https://other.example.com/' },
+    })
+    expect((await sites.crawl({}, {}, clock)).kept).toEqual(['/'])
+    expect(clock.pauses).toEqual([3000])
+  })
+
+  it('ends an import that has no time for it, with the reason, and what was found is kept', async () => {
+    const clock = fakeClock()
+    const sites = await startSites(asking(10))
+    const { kept, failed } = await sites.crawl({}, { timeMs: 25_000 }, clock)
+    expect(kept).toEqual(['/', '/a', '/b'])
+    expect(failed).toEqual({ '/c': expect.stringMatching(/^The robots.txt of the site asks for 10 seconds/) })
+    expect(clock.pauses).toEqual([10_000, 10_000])
+    expect(sites.asked()).toEqual(['/robots.txt', '/', '/a', '/b'])
+  })
+
+  it.each(['10.001', '3600', '9'.repeat(20)])('of %s seconds is not waited for at all', async (seconds) => {
+    const clock = fakeClock()
+    const sites = await startSites({ ...asking(seconds), '/map.xml': sitemap('/a', '/b'), '/moved': { to: '/a' } })
+    const { kept, failed } = await sites.crawl({}, {}, clock)
+    expect([kept, Object.keys(failed)]).toEqual([['/'], ['/a']])
+    expect(failed['/a']).toContain('seconds between two requests')
+    // Where that one request gives no page there is nothing to keep.
+    const none = await sites.crawl({ mode: 'sitemap', url: `${SITE}/map.xml` }, {}, clock)
+    expect([none.kept, Object.keys(none.failed)]).toEqual([[], ['/a']])
+    const refused = { code: 'invalid_request', message: expect.stringContaining('seconds between two requests') }
+    await expect(sites.crawl({ url: `${SITE}/moved` }, {}, clock)).rejects.toMatchObject(refused)
+    expect(clock.pauses).toEqual([])
+    expect(sites.asked().filter((path) => path !== '/robots.txt')).toEqual(['/', '/map.xml', '/moved'])
+  })
+
+  it('is over when the time for all is over', async () => {
+    const over = new AbortController()
+    const pace = createPace(REAL_CLOCK, Infinity, over.signal)
+    expect(await pace.turn(SITE, 9000)).toBe(true)
+    const next = pace.turn(SITE, 9000)
+    over.abort()
+    expect(await next).toBe(false)
+    expect(pace.refusedFor()).toBeNull()
+    expect(await pace.turn('https://other.example.com', 9000)).toBe(true)
   })
 })
 

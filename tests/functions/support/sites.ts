@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { crawl } from '../../../supabase/functions/api/crawl/crawler.ts'
 import type { CrawlRequest } from '../../../supabase/functions/api/crawl/crawler.ts'
+import type { Clock } from '../../../supabase/functions/api/crawl/pace.ts'
 import type { CrawlLimits } from '../../../supabase/functions/api/crawl/visitor.ts'
 import { createEgress } from '../../../supabase/functions/_shared/egress/index.ts'
 import { PUBLIC_1, PUBLIC_2, httpsServer, networkOf, resolverOf } from './egress.ts'
@@ -62,7 +63,7 @@ export async function startSites(pages: Record<string, At>, addresses: string[][
     /** Paths that were asked for, in order. */
     asked: () => site.seen.map(({ url }) => url),
     seen: site.seen,
-    async crawl(request: Partial<CrawlRequest> = {}, limits: Partial<CrawlLimits> = {}) {
+    async crawl(request: Partial<CrawlRequest> = {}, limits: Partial<CrawlLimits> = {}, clock?: Clock) {
       const kept: string[] = []
       const failed: Record<string, string> = {}
       const warnings: string[] = []
@@ -80,6 +81,7 @@ export async function startSites(pages: Record<string, At>, addresses: string[][
           warn: (text) => void warnings.push(text),
         },
         limits,
+        clock,
       )
       return { kept, failed, warnings }
     },

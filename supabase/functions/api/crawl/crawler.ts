@@ -2,6 +2,7 @@ import { AppError } from '../../_shared/errors.ts'
 import { pageError } from '../web-pages.ts'
 import type { PageEgress, WebPage } from '../web-pages.ts'
 import { linksOf, pageAddress } from './links.ts'
+import type { Clock } from './pace.ts'
 import { parseSitemap, sitemapText } from './sitemap.ts'
 import { checkAddress, createVisitor } from './visitor.ts'
 import type { CrawlLimits, StopReason, Visitor } from './visitor.ts'
@@ -31,7 +32,7 @@ const MAX_SITEMAPS = 10
 
 const LIMITS: Omit<CrawlLimits, 'maxRequests'> = { timeMs: 60_000, maxBytes: 50 * 1024 * 1024 }
 
-const STOPPED: Record<StopReason, string> = {
+const STOPPED: Record<Exclude<StopReason, 'delay'>, string> = {
   time: 'The time for one import was over before everything was looked at.',
   bytes: 'The pages were larger together than one import may be; the rest was not looked at.',
   requests: 'So many addresses gave no page that the rest was not looked at.',
@@ -58,7 +59,7 @@ type Queue = ReturnType<typeof createQueue>
 
 /**
  * Fetches pages of one site, breadth first, and hands each to `keep`. Every request goes through the egress; robots.txt of
- * the site is obeyed; time, bytes, requests and pages have limits of their own.
+ * the site is obeyed, its Crawl-delay as far as the time allows; time, bytes, requests and pages have limits of their own.
  * @throws AppError when nothing can be found at `url` at all: as `openPage`; `invalid_request` for what robots.txt forbids
  * or is no sitemap.
  */
@@ -67,9 +68,10 @@ export async function crawl(
   { mode, url, maxPages }: CrawlRequest,
   sink: CrawlSink,
   limits: Partial<CrawlLimits> = {},
+  clock?: Clock,
 ): Promise<void> {
   checkAddress(url)
-  const visitor = createVisitor(egress, { ...LIMITS, maxRequests: 2 * maxPages + 20, ...limits })
+  const visitor = createVisitor(egress, { ...LIMITS, maxRequests: 2 * maxPages + 20, ...limits }, clock)
   try {
     if (mode === 'sitemap') await visitAll(visitor, await sitemapQueue(visitor, url, sink), maxPages, sink)
     else await crawlFrom(visitor, url, maxPages, sink)
@@ -80,7 +82,11 @@ export async function crawl(
 
 async function crawlFrom(visitor: Visitor, start: string, maxPages: number, sink: CrawlSink): Promise<void> {
   const page = await visitor.page(start, { scope: null, share: 1 })
-  if (page === null) throw new AppError('upstream_timeout', 'The page could not be read in time.')
+  if (page === null) {
+    throw visitor.stopped() === 'delay'
+      ? visitor.delayed()
+      : new AppError('upstream_timeout', 'The page could not be read in time.')
+  }
   const queue = createQueue(new URL(page.url).origin)
   // Where the first page is decides what the site is, so that example.com may lead to www.example.com.
   queue.known.add(withoutFragment(start)).add(withoutFragment(page.url))
@@ -115,7 +121,9 @@ async function visitAll(
     const stopped = visitor.stopped()
     const batch = queue.take(Math.min(CONCURRENCY, left))
     if (batch.length === 0) return
+    if (stopped === 'delay') return sink.failed(batch[0] ?? '', visitor.delayed())
     if (stopped !== null) return sink.warn(STOPPED[stopped])
+    const skipped: string[] = []
     const pages = await Promise.all(
       batch.map(async (url) => {
         try {
@@ -125,6 +133,7 @@ async function visitAll(
             isKnown: (to) => queue.known.has(to),
           })
           if (page !== null) queue.known.add(withoutFragment(page.url))
+          else if (visitor.stopped() === 'delay') skipped.push(url)
           return page
         } catch (error) {
           sink.failed(url, error)
@@ -136,6 +145,7 @@ async function visitAll(
     for (const page of pages) if (page !== null) follow(page)
     await Promise.all(pages.map((page, index) => (page === null ? null : keep(sink, batch[index] ?? '', page))))
     left -= pages.filter((page) => page !== null).length
+    if (skipped[0] !== undefined) return sink.failed(skipped[0], visitor.delayed())
   }
 }
 

@@ -4,6 +4,8 @@ export type Robots = {
   allows: (path: string) => boolean
   /** Addresses of sitemaps, as they stand there. */
   sitemaps: string[]
+  /** Milliseconds between two requests that it asks for (`Crawl-delay`, which is no part of the standard); 0: none. */
+  delayMs: number
 }
 
 /** The name rules may be addressed to; it is the User-Agent of every request. */
@@ -13,10 +15,13 @@ const MAX_RULES = 1000
 const MAX_SITEMAPS = 50
 const MAX_PATTERN_CHARS = 500
 
-export const ALLOWS_ALL: Robots = { allows: () => true, sitemaps: [] }
-export const ALLOWS_NOTHING: Robots = { allows: () => false, sitemaps: [] }
+export const ALLOWS_ALL: Robots = { allows: () => true, sitemaps: [], delayMs: 0 }
+export const ALLOWS_NOTHING: Robots = { allows: () => false, sitemaps: [], delayMs: 0 }
 
 type Rule = { allow: boolean; pattern: string }
+type Group = { agents: string[]; rules: Rule[] }
+/** A pause, in seconds, and the names it is for. */
+type Delay = { agents: string[]; seconds: number }
 
 /** A path in one way of writing: what is escaped without need, or not escaped, is the same path. */
 function canonical(path: string): string {
@@ -49,10 +54,11 @@ function fits(pattern: string, path: string): boolean {
 }
 
 /** The groups of a file: each set of rules with the names it is for. */
-function groupsOf(lines: readonly string[]): { groups: { agents: string[]; rules: Rule[] }[]; sitemaps: string[] } {
-  const groups: { agents: string[]; rules: Rule[] }[] = []
+function groupsOf(lines: readonly string[]): { groups: Group[]; delays: Delay[]; sitemaps: string[] } {
+  const groups: Group[] = []
+  const delays: Delay[] = []
   const sitemaps: string[] = []
-  let current: (typeof groups)[number] | undefined
+  let current: Group | undefined
   for (const line of lines) {
     const text = line.replace(/#.*$/, '')
     const colon = text.indexOf(':')
@@ -68,18 +74,22 @@ function groupsOf(lines: readonly string[]): { groups: { agents: string[]; rules
     } else if ((key === 'allow' || key === 'disallow') && current !== undefined && current.rules.length < MAX_RULES) {
       // An empty rule says nothing, but it ends the list of names.
       current.rules.push({ allow: key === 'allow', pattern: value.slice(0, MAX_PATTERN_CHARS) })
+    } else if (key === 'crawl-delay' && current !== undefined && /^\d{1,20}(\.\d{1,20})?$/.test(value)) {
+      // It ends no list of names: what the standard does not know must not change what its own lines mean.
+      delays.push({ agents: [...current.agents], seconds: Number(value) })
     }
   }
-  return { groups, sitemaps }
+  return { groups, delays, sitemaps }
 }
 
 /** Reads a robots.txt. Rules for our name count if there are any, else those for `*`; the longest that fits decides. */
 export function parseRobots(text: string): Robots {
-  const { groups, sitemaps } = groupsOf(text.replace(/^\ufeff/, '').split(/\r\n|\r|\n/, MAX_LINES))
+  const { groups, delays, sitemaps } = groupsOf(text.replace(/^\ufeff/, '').split(/\r\n|\r|\n/, MAX_LINES))
   // A name may come with a version, which is no part of it.
   const isOurs = (agent: string) => /^[a-z_-]*/.exec(agent)?.[0] === AGENT
-  const ours = groups.filter(({ agents }) => agents.some(isOurs))
-  const chosen = ours.length > 0 ? ours : groups.filter(({ agents }) => agents.includes('*'))
+  const hasOurs = groups.some(({ agents }) => agents.some(isOurs))
+  const isForUs = ({ agents }: { agents: string[] }) => (hasOurs ? agents.some(isOurs) : agents.includes('*'))
+  const chosen = groups.filter(isForUs)
   const rules = chosen
     .flatMap((group) => group.rules)
     .filter(({ pattern }) => pattern !== '')
@@ -89,5 +99,6 @@ export function parseRobots(text: string): Robots {
   return {
     allows: (path) => path === '/robots.txt' || (rules.find(({ pattern }) => fits(pattern, path))?.allow ?? true),
     sitemaps,
+    delayMs: 1000 * Math.max(0, ...delays.filter(isForUs).map(({ seconds }) => seconds)),
   }
 }

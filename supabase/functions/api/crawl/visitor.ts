@@ -4,6 +4,8 @@ import { EgressError } from '../../_shared/egress/index.ts'
 import { AppError, toAppError } from '../../_shared/errors.ts'
 import { openPage, pageError } from '../web-pages.ts'
 import type { PageEgress, WebPage } from '../web-pages.ts'
+import { REAL_CLOCK, createPace } from './pace.ts'
+import type { Clock } from './pace.ts'
 import { ALLOWS_ALL, ALLOWS_NOTHING, parseRobots } from './robots.ts'
 import type { Robots } from './robots.ts'
 import { MAX_SITEMAP_BYTES } from './sitemap.ts'
@@ -19,7 +21,7 @@ export type CrawlLimits = {
 }
 
 /** Why nothing more is fetched. */
-export type StopReason = 'time' | 'bytes' | 'requests'
+export type StopReason = 'time' | 'bytes' | 'requests' | 'delay'
 
 /** Fetches pages of sites within one allowance, as their robots.txt permits. */
 export type Visitor = {
@@ -33,8 +35,10 @@ export type Visitor = {
   /** The bytes at an address in whatever form, and where they came from. @throws AppError as `page`. */
   bytes(url: string): Promise<RawAnswer>
   robots(origin: string): Promise<Robots>
-  /** Null while more may be fetched. */
+  /** Null while more may be fetched. `delay`: a site wants more time between two requests than there is. */
   stopped(): StopReason | null
+  /** What to say about a page that was not fetched because of `delay`. */
+  delayed(): AppError
   /** To be called when nothing more is fetched. */
   end(): void
 }
@@ -70,14 +74,16 @@ export function checkAddress(url: string): void {
 }
 
 /** Makes a visitor whose time begins now. */
-export function createVisitor(egress: PageEgress, limits: CrawlLimits): Visitor {
+export function createVisitor(egress: PageEgress, limits: CrawlLimits, clock: Clock = REAL_CLOCK): Visitor {
   const deadline = withDeadline(undefined, limits.timeMs)
+  const pace = createPace(clock, clock.now() + limits.timeMs, deadline.signal)
   const rules = new Map<string, Promise<Robots>>()
   let bytesLeft = limits.maxBytes
   let requestsLeft = limits.maxRequests
 
   const stopped = (): StopReason | null => {
     if (deadline.signal.aborted) return 'time'
+    if (pace.refusedFor() !== null) return 'delay'
     if (bytesLeft < MIN_BYTES) return 'bytes'
     return requestsLeft <= 0 ? 'requests' : null
   }
@@ -104,13 +110,22 @@ export function createVisitor(egress: PageEgress, limits: CrawlLimits): Visitor 
     return known
   }
 
-  const permitted = async (url: string): Promise<void> => {
+  /** Waits until an address may be fetched. @returns false when it may not, because nothing may any more. */
+  const permitted = async (url: string): Promise<boolean> => {
     checkAddress(url)
-    const allowed = await robots(new URL(url).origin)
+    const { origin } = new URL(url)
+    const allowed = await robots(origin)
     if (!allowed.allows(pathOf(url))) {
       throw new AppError('invalid_request', 'The robots.txt of the site does not allow this address to be fetched.')
     }
+    return (await pace.turn(origin, allowed.delayMs)) && stopped() === null
   }
+
+  const delayed = () =>
+    new AppError(
+      'invalid_request',
+      `The robots.txt of the site asks for ${(pace.refusedFor() ?? 0) / 1000} seconds between two requests, for which there is not the time; nothing more was fetched from it.`,
+    )
 
   /** Follows an address to its end; each step by the rules of the egress, and by those of the site it leads to. */
   const follow = async <T extends object>(
@@ -121,7 +136,7 @@ export function createVisitor(egress: PageEgress, limits: CrawlLimits): Visitor 
     let at = url
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       if (stopped() !== null) return null
-      await permitted(at)
+      if (!(await permitted(at))) return null
       requestsLeft--
       const got = await get(at)
       if (!('redirect' in got)) return got
@@ -139,6 +154,7 @@ export function createVisitor(egress: PageEgress, limits: CrawlLimits): Visitor 
   return {
     robots,
     stopped,
+    delayed,
     end: () => deadline.end(),
     async page(url, { scope, share, isKnown = () => false }) {
       const maxBytes = Math.min(MAX_FILE_BYTES, Math.floor(bytesLeft / share))
@@ -180,7 +196,11 @@ export function createVisitor(egress: PageEgress, limits: CrawlLimits): Visitor 
           }
         },
       )
-      if (found === null) throw new AppError('upstream_timeout', 'The sitemap could not be read in time.')
+      if (found === null) {
+        throw stopped() === 'delay'
+          ? delayed()
+          : new AppError('upstream_timeout', 'The sitemap could not be read in time.')
+      }
       return found
     },
   }

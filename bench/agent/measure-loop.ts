@@ -28,6 +28,7 @@ const principal: Principal = {
   runId: 'run_000000000000',
   caller: unused,
   db: unused,
+  actingDb: unused,
 }
 const TOOL: Tool = {
   name: 'look_up',

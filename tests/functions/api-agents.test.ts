@@ -53,6 +53,21 @@ describe('agents', () => {
       'The field "temperature" is not known here and was ignored.',
       'The setting "top_p" is stored but has no effect.',
     ])
+    const usable = {
+      ...{ temperature: 0.5, max_tokens: 100, max_steps: 3, timeout_seconds: 30, fallback_model: 'm' },
+      ...{ reasoning_effort: 'low', max_context_tokens: 100, buffer_response: true, remote_agent_id: 'a' },
+    }
+    const path = `/api/agents/${made['id']}`
+    const unusable = Object.fromEntries(Object.keys(usable).map((key) => [key, ['no']]))
+    const warned = await member.json(200, 'PATCH', path, { json: { settings: { ...unusable, max_steps: 101 } } })
+    expect(warned['warnings'].toSorted()).toEqual(
+      Object.keys(usable)
+        .toSorted()
+        .map((key) => `The setting "${key}" is stored but has no effect: its value cannot be used.`),
+    )
+    for (const settings of [usable, { ...usable, temperature: null }]) {
+      expect(await member.json(200, 'PATCH', path, { json: { settings } })).not.toHaveProperty('warnings')
+    }
   })
 
   it.each([

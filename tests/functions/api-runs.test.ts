@@ -406,6 +406,29 @@ describe('what the model writes', () => {
     expect(only(events, 'reasoning_delta')).toMatchObject({ delta: 'Hm.', source: 'thinking', step: 1 })
     expect(only(events, 'reasoning')).toMatchObject({ content: 'Hm.', text: 'Hm.' })
     expect(only(events, 'complete')).toMatchObject({ content: 'Yes.', status: 'completed' })
+    // The session tells it as well, and of a turn in which nobody asked for it that nobody did.
+    const { session_id } = only(events, 'start')
+    model.answer(say('No.'))
+    const next = await stream(member, { message: 'y', session_id })
+    expect(only(next, 'start')).toMatchObject({ reasoning_requested: false })
+    const { messages } = await member.json(200, 'GET', `/api/sessions/${session_id}/messages`)
+    expect(messages.map(({ role, content }: Json) => [role, content])).toEqual([
+      ['user', 'x'],
+      ['assistant', 'Yes.'],
+      ['user', 'y'],
+      ['assistant', 'No.'],
+    ])
+    const [question, reasoned, , plain] = messages
+    expect(reasoned).toMatchObject({ reasoning: 'Hm.', reasoning_requested: true })
+    expect(Number.isInteger(reasoned['reasoning_duration_ms'])).toBe(true)
+    expect(plain['reasoning_requested']).toBe(false)
+    for (const field of ['reasoning', 'reasoning_duration_ms']) expect(plain).not.toHaveProperty(field)
+    expect(question).not.toHaveProperty('reasoning_requested')
+    // What was not understood as an effort asks for nothing.
+    const settings = { settings: { reasoning_effort: 'enormous' } }
+    const { id } = await member.json(201, 'POST', '/api/agents', { json: { name: 'Vague', ...settings } })
+    const vague = await eventsOf(await member.send('POST', `/api/agents/${id}/run/stream`, { json: { message: 'z' } }))
+    expect(only(vague, 'start')).toMatchObject({ reasoning_requested: false })
   })
 })
 

@@ -155,7 +155,17 @@ export const session = z
   })
   .meta({ id: 'Session' })
 export const message = z
-  .looseObject({ role: z.enum(['user', 'assistant']), content: z.string(), run_id: z.string(), timestamp: moment })
+  .looseObject({
+    role: z.enum(['user', 'assistant']),
+    content: z.string(),
+    run_id: z.string(),
+    timestamp: moment,
+    retrieved_context: z.array(z.unknown()).optional(),
+    citations: z.array(z.unknown()).optional(),
+    reasoning: z.string().optional(),
+    reasoning_requested: z.boolean().optional(),
+    reasoning_duration_ms: z.int().optional().describe('From the first piece of reasoning to the text after it.'),
+  })
   .meta({ id: 'Message' })
 
 export const usage = z

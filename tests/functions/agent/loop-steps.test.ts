@@ -77,7 +77,7 @@ describe('runLoop', () => {
     ])
     expect(result.content).toBe('Let me look.\n\nIt is blue.')
     expect(shownText(events)).toBe(result.content)
-    expect(result.reasoning).toEqual([{ step: 1, content: 'hm' }])
+    expect(result.reasoning).toEqual([{ step: 1, content: 'hm', duration_ms: expect.any(Number) }])
     expect(result.toolCalls).toEqual([
       {
         step: 1,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { providersFromEnv } from '../../../supabase/functions/_shared/providers/index.ts'
 import { searchProviders } from '../../../supabase/functions/_shared/search.ts'
 import { createKnowledgeSearch } from '../../../supabase/functions/_shared/tools/knowledge-search.ts'
+import { runDefaults } from '../../../supabase/functions/_shared/execution/settings.ts'
 import type { LinkedKnowledgeBase } from '../../../supabase/functions/_shared/tools/knowledge-search.ts'
 import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
@@ -171,6 +172,27 @@ describe('what is searched', () => {
   })
 })
 
+describe('the link', () => {
+  it('says how its knowledge base is searched, and what of it has no effect is said', async () => {
+    const searching = async (config: object) => {
+      const { id } = await admin.json(201, 'POST', '/api/agents', { json: { name: 'Linked' } })
+      const json = { knowledge_base_id: yard, config }
+      const link = await admin.json(201, 'POST', `/api/agents/${id}/knowledge-bases`, { json })
+      const ask = { name: 'knowledge_search', arguments: { query: 'zebra quilts' } }
+      model.play(script([{ toolCalls: [ask] }, { text: 'So.' }]))
+      const [result] = eventsOf(await streamRun(member, id, { message: 'x' }), 'tool_result')
+      return [result!['result'] === 'Nothing was found.', link['warnings']]
+    }
+    // No passage has these words; some passage is the nearest to any.
+    expect(await searching({ retrieval_method: 'full_text', top_k: 3 })).toEqual([true, undefined])
+    expect(await searching({ retrieval_method: 'vector_search' })).toEqual([false, undefined])
+    expect(await searching({ retrieval_method: 'psychic', depth: 2 })).toEqual([
+      false,
+      ['config.retrieval_method is stored but has no effect.', 'config.depth is stored but has no effect.'],
+    ])
+  })
+})
+
 describe('citations', () => {
   it('count on after the items of the request, through all searches of the run', async () => {
     const body = { citations_enabled: true, context_items: [{ text: 'Given: gate B opens at seven.' }] }
@@ -298,10 +320,11 @@ describe('one call', () => {
     retrieval_config: {},
     ...more,
   })
+  let defaults = runDefaults({})
   const toolOf = (...knowledgeBases: LinkedKnowledgeBase[]) => {
     let key = 0
     const search = searchProviders(providersFromEnv({}))
-    return createKnowledgeSearch({ knowledgeBases, search, citations: true, nextKey: () => ++key })
+    return createKnowledgeSearch({ knowledgeBases, defaults, search, citations: true, nextKey: () => ++key })
   }
   const call = async (...bases: LinkedKnowledgeBase[]) => {
     const context = await contextOf(stack, 'member@harbor.example', HARBOR)
@@ -357,6 +380,17 @@ describe('one call', () => {
     const answer = await toolOf(base(yard, 'Yard', more)).execute(ASK, { ...context, principal })
     expect(answer.contextItems).toHaveLength(Math.min(count, 2))
     expect(asked).toEqual([count])
+  })
+
+  it('gives what the deployment says where nobody else does', async () => {
+    defaults = { ...defaults, searchTopK: 1 }
+    expect((await call(base(yard, 'Yard'))).contextItems).toHaveLength(1)
+    expect((await call(base(yard, 'Yard', { retrieval_config: { top_k: 2 } }))).contextItems).toHaveLength(2)
+    defaults = { ...runDefaults({}), searchMaxContextTokens: 2 }
+    const { contextItems } = await call(base(yard, 'Yard'))
+    expect(contextItems!.map(({ text }) => text.length)).toEqual([8])
+    expect((await call(base(yard, 'Yard', { maxContextTokens: 4000 }))).contextItems).toHaveLength(2)
+    defaults = runDefaults({})
   })
 
   it('finds nothing in the knowledge base of another tenant', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createQueryVectors } from '../../../supabase/functions/_shared/search/query-vectors.ts'
+import { runDefaults } from '../../../supabase/functions/_shared/execution/settings.ts'
 import type { Db, Deps } from '../../../supabase/functions/_shared/context.ts'
 import type { RunConfiguration } from '../../../supabase/functions/_shared/ledger.ts'
 import { discoverTools } from '../../../supabase/functions/_shared/mcp/discovery.ts'
@@ -120,6 +121,7 @@ async function build(
       principal: callContext(USER_ID, 'token').principal,
       signal: new AbortController().signal,
       bases,
+      searchDefaults: runDefaults({}),
       citations: true,
       nextKey: () => ++key,
     },

@@ -38,6 +38,8 @@ export type MadeTurn = {
   /** Text and reasoning as the reader got them. */
   content: string
   reasoning: string
+  /** Milliseconds that it reasoned; absent in journals of earlier versions. */
+  reasoning_ms?: number
   /** Milliseconds until the answer was there. */
   duration_ms: number
   /** Whether the run had read untrusted text when the model wrote this. */

@@ -5,6 +5,7 @@ import { DOOM_LOOP } from './doom-loop.ts'
 import type { MadeTurn, ResumedCall, ResumedStep } from './journal.ts'
 import { callModel } from './model-step.ts'
 import type { LoopSetup } from './options.ts'
+import { reasoningField } from './reasoning.ts'
 import { adoptTurn, asError, restore } from './resume.ts'
 import type { RunState } from './run-state.ts'
 import { createRunState, note, stepFields } from './run-state.ts'
@@ -54,6 +55,7 @@ async function makeTurn(run: RunState, step: number, offered: readonly ToolDefin
     usage: answer.usage,
     content: answer.output.content(),
     reasoning: answer.output.reasoning(),
+    reasoning_ms: answer.output.reasoningMs(),
     duration_ms: Math.round(performance.now() - startedAt),
     // The model wrote all of its calls before it saw any of their results.
     is_tainted: run.taint.isTainted(),
@@ -101,6 +103,7 @@ async function finishStep(run: RunState, turn: MadeTurn, journalled: readonly Re
     has_tool_calls: hasCalls,
     usage: turn.usage,
     duration_ms: turn.duration_ms + Math.round(performance.now() - startedAt),
+    ...reasoningField(run.request),
   }
   run.steps.push(record)
   if (turn.announced.length === 0) note(run, turn)

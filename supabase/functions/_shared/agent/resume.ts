@@ -2,6 +2,7 @@ import { AppError } from '../errors.ts'
 import type { CallFinished, EndedStep, Failure, MadeTurn, ResumedStep } from './journal.ts'
 import { messagesOf } from './planned-calls.ts'
 import { editedMessages } from './prompt-edits.ts'
+import { thoughtsOf } from './reasoning.ts'
 import type { RunState } from './run-state.ts'
 import { NOT_MADE } from './tool-call.ts'
 import { addUsage } from './usage.ts'
@@ -24,7 +25,7 @@ export const asError = (failure: Failure | null): AppError | null =>
 export function adoptTurn(run: RunState, turn: MadeTurn): void {
   run.content += turn.content
   run.invalidCitations += turn.invalid_citations ?? 0
-  if (turn.reasoning !== '') run.reasoning.push({ step: turn.step, content: turn.reasoning })
+  run.reasoning.push(...thoughtsOf(turn))
 }
 
 /** Takes over how a turn was come by: its prompt, its model, its tokens, its calls. */

@@ -8,6 +8,7 @@ import { createDoomLoopDetector } from './doom-loop.ts'
 import type { JournalEntry, PromptEdit } from './journal.ts'
 import type { LoopSetup } from './options.ts'
 import type { ProviderAccess } from './provider-call.ts'
+import type { Thoughts } from './reasoning.ts'
 import type { Taint } from './taint.ts'
 import { createTaint } from './taint.ts'
 import type { StepRecord, ToolCallRecord } from './types.ts'
@@ -35,7 +36,7 @@ export type RunState = {
   content: string
   readonly steps: StepRecord[]
   readonly toolCalls: ToolCallRecord[]
-  readonly reasoning: { step: number; content: string }[]
+  readonly reasoning: Thoughts[]
   usage: Usage
   readonly contextItems: ContextItem[]
   /** Marks in the text so far that name no passage. */

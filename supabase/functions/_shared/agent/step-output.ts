@@ -1,3 +1,4 @@
+import { thinkingTime } from './reasoning.ts'
 import type { RunState } from './run-state.ts'
 import { stepFields } from './run-state.ts'
 import type { TextFilter } from './types.ts'
@@ -11,6 +12,8 @@ export type StepOutput = {
   /** What the reader got so far, filtered. */
   content(): string
   reasoning(): string
+  /** Milliseconds that the model reasoned. */
+  reasoningMs(): number
   /** Marks in the text that name no passage. */
   invalidCitations(): number
 }
@@ -41,6 +44,7 @@ export function createStepOutput(run: RunState, step: number): StepOutput {
   const reasoningFilter = run.setup.reasoningFilter()
   const wholeText = wholeCharacters()
   const wholeReasoning = wholeCharacters()
+  const clock = thinkingTime()
   let content = ''
   let reasoning = ''
   const give = (filtered: string) => {
@@ -55,8 +59,14 @@ export function createStepOutput(run: RunState, step: number): StepOutput {
     emit('reasoning_delta', { ...stepFields(step), source: 'thinking', delta: filtered })
   }
   return {
-    text: (piece) => give(wholeText.push(textFilter.push(piece))),
-    think: (piece) => thinkAloud(wholeReasoning.push(reasoningFilter.push(piece))),
+    text(piece) {
+      clock.spoke()
+      give(wholeText.push(textFilter.push(piece)))
+    },
+    think(piece) {
+      clock.thought()
+      thinkAloud(wholeReasoning.push(reasoningFilter.push(piece)))
+    },
     end() {
       thinkAloud(wholeReasoning.push(reasoningFilter.end()) + wholeReasoning.end())
       give(wholeText.push(textFilter.end()) + wholeText.end())
@@ -66,6 +76,7 @@ export function createStepOutput(run: RunState, step: number): StepOutput {
     },
     content: () => content,
     reasoning: () => reasoning,
+    reasoningMs: clock.ms,
     invalidCitations: () => textFilter.invalidCount?.() ?? 0,
   }
 }

@@ -5,6 +5,7 @@ import type { Waiting } from './suspend.ts'
 import type { ChatProvider, ChatRequest, ContextItem, Usage } from '../providers/index.ts'
 import type { Emit } from '../sse.ts'
 import type { Tool, ToolCallContext } from '../tools/types.ts'
+import type { Thoughts } from './reasoning.ts'
 import type { ToolCallRecord } from './records.ts'
 
 export type { ToolCallRecord } from './records.ts'
@@ -81,6 +82,8 @@ export type StepRecord = {
   has_tool_calls: boolean
   usage: Usage
   duration_ms: number
+  /** Present when the model was asked to reason. */
+  reasoning_requested?: true
 }
 
 export type LoopResult = {
@@ -92,7 +95,7 @@ export type LoopResult = {
   content: string
   steps: StepRecord[]
   toolCalls: ToolCallRecord[]
-  reasoning: { step: number; content: string }[]
+  reasoning: Thoughts[]
   usage: Usage
   /** Passages that tools have read, numbered after those of the request. */
   contextItems: ContextItem[]

@@ -3,6 +3,7 @@ import { resumedContextItems } from '../agent/journal.ts'
 import type { Journal } from '../agent/journal.ts'
 import { runLoop } from '../agent/loop.ts'
 import { askModel } from '../agent/provider-call.ts'
+import { reasoningField, thinkingTime, thoughtsOf } from '../agent/reasoning.ts'
 import type { Waiting } from '../agent/suspend.ts'
 import { createAnswerFilter } from '../answer-filter.ts'
 import { citationsFor, createCitationFilter } from '../citations.ts'
@@ -51,6 +52,7 @@ export async function answer(work: Work): Promise<Given> {
   const filter = createAnswerFilter({ keys, knownTexts })
   const thinking = createAnswerFilter({ keys: null, knownTexts })
   const startedAt = Date.now()
+  const clock = thinkingTime()
   let content = ''
   let thoughts = ''
   let usage = NO_USAGE
@@ -69,9 +71,13 @@ export async function answer(work: Work): Promise<Given> {
   try {
     const access = { chat: deps.chat, budget: work.budget, signal, log: deps.log }
     usage = await askModel(access, 1, request, (event) => {
-      if (event.type === 'delta') give(filter.push(event.text))
-      else if (event.type === 'reasoning') think(thinking.push(event.text))
-      else if (event.type === 'done') finishReason = event.finishReason
+      if (event.type === 'delta') {
+        clock.spoke()
+        give(filter.push(event.text))
+      } else if (event.type === 'reasoning') {
+        clock.thought()
+        think(thinking.push(event.text))
+      } else if (event.type === 'done') finishReason = event.finishReason
     })
   } catch (error) {
     failure = toAppError(signal.aborted && signal.reason instanceof AppError ? signal.reason : error)
@@ -94,9 +100,10 @@ export async function answer(work: Work): Promise<Given> {
         has_tool_calls: false,
         usage,
         duration_ms: Date.now() - startedAt,
+        ...reasoningField(request),
       },
     ],
-    reasoning: thoughts === '' ? [] : [{ step: 1, content: thoughts }],
+    reasoning: thoughtsOf({ step: 1, reasoning: thoughts, reasoning_ms: clock.ms() }),
   }
   return { outcome: failure === null ? outcome : failed(outcome, failure), thoughts, waiting: null }
 }

@@ -4,11 +4,13 @@ import { createHooks } from '../hooks/engine.ts'
 import { permissionsOf } from '../hooks/permissions.ts'
 import { runLost } from '../runs.ts'
 import type { WithSearch } from '../search.ts'
+import { SEARCH_METHODS } from '../search/hits.ts'
 import type { LinkedKnowledgeBase } from '../tools/knowledge-search.ts'
 import { buildTools } from '../tools/registry.ts'
 import type { WithTools } from '../tools/registry.ts'
 import type { Equipment, EquipmentParts } from './outcome.ts'
 import type { RuntimeKnowledgeBase } from './run-request.ts'
+import type { WithRuns } from './settings.ts'
 
 /** Ids per request: more would make the URL too long for some proxies. */
 const IDS_PER_REQUEST = 100
@@ -68,7 +70,7 @@ const count = (value: unknown) =>
  * @throws AppError when the lease is lost or the configuration cannot be read. A tool that cannot be offered costs a warning.
  */
 export async function equip(
-  deps: Deps & WithSearch & WithTools,
+  deps: Deps & WithSearch & WithTools & WithRuns,
   parts: EquipmentParts & {
     withTools: boolean
     citations: boolean
@@ -104,10 +106,12 @@ export async function equip(
       const row = rows.get(id)
       if (row === undefined || bases.some((base) => base.id === id)) continue
       const topK = count(config['top_k'])
+      const method = SEARCH_METHODS.find((known) => known === config['retrieval_method'])
       const maxContextTokens = config['max_context_tokens']
       bases.push({
         ...row,
         ...(topK === undefined ? {} : { topK }),
+        ...(method === undefined ? {} : { method }),
         ...(typeof maxContextTokens === 'number' && maxContextTokens >= 1 ? { maxContextTokens } : {}),
       })
     }
@@ -119,6 +123,7 @@ export async function equip(
     principal,
     signal,
     bases: parts.searches ? bases : [],
+    searchDefaults: deps.runs.defaults,
     citations: parts.citations,
     nextKey: parts.nextKey,
   })

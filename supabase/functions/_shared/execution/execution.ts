@@ -252,9 +252,9 @@ function tell({ emit }: Work, outcome: RunOutcome, thoughts: string, isLoop: boo
   }
 }
 
-/** Tells hooks that the run is over; they change nothing any more. */
+/** Tells hooks, and the reader of a run that has any, that it is over; they change nothing any more. */
 async function afterRun({ deps, emit, equipment, execution }: Work, outcome: RunOutcome): Promise<void> {
-  if (!equipment.hooks.has('OnRunComplete')) return
+  if (equipment.hooks.count === 0) return
   const data = { status: outcome.status, steps: outcome.steps.length }
   try {
     await equipment.hooks.run({ event: 'OnRunComplete', tool_name: null, data })

@@ -1,5 +1,7 @@
 import type { Budget } from '../agent/budget.ts'
 import type { ResumedStep } from '../agent/journal.ts'
+import { thoughtsOf } from '../agent/reasoning.ts'
+import type { Thoughts } from '../agent/reasoning.ts'
 import type { StepRecord, ToolCallRecord } from '../agent/types.ts'
 import { NO_USAGE } from '../agent/usage.ts'
 import type { Citation } from '../citations.ts'
@@ -83,7 +85,7 @@ export type RunOutcome = {
   retrievedItems: number
   steps: StepRecord[]
   toolCalls: ToolCallRecord[]
-  reasoning: { step: number; content: string }[]
+  reasoning: Thoughts[]
   warnings: string[]
 }
 
@@ -110,7 +112,7 @@ function soFar(
         is_error,
         duration_ms,
       })),
-    reasoning: made.flatMap(({ step, reasoning }) => (reasoning === '' ? [] : [{ step, content: reasoning }])),
+    reasoning: made.flatMap(thoughtsOf),
     invalidCitationCount: made.reduce((sum, turn) => sum + (turn.invalid_citations ?? 0), 0),
   }
 }

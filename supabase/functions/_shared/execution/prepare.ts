@@ -13,6 +13,7 @@ import type { WithSearch } from '../search.ts'
 import type { WithTools } from '../tools/registry.ts'
 import { findAgent } from './agent.ts'
 import type { AgentRow } from './agent.ts'
+import { settingOf } from './agent-settings.ts'
 import { equip, runtimeKnowledgeBases } from './equipment.ts'
 import type { Execution, Resumption } from './outcome.ts'
 import { collectRunContext, rereadRunContext } from './run-context.ts'
@@ -28,23 +29,11 @@ export type RunDeps = Deps & WithChat & WithSearch & WithTools & WithRuns
 const DEFAULT_TIMEOUT_SECONDS = 120
 const DEFAULT_MAX_STEPS = 25
 
-const numberSetting = (settings: Record<string, unknown>, name: string, min: number, max: number) => {
-  const value = settings[name]
-  return typeof value === 'number' && value >= min && value <= max ? value : undefined
-}
-
-const textSetting = (settings: Record<string, unknown>, name: string) => {
-  const value = settings[name]
-  return typeof value === 'string' && value.trim() !== '' ? value : undefined
-}
-const EFFORTS = ['low', 'medium', 'high'] as const
-
 /** How the agent's settings and the request together want the model asked. */
 function samplingOf(settings: Record<string, unknown>, body: RunRequest): Partial<ChatRequest> {
-  const temperature = body.temperature ?? numberSetting(settings, 'temperature', 0, 2)
-  const maxTokens = numberSetting(settings, 'max_tokens', 1, 1_000_000)
-  const effort = EFFORTS.find((known) => known === settings['reasoning_effort'])
-  const reasoningEffort = effort ?? (body.reasoning_requested ? 'medium' : undefined)
+  const temperature = body.temperature ?? settingOf(settings, 'temperature')
+  const maxTokens = settingOf(settings, 'max_tokens')
+  const reasoningEffort = settingOf(settings, 'reasoning_effort') ?? (body.reasoning_requested ? 'medium' : undefined)
   return {
     ...(temperature === undefined ? {} : { temperature }),
     ...(maxTokens === undefined ? {} : { maxTokens }),
@@ -52,6 +41,10 @@ function samplingOf(settings: Record<string, unknown>, body: RunRequest): Partia
     ...(body.response_format ? { responseFormat: body.response_format } : {}),
   }
 }
+
+/** The model to ask for: the agent's, else that of the deployment; null: the provider's. */
+export const modelOf = ({ runs }: WithRuns, { model }: Pick<AgentRow, 'model'>): string | null =>
+  model || runs.defaults.model
 
 /**
  * Whether an earlier turn of the session had context or called tools. What it read may have told it what to say, and that
@@ -87,29 +80,30 @@ type Parts = {
 
 async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
   const { run, caller, db, agent, body, context, streams, resumed } = parts
+  const sampling = samplingOf(agent.settings, body)
+  const model = modelOf(deps, agent)
   const runtimeBases = await runtimeKnowledgeBases(db, body.runtime_knowledge_bases ?? [])
   const messages = [...historyMessages(run.history), { role: 'user' as const, content: body.message }]
   const citations = context.citable && body.citations_enabled === true
-  const timeout =
-    body.timeout_seconds ?? numberSetting(agent.settings, 'timeout_seconds', 1, 600) ?? DEFAULT_TIMEOUT_SECONDS
+  const timeout = body.timeout_seconds ?? settingOf(agent.settings, 'timeout_seconds') ?? DEFAULT_TIMEOUT_SECONDS
   const spentMs = resumed?.steps.reduce((sum, { record }) => sum + (record?.duration_ms ?? 0), 0) ?? 0
   return {
     run,
     resumed,
     budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }, deps.log),
     request: {
-      ...(agent.model === null ? {} : { model: agent.model }),
+      ...(model === null ? {} : { model }),
       system: agent.system_prompt ?? '',
       messages,
       context: context.items,
       citations,
-      ...samplingOf(agent.settings, body),
+      ...sampling,
     },
     principal: createPrincipal(deps, caller, run, agent.id),
     equip: (given) =>
       equip(deps, { ...given, withTools: streams, citations, runtimeBases, searches: body.knowledge_search !== false }),
-    maxSteps: numberSetting(agent.settings, 'max_steps', 1, 100) ?? DEFAULT_MAX_STEPS,
-    fallbackModel: textSetting(agent.settings, 'fallback_model') ?? null,
+    maxSteps: settingOf(agent.settings, 'max_steps') ?? DEFAULT_MAX_STEPS,
+    fallbackModel: settingOf(agent.settings, 'fallback_model') ?? null,
     isTainted: streams && (await hasReadUntrusted(db, run)),
     contextHandlerId: context.handlerId,
     knownTexts: [
@@ -117,8 +111,8 @@ async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
       ...messages.map((m) => m.content),
       agent.system_prompt ?? '',
     ],
-    reasoningRequested: body.reasoning_requested === true || agent.settings['reasoning_effort'] !== undefined,
-    isBuffered: agent.settings['buffer_response'] === true,
+    reasoningRequested: sampling.reasoningEffort !== undefined,
+    isBuffered: settingOf(agent.settings, 'buffer_response') === true,
     timeoutMs: Math.max(timeout * 1000 - spentMs, 1000),
     warnings: [...parts.warnings, ...context.warnings],
     retrievalWarning: context.retrievalWarning,
@@ -148,7 +142,7 @@ export async function openRun(
     agentId: agent.id,
     sessionId: body.session_id || null,
     message: body.message,
-    model: deps.chat.modelFor(agent.model),
+    model: deps.chat.modelFor(modelOf(deps, agent)),
     provider: deps.chat.name,
     context: context.citable ? context.items : [],
     contextHandlerId: context.handlerId,
@@ -213,7 +207,7 @@ export async function resumeExecution(deps: RunDeps, claim: ClaimedRun, caller?:
   const db = deps.clientFor(acting)
   const agent = await findAgent(db, claim.agent_id)
   const [context, events] = await Promise.all([
-    rereadRunContext(db, body, agent.settings, claim),
+    rereadRunContext(db, deps, body, agent.settings, claim),
     keptEvents(db, claim),
   ])
   const steps = claim.steps as unknown as ResumedStep[]

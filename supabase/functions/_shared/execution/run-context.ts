@@ -6,7 +6,9 @@ import type { ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
 import type { SearchHit, WithSearch } from '../search.ts'
 import { readKnowledgeBases, retrievalOf } from '../search/settings.ts'
+import { settingOf } from './agent-settings.ts'
 import type { ContextItemInput, KnowledgeBaseChoice, RunRequest } from './run-request.ts'
+import type { RunDefaults, WithRuns } from './settings.ts'
 
 /** What a run is given to answer from. */
 export type RunContext = {
@@ -32,7 +34,6 @@ type ChunkRow = {
 /** Ids per request: more would make the URL too long for some proxies. */
 const IDS_PER_REQUEST = 100
 const CHARS_PER_TOKEN = 4
-const DEFAULT_MAX_CONTEXT_TOKENS = 32_000
 
 async function inBatches<Row>(ids: string[], read: (batch: string[]) => Promise<Row[]>): Promise<Row[]> {
   const rows: Row[] = []
@@ -228,13 +229,9 @@ function underOldNumbers(items: ContextItem[], stored: readonly Record<string, u
   })
 }
 
-const maxTokensOf = (request: RunRequest, settings: Record<string, unknown>): number => {
-  const fromSettings = settings['max_context_tokens']
-  return (
-    request.max_context_tokens ??
-    (typeof fromSettings === 'number' && fromSettings >= 1 ? fromSettings : DEFAULT_MAX_CONTEXT_TOKENS)
-  )
-}
+/** Tokens of context: what the request says, else the agent, else the deployment. */
+const maxTokensOf = (request: RunRequest, settings: Record<string, unknown>, defaults: RunDefaults): number =>
+  request.max_context_tokens ?? settingOf(settings, 'max_context_tokens') ?? defaults.maxContextTokens
 
 /** Raw context: its parts have no numbers to cite. */
 const rawContext = (text: string): ContextItem[] => [{ key: 1, text, meta: {} }]
@@ -247,12 +244,13 @@ const rawContext = (text: string): ContextItem[] => [{ key: 1, text, meta: {} }]
  */
 export async function rereadRunContext(
   db: Db,
+  { runs }: WithRuns,
   request: RunRequest,
   settings: Record<string, unknown>,
   run: { retrieved_context: readonly Record<string, unknown>[]; context_handler_id: string | null },
 ): Promise<RunContext> {
   const context = { handlerId: run.context_handler_id, warnings: [], retrievalWarning: null }
-  const maxTokens = maxTokensOf(request, settings)
+  const maxTokens = maxTokensOf(request, settings, runs.defaults)
   if (request.context_override?.trim()) {
     return { ...context, items: withinBudget(rawContext(request.context_override), maxTokens), citable: false }
   }
@@ -273,11 +271,11 @@ export async function rereadRunContext(
  */
 export async function collectRunContext(
   reader: Reader,
-  deps: WithSearch,
+  deps: WithSearch & WithRuns,
   request: RunRequest,
   settings: Record<string, unknown>,
 ): Promise<RunContext> {
-  const maxTokens = maxTokensOf(request, settings)
+  const maxTokens = maxTokensOf(request, settings, deps.runs.defaults)
   const context: RunContext = { items: [], handlerId: null, citable: true, warnings: [], retrievalWarning: null }
   if (request.context_override?.trim()) {
     context.items = rawContext(request.context_override)

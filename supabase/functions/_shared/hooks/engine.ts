@@ -24,6 +24,8 @@ export type HookedCall = { id: string; rule: ApprovalRule | null; memory?: GateM
 
 /** What hooks see and may change of a run. */
 export type Hooks = {
+  /** How many there are, of all events. */
+  readonly count: number
   has(event: HookEvent, toolName?: string): boolean
   /**
    * Lets the hooks of an event act, in their order.
@@ -124,6 +126,7 @@ export function createHooks(deps: HookDeps): Hooks {
       .toSorted((a, b) => a.position - b.position)
 
   return {
+    count: hooks.length,
     has: (event, toolName) =>
       hooks.some(
         (hook) =>

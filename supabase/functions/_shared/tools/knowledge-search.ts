@@ -21,8 +21,12 @@ export type LinkedKnowledgeBase = {
   maxContextTokens?: number
 }
 
+/** What counts where neither the assignment nor the knowledge base says: passages, and tokens of all of them. */
+export type SearchDefaults = { searchTopK: number; searchMaxContextTokens: number }
+
 export type KnowledgeSearchOptions = {
   knowledgeBases: readonly LinkedKnowledgeBase[]
+  defaults: SearchDefaults
   search: SearchProviders
   /** Gives the numbers that passages are cited by; a run counts through. */
   nextKey: () => number
@@ -30,8 +34,6 @@ export type KnowledgeSearchOptions = {
   citations: boolean
 }
 
-const DEFAULT_TOP_K = 10
-const DEFAULT_MAX_CONTEXT_TOKENS = 16_000
 const CHARS_PER_TOKEN = 4
 
 /** Passages in their order until the allowance is full; the first one always, cut if need be. */
@@ -59,6 +61,7 @@ async function storeRetrieval(
   bases: readonly LinkedKnowledgeBase[],
   items: readonly ContextItem[],
   text: string,
+  maxContextTokens: number,
 ): Promise<string | null> {
   try {
     const db = await principal.db()
@@ -71,7 +74,7 @@ async function storeRetrieval(
           query: query.slice(0, 4000),
           status: 'completed',
           knowledge_base_configs: bases.map(({ id, topK }) => ({ id, ...(topK === undefined ? {} : { top_k: topK }) })),
-          max_context_tokens: DEFAULT_MAX_CONTEXT_TOKENS,
+          max_context_tokens: maxContextTokens,
           retrieved_context: items.map(({ itemId, sourceId, meta, key }) => ({
             item_id: itemId ?? null,
             source_id: sourceId ?? null,
@@ -97,7 +100,7 @@ async function storeRetrieval(
  * citation. A knowledge base that cannot be searched costs a note and not the others' results.
  */
 export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
-  const { knowledgeBases } = options
+  const { knowledgeBases, defaults } = options
   const names = [...new Set(knowledgeBases.map(({ name }) => name))]
   const listed = knowledgeBases
     .map(({ name, description }) => `- ${name}${description ? `: ${description.slice(0, 300)}` : ''}`)
@@ -114,7 +117,7 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
         ...settings,
         query,
         knowledgeBaseIds: [base.id],
-        topK: base.topK ?? (base.retrieval_config['top_k'] == null ? DEFAULT_TOP_K : settings.topK),
+        topK: base.topK ?? (base.retrieval_config['top_k'] == null ? defaults.searchTopK : settings.topK),
         method: base.method ?? settings.method,
         similarityThreshold: base.similarityThreshold ?? settings.similarityThreshold,
         ...(base.filterMetadata === undefined ? {} : { filterMetadata: base.filterMetadata }),
@@ -122,7 +125,7 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
       },
       context.signal,
     )
-    return withinAllowance(contextItemsOf(outcome.hits), base.maxContextTokens ?? DEFAULT_MAX_CONTEXT_TOKENS)
+    return withinAllowance(contextItemsOf(outcome.hits), base.maxContextTokens ?? defaults.searchMaxContextTokens)
   }
 
   return {
@@ -180,7 +183,7 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
         .map((item) => ({ ...item, key: options.nextKey() }))
       const passages = items.length === 0 ? 'Nothing was found.' : formatContext(items, options.citations)
       const text = [passages, ...notes.map((note) => `(${note})`)].join('\n\n')
-      const handlerId = await storeRetrieval(context, query, bases, items, text)
+      const handlerId = await storeRetrieval(context, query, bases, items, text, defaults.searchMaxContextTokens)
       return {
         text,
         contextItems: items,

@@ -12,7 +12,7 @@ import { createDatabaseWrite } from './database/write.ts'
 import { withForcedArguments } from './forced-arguments.ts'
 import type { ToolKit } from './kit.ts'
 import { createKnowledgeSearch } from './knowledge-search.ts'
-import type { LinkedKnowledgeBase } from './knowledge-search.ts'
+import type { LinkedKnowledgeBase, SearchDefaults } from './knowledge-search.ts'
 import { createMcpTools } from './mcp.ts'
 import type { McpServer } from './mcp.ts'
 import { createStorageRead, createStorageWrite } from './storage.ts'
@@ -27,6 +27,8 @@ export type ToolsRequest = {
   signal: AbortSignal
   /** What knowledge_search looks in; none: the tool is not offered. */
   bases: readonly LinkedKnowledgeBase[]
+  /** How much it gives where nobody says. */
+  searchDefaults: SearchDefaults
   citations: boolean
   nextKey: () => number
 }
@@ -75,8 +77,11 @@ export async function buildTools(
   }
 
   if (request.bases.length > 0) {
-    const { bases: knowledgeBases, citations, nextKey } = request
-    add(createKnowledgeSearch({ knowledgeBases, citations, nextKey, search: deps.search }), 'knowledge_search')
+    const { bases: knowledgeBases, searchDefaults: defaults, citations, nextKey } = request
+    add(
+      createKnowledgeSearch({ knowledgeBases, defaults, citations, nextKey, search: deps.search }),
+      'knowledge_search',
+    )
   }
   for (const assignment of configuration.tools) {
     if (assignment.tool_name === 'knowledge_search') {

@@ -4,6 +4,7 @@ import { actsOn } from '../../_shared/context.ts'
 import { AppError, fromPostgrest, missing, unwrap } from '../../_shared/errors.ts'
 import { jsonObject, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
+import { SEARCH_METHODS } from '../../_shared/search/hits.ts'
 import type { ApiEnv } from '../env.ts'
 
 /** Body of `POST /api/agents/{id}/knowledge-bases`. */
@@ -11,6 +12,19 @@ export const assignmentRequest = z.object({
   knowledge_base_id: z.string('knowledge_base_id is required').pipe(uuid),
   config: jsonObject.nullish(),
 })
+
+/** What the search of a run reads of `config`; anything else is stored, has no effect, and that is said. */
+const READ_SETTINGS: Record<string, z.ZodType> = {
+  top_k: z.number().min(1),
+  retrieval_method: z.enum(SEARCH_METHODS),
+  max_context_tokens: z.number().min(1),
+}
+
+const configWarnings = (config: Record<string, unknown>): string[] =>
+  Object.entries(config)
+    .filter(([key, value]) => !(Object.hasOwn(READ_SETTINGS, key) && READ_SETTINGS[key]?.safeParse(value).success))
+    .slice(0, 20)
+    .map(([key]) => `config.${key.slice(0, 60)} is stored but has no effect.`)
 
 type AssignmentRow = { id: string; agent_id: string; knowledge_base_id: string; config: Record<string, unknown> }
 
@@ -39,7 +53,7 @@ export const agentKnowledgeBases = new Hono<ApiEnv>()
       if (failure.code === 'not_found') throw missing('knowledge_base', error)
       throw failure
     }
-    return c.json({ ...data, ...warningsField(warnings) }, 201)
+    return c.json({ ...data, ...warningsField([...warnings, ...configWarnings(body.config ?? {})]) }, 201)
   })
   .get('/:id/knowledge-bases', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))

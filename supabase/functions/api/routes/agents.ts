@@ -6,7 +6,8 @@ import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_s
 import { isUuid } from '../../_shared/ids.ts'
 import { AGENT_COLUMNS, findAgent } from '../../_shared/execution/agent.ts'
 import type { AgentRow } from '../../_shared/execution/agent.ts'
-import type { ApiEnv } from '../env.ts'
+import { settingWarnings } from '../../_shared/execution/agent-settings.ts'
+import type { ApiDeps, ApiEnv } from '../env.ts'
 import { listRequest, pageFields } from '../lists.ts'
 
 const name = z
@@ -28,24 +29,6 @@ export const agentPatch = z.object({
   /** False: no run of it may begin, and those that go on are stopped. */
   published: z.boolean().optional(),
 })
-
-/** Settings that a run reads; others are stored but have no effect, and that is said. */
-const KNOWN_SETTINGS = [
-  'temperature',
-  'max_tokens',
-  'max_steps',
-  'timeout_seconds',
-  'fallback_model',
-  'reasoning_effort',
-  'max_context_tokens',
-  'remote_agent_id',
-]
-
-const settingWarnings = (settings: Record<string, unknown> | null | undefined) =>
-  Object.keys(settings ?? {})
-    .filter((key) => !KNOWN_SETTINGS.includes(key))
-    .slice(0, 20)
-    .map((key) => `The setting ${JSON.stringify(key.slice(0, 60))} is stored but has no effect.`)
 
 type ListRow = AgentRow & {
   agent_sessions: { count: number }[]
@@ -70,7 +53,7 @@ function sortedByLastRun(rows: ListRow[], ascending: boolean): ListRow[] {
 export const agents = new Hono<ApiEnv>()
   .get('/', actsOn(), async (c) => {
     const list = listRequest(c, ['created_at', 'name', 'updated_at', 'last_run_at'], 100)
-    const { chat } = c.var.deps
+    const { deps } = c.var
     const byLastRun = list.sort === 'last_run_at'
     let query = c.var.db
       .schema('ai')
@@ -94,7 +77,7 @@ export const agents = new Hono<ApiEnv>()
       byLastRun && (count ?? 0) > MAX_SORTED ? [`Only ${MAX_SORTED} agents are sorted by their last run.`] : []
     return c.json({
       agents: rows.map(({ agent_sessions, agent_runs, last_run, ...agent }) => ({
-        ...presentAgent(agent, chat.model),
+        ...presentAgent(agent, deps),
         session_count: agent_sessions[0]?.count ?? 0,
         total_runs: agent_runs[0]?.count ?? 0,
         last_run_at: last_run[0]?.created_at ?? null,
@@ -118,13 +101,13 @@ export const agents = new Hono<ApiEnv>()
         .select(AGENT_COLUMNS)
         .single<AgentRow>(),
     )
-    const { id, name: stored, model: used, system_prompt, settings } = presentAgent(row, c.var.deps.chat.model)
+    const { id, name: stored, model: used, system_prompt, settings } = presentAgent(row, c.var.deps)
     const all = [...warnings, ...settingWarnings(body.settings)]
     return c.json({ id, name: stored, model: used, system_prompt, settings, ...warningsField(all) }, 201)
   })
   .get('/:id', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))
-    return c.json(presentAgent(agent, c.var.deps.chat.model))
+    return c.json(presentAgent(agent, c.var.deps))
   })
   .patch('/:id', actsOn('agent'), async (c) => {
     const id = uuidParam(c, 'id', 'agent')
@@ -149,7 +132,7 @@ export const agents = new Hono<ApiEnv>()
       )
     }
     const all = [...warnings, ...settingWarnings(body.settings)]
-    return c.json({ ...presentAgent(row, c.var.deps.chat.model), ...warningsField(all) })
+    return c.json({ ...presentAgent(row, c.var.deps), ...warningsField(all) })
   })
   .delete('/:id', async (c) => {
     const gone = () => c.json({ message: 'Agent deleted' })
@@ -174,7 +157,7 @@ export const agents = new Hono<ApiEnv>()
   })
 
 /** An agent as clients see it: without a model of its own it shows the one that would answer. */
-function presentAgent(row: AgentRow, defaultModel: string) {
+function presentAgent(row: AgentRow, { chat, runs }: Pick<ApiDeps, 'chat' | 'runs'>) {
   const { tenant_id: _tenantId, is_default: _isDefault, ...agent } = row
-  return { ...agent, model: row.model ?? defaultModel }
+  return { ...agent, model: row.model || chat.modelFor(runs.defaults.model) }
 }

@@ -17,6 +17,9 @@ const knowledgeBaseConfig = z
   })
   .refine((choice) => choice.id ?? choice.knowledge_base_id, 'Each of knowledge_bases needs an id')
 
+/** Tokens that a stored context may have. */
+const MAX_CONTEXT_TOKENS = 100_000
+
 /** Body of `POST /api/context-handlers`. */
 export const contextHandlerRequest = z.object({
   query: searchQuery,
@@ -24,7 +27,13 @@ export const contextHandlerRequest = z.object({
     .array(knowledgeBaseConfig, 'knowledge_bases is required')
     .min(1, 'knowledge_bases is required')
     .max(20),
-  max_context_tokens: z.number().int().min(50).max(100_000).default(32_000),
+  max_context_tokens: z
+    .number()
+    .int()
+    .min(50)
+    .max(MAX_CONTEXT_TOKENS)
+    .nullish()
+    .describe('DEFAULT_MAX_CONTEXT_TOKENS of the deployment, 32000, when absent.'),
 })
 
 const COLUMNS =
@@ -48,10 +57,11 @@ export const contextHandlers = new Hono<ApiEnv>()
       })
     }
     const reader = narrowTo(c, tenantId)
+    const maxTokens = body.max_context_tokens ?? Math.min(c.var.deps.runs.defaults.maxContextTokens, MAX_CONTEXT_TOKENS)
     let found = NOTHING
     const errors: { error: string; code: string }[] = []
     try {
-      found = await search(reader, body.query, body.max_context_tokens)
+      found = await search(reader, body.query, maxTokens)
     } catch (error) {
       const failure = toAppError(error)
       if (failure.status < 500) throw failure
@@ -67,7 +77,7 @@ export const contextHandlers = new Hono<ApiEnv>()
           query: body.query,
           status: errors.length === 0 ? 'completed' : 'failed',
           knowledge_base_configs: choices,
-          max_context_tokens: body.max_context_tokens,
+          max_context_tokens: maxTokens,
           retrieved_context: found.items,
           formatted_context: found.text,
           metadata: found.metadata,

@@ -47,13 +47,16 @@ async function findSession(c: Context<ApiEnv>): Promise<SessionRow> {
 const runsOf = (c: Context<ApiEnv>, session: SessionRow) =>
   c.var.db.schema('ai').from('agent_runs').select(RUN_COLUMNS).eq('session_id', session.id)
 
-/** What the model thought before it answered, when that was kept. */
-function reasoningField({ reasoning_steps: steps }: RunRow): { reasoning?: string } {
-  const texts = steps.flatMap((step) => {
-    const content: unknown = Object(step)['content']
-    return typeof content === 'string' && content !== '' ? [content] : []
-  })
-  return texts.length === 0 ? {} : { reasoning: texts.join('\n\n') }
+/** Whether the model was asked to reason, what it thought before it answered and for how long, as far as that was kept. */
+function reasoningFields({ steps, reasoning_steps }: RunRow) {
+  const thoughts = reasoning_steps.map((step) => Object(step) as { content?: unknown; duration_ms?: unknown })
+  const texts = thoughts.flatMap(({ content }) => (typeof content === 'string' && content !== '' ? [content] : []))
+  const times = thoughts.flatMap(({ duration_ms: ms }) => (typeof ms === 'number' ? [ms] : []))
+  return {
+    reasoning_requested: steps.some((step) => Object(step)['reasoning_requested'] === true),
+    ...(texts.length === 0 ? {} : { reasoning: texts.join('\n\n') }),
+    ...(times.length === 0 ? {} : { reasoning_duration_ms: times.reduce((sum, ms) => sum + ms, 0) }),
+  }
 }
 
 /** Sessions: conversations with an agent. Their messages are their runs. */
@@ -88,7 +91,7 @@ export const sessions = new Hono<ApiEnv>()
         timestamp: run.completed_at ?? run.created_at,
         retrieved_context: run.retrieved_context,
         citations: citations.get(run.id) ?? [],
-        ...reasoningField(run),
+        ...reasoningFields(run),
       },
     ])
     return c.json({ session_id: session.session_id, messages: messages.slice(-limit) })

@@ -98,6 +98,7 @@ const principal: Principal = {
   runId: 'run_1',
   caller: () => Promise.reject(new Error('not needed here')),
   db: () => Promise.reject(new Error('not needed here')),
+  actingDb: () => Promise.reject(new Error('not needed here')),
 }
 
 /** A filter that changes nothing. */

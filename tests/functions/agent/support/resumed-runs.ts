@@ -101,9 +101,10 @@ export function undisturbed(events: readonly Event[]): Event[] {
 }
 
 /** A result as it is stored, without times. */
-export function timeless({ steps, toolCalls, ...result }: LoopOutcome) {
+export function timeless({ steps, toolCalls, reasoning, ...result }: LoopOutcome) {
   return storable({
     ...result,
+    reasoning: reasoning.map(({ duration_ms: _duration, ...thoughts }) => thoughts),
     steps: steps.map(({ duration_ms: _duration, ...step }) => step),
     toolCalls: toolCalls
       .map(({ duration_ms: _duration, ...call }) => call)

@@ -1,0 +1,365 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runDepsFromEnv } from '../../worker/run-deps.ts'
+import { script, startScriptedModel } from '../support/scripted-model/index.ts'
+import type { ModelInput, ScriptedModel } from '../support/scripted-model/index.ts'
+import type { Turn } from '../support/scripted-model/turns.ts'
+import { useStack } from '../support/stack.ts'
+import { startApi } from './support/api-app.ts'
+import { begin, carryOn, expectWhole, follow, textOf } from './support/durable-run.ts'
+import { startEndpoint } from './support/endpoint.ts'
+import type { Endpoint } from './support/endpoint.ts'
+import { HARBOR, serviceCaller, userCaller } from './support/http.ts'
+import type { FunctionsCaller, Json } from './support/http.ts'
+
+// The rarer events of a run, as a client meets them: their names, their order and their fields, and
+// that whoever reads the run later reads the same.
+
+const WINDOW = 16_000
+const userEnv: Record<string, string> = { CHAT_CONTEXT_WINDOW: String(WINDOW) }
+let model: ScriptedModel
+let endpoint: Endpoint
+beforeAll(async () => {
+  model = await startScriptedModel()
+  endpoint = await startEndpoint()
+  Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
+})
+const stack = useStack({ userEnv })
+afterAll(async () => {
+  await model.stop()
+  await endpoint.stop()
+})
+
+const LONG = `long ${'x'.repeat(6000)}`
+let person: FunctionsCaller
+let admin: FunctionsCaller
+let backend: FunctionsCaller
+beforeAll(async () => {
+  const api = startApi(stack)
+  backend = api.as(serviceCaller(stack, { 'x-tenant-id': HARBOR }))
+  person = api.as(await userCaller(stack, 'member@harbor.example'))
+  admin = api.as(await userCaller(stack, 'admin@harbor.example'))
+  const { error } = await (await stack.signIn('member@harbor.example'))
+    .from('memories')
+    .insert({ tenant_id: HARBOR, body: LONG })
+  expect(error).toBeNull()
+})
+
+/** What the catalogue of the agent API says an event of a kind has, beside `event`, `type`, `seq` and `ts`. */
+const FIELDS: Record<string, string[]> = {
+  start: ['run_id', 'session_id', 'context_handler_id', 'reasoning_requested'],
+  step_started: ['step', 'step_number', 'is_last_step'],
+  content_delta: ['delta'],
+  reasoning_delta: ['step', 'source', 'delta'],
+  reasoning: ['step', 'content', 'text'],
+  tool_call: ['step', 'tool_name', 'arguments', 'call_id'],
+  tool_result: ['step', 'tool_name', 'call_id', 'result', 'result_preview', 'duration_ms'],
+  step_completed: ['step', 'step_number', 'finish_reason', 'has_tool_calls'],
+  hook_result: ['hook_id', 'position', 'hook_event', 'status', 'modified', 'blocked', 'latency_ms', 'message'],
+  on_run_complete: ['status', 'steps'],
+  proactive_compact: ['step', 'tokens_before', 'tokens_after', 'succeeded'],
+  compaction: ['step', 'message_count'],
+  reactive_compact: ['step'],
+  reactive_truncate: ['step', 'before', 'after'],
+  step_reset: ['step', 'reason', 'off'],
+  model_fallback: ['step', 'from', 'to'],
+  output_recovery: ['step', 'attempt'],
+  chunk: ['content'],
+  error: ['error', 'message', 'code', 'run_id', 'context_handler_id'],
+  complete: ['run_id', 'session_id', 'content', 'status', 'steps', 'tool_calls', 'usage', 'error'],
+}
+/** The frame of a run, and the pieces of what it keeps as a whole. */
+const NOT_KEPT = ['start', 'content_delta', 'reasoning_delta', 'chunk', 'error', 'complete']
+
+/** An agent of the backend's that reads memories. */
+async function agentWith(settings: object = {}): Promise<string> {
+  const { id } = await backend.json(201, 'POST', '/api/agents', { json: { name: 'Reader', settings } })
+  await backend.json(201, 'POST', `/api/agents/${id}/tools`, {
+    json: { tool_name: 'database_query', config_override: { schemas: { public: ['memories'] } } },
+  })
+  return id as string
+}
+
+/** A call that is not the same as another one. */
+const reading = (n: number, where = "body like 'long%'") => ({
+  name: 'database_query',
+  arguments: { query: `select body from memories where ${where} limit ${n}` },
+})
+const isSummary = ({ messages }: ModelInput) => String(messages[0]?.content).startsWith('Summarise')
+const kinds = (events: Json[]) => events.map(({ event }) => event as string).filter((kind) => !kind.endsWith('_delta'))
+const only = (events: Json[], kind: string) => events.filter(({ event }) => event === kind)
+
+/** Runs an agent, and reads the run again. @returns its events, which were the same both times. */
+async function run(agentId: string, json: object = {}): Promise<{ events: Json[]; complete: Json }> {
+  const events = await (await begin(person, agentId, { message: 'What is there?', ...json })).rest()
+  expectWhole(events)
+  for (const event of events) {
+    const { event: kind, type, ts } = event as { event: string; type: string; ts: string }
+    expect(FIELDS, `an event ${kind}`).toHaveProperty(kind)
+    expect(type).toBe(kind)
+    expect(ts).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
+    for (const field of FIELDS[kind] ?? []) expect(event, kind).toHaveProperty(field)
+  }
+  const { run_id } = events[0]!
+  expect(await (await follow(person, run_id, 0)).rest()).toEqual(events)
+  const stored = await person.json(200, 'GET', `/api/agents/runs/${run_id}`)
+  expect(kinds(stored['events'])).toEqual(kinds(events).filter((kind) => !NOT_KEPT.includes(kind)))
+  const complete = events.at(-1)!
+  // The text as its pieces say, those of steps that were taken back left out, is the answer.
+  expect(textOf(events)).toBe(complete['content'])
+  expect(only(events, 'chunk')).toMatchObject([{ content: complete['content'] }])
+  expect(only(events, 'tool_result').map(({ call_id }) => call_id)).toEqual(
+    only(events, 'tool_call').map(({ call_id }) => call_id),
+  )
+  return { events, complete }
+}
+
+describe('a prompt that grows too long', () => {
+  it('loses old results before the call of the model: proactive_compact', async () => {
+    let calls = 0
+    model.play(() => (calls < 5 ? { toolCalls: [reading(++calls)] } : { text: 'Done.' }))
+    const { events, complete } = await run(await agentWith())
+    expect(complete).toMatchObject({ status: 'completed', content: 'Done.', steps: 6 })
+    const [first] = only(events, 'proactive_compact')
+    expect(first).toMatchObject({ succeeded: true, step_number: first!['step'] })
+    expect(first!['tokens_after']).toBeLessThan(first!['tokens_before'])
+    // Between the beginning of its step and what the model then says.
+    const at = events.indexOf(first!)
+    expect(events[at - 1]).toMatchObject({ event: 'step_started', step: first!['step'] })
+    expect(events[at + 1]!['event']).not.toBe('step_started')
+    expect(only(events, 'compaction')).toEqual([])
+  })
+
+  it('is summarised where that is not enough: compaction', async () => {
+    let calls = 0
+    model.play((input): Turn => {
+      if (isSummary(input)) return { text: 'So far: 7.' }
+      return calls < 5
+        ? { text: ['y'.repeat(6000)], toolCalls: [reading(++calls, "body = 'none'")] }
+        : { text: 'Done.' }
+    })
+    const { events, complete } = await run(await agentWith())
+    expect(complete).toMatchObject({ status: 'completed', steps: 6 })
+    const [compaction] = only(events, 'compaction')
+    expect(compaction!['message_count']).toBeGreaterThan(0)
+    const after = events[events.indexOf(compaction!) + 1]
+    expect(after).toMatchObject({ event: 'proactive_compact', step: compaction!['step'], succeeded: true })
+    // The summary itself is nothing for the reader.
+    expect(JSON.stringify(events)).not.toContain('So far: 7.')
+    expect(JSON.stringify(model.chats().at(-1)!.body)).toContain('So far: 7.')
+  })
+
+  it('and is refused is shortened, first with a model, then without: reactive_compact, reactive_truncate', async () => {
+    const refused: Turn = { status: 400, error: { code: 'context_length_exceeded', message: 'too long' } }
+    const turns: Turn[] = [
+      { toolCalls: [reading(1)] },
+      { toolCalls: [reading(2)] },
+      refused,
+      refused,
+      { text: 'Short.' },
+    ]
+    model.play((input) => (isSummary(input) ? { text: 'Summed up.' } : turns.shift()!))
+    const { events, complete } = await run(await agentWith())
+    expect(complete).toMatchObject({ status: 'completed', content: 'Short.', steps: 3 })
+    expect(kinds(events).slice(kinds(events).lastIndexOf('step_started'))).toEqual([
+      'step_started',
+      'step_reset',
+      'compaction',
+      'reactive_compact',
+      'step_reset',
+      'reactive_truncate',
+      'step_completed',
+      'chunk',
+      'complete',
+    ])
+    for (const reset of only(events, 'step_reset')) {
+      expect(reset).toMatchObject({ step: 3, step_number: 3, reason: 'prompt_too_long', off: 0 })
+    }
+    const [truncated] = only(events, 'reactive_truncate')
+    expect(truncated!['after']).toBeLessThan(truncated!['before'])
+  })
+})
+
+describe('a model that fails', () => {
+  it('gives way to the fallback model at once, and what it said is taken back: step_reset, model_fallback', async () => {
+    const text = ['Half an ', 'answer']
+    model.play(script([{ text, cutAfter: 3 }, { text, toolCalls: [reading(1)] }, { text: 'Whole.' }]))
+    const { events, complete } = await run(await agentWith({ fallback_model: 'spare-model' }))
+    expect(complete).toMatchObject({ status: 'completed', content: 'Half an answer\n\nWhole.' })
+    expect(kinds(events)).toEqual([
+      ...['start', 'step_started', 'step_reset', 'model_fallback'],
+      ...['tool_call', 'tool_result', 'step_completed', 'step_started', 'step_completed', 'chunk', 'complete'],
+    ])
+    expect(only(events, 'step_reset')).toMatchObject([{ step: 1, reason: 'model_error', off: 0 }])
+    expect(only(events, 'model_fallback')).toMatchObject([{ step: 1, from: model.env.CHAT_MODEL, to: 'spare-model' }])
+    // Something had been shown before it was taken back.
+    const reset = events.findIndex(({ event }) => event === 'step_reset')
+    expect(events.slice(0, reset).map(({ event }) => event)).toContain('content_delta')
+    expect(model.chats().at(-1)!.body['model']).toBe('spare-model')
+  })
+
+  it('is asked again where there is no other: step_reset by rate_limit, and no model_fallback', async () => {
+    model.play(script([{ text: 'One.', toolCalls: [reading(1)] }, { status: 429 }, { text: 'Two.' }]))
+    const { events, complete } = await run(await agentWith())
+    expect(complete).toMatchObject({ status: 'completed', content: 'One.\n\nTwo.' })
+    expect(only(events, 'step_reset')).toMatchObject([{ step: 2, reason: 'rate_limit', off: 'One.'.length }])
+    expect(only(events, 'model_fallback')).toEqual([])
+  })
+
+  it('for good ends the run: error and complete say the same, after the step is closed', async () => {
+    model.play(script([{ text: 'One.', toolCalls: [reading(1)] }, { status: 401 }]))
+    const { events, complete } = await run(await agentWith())
+    expect(kinds(events).slice(-5)).toEqual(['step_started', 'step_completed', 'chunk', 'error', 'complete'])
+    const [error] = only(events, 'error')
+    expect(complete).toMatchObject({ status: 'failed', content: 'One.', error: error!['error'], code: error!['code'] })
+    expect(error).toMatchObject({ message: error!['error'], run_id: complete['run_id'], code: 'upstream_failed' })
+  })
+})
+
+describe('an answer', () => {
+  it('that is cut off is continued: output_recovery', async () => {
+    const cut = (text: string): Turn => ({ text, finishReason: 'length' })
+    model.play(script([cut('One, '), cut('two, '), { text: 'three.' }]))
+    const { events, complete } = await run(await agentWith())
+    expect(complete).toMatchObject({ status: 'completed', content: 'One, two, three.', steps: 1 })
+    expect(kinds(events)).toEqual([
+      ...['start', 'step_started', 'output_recovery', 'output_recovery', 'step_completed', 'chunk', 'complete'],
+    ])
+    expect(only(events, 'output_recovery')).toMatchObject([
+      { step: 1, step_number: 1, attempt: 1 },
+      { step: 1, step_number: 1, attempt: 2 },
+    ])
+  })
+
+  it('that is thought about tells so, step by step, and the session after it: reasoning', async () => {
+    model.play(
+      script([
+        { reasoning: ['Hm', ', look.'], toolCalls: [reading(1)] },
+        { reasoning: 'I see.', text: 'There.' },
+      ]),
+    )
+    const { events, complete } = await run(await agentWith({ reasoning_effort: 'low' }))
+    expect(events[0]).toMatchObject({ event: 'start', reasoning_requested: true })
+    expect(only(events, 'reasoning')).toMatchObject([
+      { step: 1, source: 'thinking', content: 'Hm, look.', text: 'Hm, look.' },
+      { step: 2, source: 'thinking', content: 'I see.', text: 'I see.' },
+    ])
+    for (const delta of only(events, 'reasoning_delta')) expect(delta['source']).toBe('thinking')
+    const { messages } = await person.json(200, 'GET', `/api/sessions/${complete['session_id']}/messages`)
+    const answer = messages.at(-1)
+    expect(answer).toMatchObject({ reasoning: 'Hm, look.\n\nI see.', reasoning_requested: true })
+    expect(Number.isInteger(answer['reasoning_duration_ms'])).toBe(true)
+    const { reasoning_steps: stored } = await person.json(200, 'GET', `/api/agents/runs/${complete['run_id']}`)
+    const times = (stored as Json[]).map(({ duration_ms }) => duration_ms as number)
+    expect(times.reduce((sum, ms) => sum + ms, 0)).toBe(answer['reasoning_duration_ms'])
+    expect(stored).toHaveLength(2)
+  })
+
+  it('that never comes, for the model calls the same again and again, fails the run', async () => {
+    model.play(() => ({ text: 'Again. ', toolCalls: [reading(1)] }))
+    const { events, complete } = await run(await agentWith())
+    const error = 'Doom loop detected: 3 identical tool calls in a row'
+    expect(complete).toMatchObject({ status: 'failed', error, code: 'doom_loop', steps: 3 })
+    expect(kinds(events)).toEqual([
+      'start',
+      ...Array.from({ length: 3 }, () => ['step_started', 'tool_call', 'tool_result', 'step_completed']).flat(),
+      ...['chunk', 'error', 'complete'],
+    ])
+    const results = only(events, 'tool_result')
+    expect(results.map(({ is_error }) => is_error)).toEqual([false, false, true])
+    expect(results[2]!['result']).toContain(error)
+  })
+})
+
+it('an agent with a hook of any kind tells that its run is over, one without does not: on_run_complete', async () => {
+  const id = await agentWith()
+  model.play(() => ({ text: 'Done.' }))
+  expect(kinds((await run(id)).events)).not.toContain('on_run_complete')
+  const config = { condition: "tool_input.query CONTAINS 'never'", action: 'deny' }
+  await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json: { event: 'PreToolUse', type: 'rule', config } })
+  expect(kinds((await run(id)).events).slice(-3)).toEqual(['chunk', 'on_run_complete', 'complete'])
+})
+
+it('what hooks have done is told, and that the run is over: hook_result, on_run_complete', async () => {
+  const id = await agentWith()
+  const condition = "tool_input.query CONTAINS 'limit 2'"
+  const rule = { event: 'PreToolUse', type: 'rule', config: { condition, action: 'deny', message: 'One is enough.' } }
+  const last = { event: 'OnRunComplete', type: 'http', config: { url: `${endpoint.url}/over` } }
+  const hook = await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json: rule })
+  await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json: last })
+  model.play(script([{ toolCalls: [reading(1)] }, { toolCalls: [reading(2)] }, { text: 'Done.' }]))
+  const { events, complete } = await run(id)
+  expect(complete).toMatchObject({ status: 'completed', content: 'Done.' })
+  expect(kinds(events)).toEqual([
+    'start',
+    ...['step_started', 'tool_call', 'hook_result', 'tool_result', 'step_completed'],
+    ...['step_started', 'tool_call', 'hook_result', 'tool_result', 'step_completed'],
+    ...['step_started', 'step_completed', 'chunk', 'hook_result', 'on_run_complete', 'complete'],
+  ])
+  const [passed, blocked] = only(events, 'hook_result')
+  const told = { hook_id: hook['id'], position: 0, hook_event: 'PreToolUse', status: 'succeeded', modified: false }
+  expect(passed).toMatchObject({ ...told, blocked: false, message: null })
+  expect(blocked).toMatchObject({ ...told, blocked: true, message: 'One is enough.' })
+  const [, refused] = only(events, 'tool_result')
+  expect(refused).toMatchObject({ is_error: true, result: expect.stringContaining('One is enough.') })
+  // It was not carried out, so there is nothing to say about its content.
+  expect(refused).not.toHaveProperty('result_meta')
+  expect(only(events, 'on_run_complete')).toMatchObject([{ status: 'completed', steps: 3 }])
+  expect(endpoint.received.map(({ path }) => path)).toEqual(['/over'])
+})
+
+describe('the settings of a deployment', () => {
+  const defaults = { model: 'house-model', maxContextTokens: 50, searchTopK: 10, searchMaxContextTokens: 16_000 }
+  const context_items = [{ text: 'a'.repeat(150) }, { text: 'b'.repeat(100) }]
+
+  it('name the model of agents that name none, here and where another process takes their runs up', async () => {
+    const house = startApi(stack, { runs: { defaults } })
+    const [here, there] = [house.as(person), startApi(stack).as(person)]
+    const made = await here.json(201, 'POST', '/api/agents', { json: { name: 'Nameless' } })
+    expect(made).toMatchObject({ model: 'house-model' })
+    expect(await there.json(200, 'GET', `/api/agents/${made['id']}`)).toMatchObject({ model: model.env.CHAT_MODEL })
+    const named = await here.json(201, 'POST', '/api/agents', { json: { name: 'Named', model: 'own-model' } })
+    expect(named).toMatchObject({ model: 'own-model' })
+    model.play(() => ({ text: 'Yes.' }))
+    const path = (id: unknown) => `/api/agents/${id}/run`
+    const answer = await here.json(200, 'POST', path(made['id']), { json: { message: 'x' } })
+    expect([answer['model'], model.chats().at(-1)!.body['model']]).toEqual(['house-model', 'house-model'])
+    await here.json(200, 'POST', path(named['id']), { json: { message: 'x' } })
+    expect(model.chats().at(-1)!.body['model']).toBe('own-model')
+    const later = await here.json(202, 'POST', path(made['id']), { json: { message: 'x', background: true } })
+    const { id, model: stored } = (
+      await stack.db.query<Json>('select id, model from ai.agent_runs where run_id = $1', [later['run_id']])
+    )[0]!
+    expect(stored).toBe('house-model')
+    expect(await carryOn(house.deps, id)).toBe('ended')
+    expect(model.chats().at(-1)!.body['model']).toBe('house-model')
+  })
+
+  it('say how much context a run is given, unless the agent or the request does', async () => {
+    const here = startApi(stack, { runs: { defaults } }).as(person)
+    const agentId = await agentWith()
+    model.play(() => ({ text: 'Yes.' }))
+    const given = async (id: string, more: object = {}) => {
+      const json = { message: 'x', context_items, ...more }
+      const answer = await here.json(200, 'POST', `/api/agents/${id}/run`, { json })
+      return [answer['retrieved_items'], (answer['warnings'] ?? []).join()]
+    }
+    expect(await given(agentId)).toEqual([1, expect.stringContaining('max_context_tokens')])
+    expect(await given(agentId, { max_context_tokens: 100 })).toEqual([2, ''])
+    expect(await given(await agentWith({ max_context_tokens: 100 }))).toEqual([2, ''])
+  })
+
+  it('are the same in the worker, which reads them from the same names', () => {
+    const set = { AGENT_DEFAULT_MODEL: 'house-model', DEFAULT_MAX_CONTEXT_TOKENS: '50' }
+    const log = { info() {}, error: (event: string) => expect(event).toBe('nothing goes wrong') }
+    const worker = runDepsFromEnv({ ...stack.stack.env, ...set }, 'worker', log)
+    expect(worker?.runs.defaults).toEqual(defaults)
+  })
+})
+
+it('another person reads nothing of it', async () => {
+  model.play(script([{ text: 'Mine.' }]))
+  const { complete } = await run(await agentWith())
+  const path = `/api/agents/runs/${complete['run_id']}/stream?after=0`
+  expect((await person.send('GET', path)).status).toBe(200)
+  expect((await admin.send('GET', path)).status).toBe(404)
+})

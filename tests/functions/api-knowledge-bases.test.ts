@@ -59,9 +59,27 @@ describe('knowledge bases', () => {
     await member.json(404, 'GET', `/api/knowledge-bases/${made['id']}`)
   })
 
+  it('of whole documents are made, and say what they do otherwise', async () => {
+    const json = { name: 'Whole', indexing_config: { strategy: 'full_document', summary_model: 'gpt-5-mini' } }
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json })
+    expect(made).toMatchObject({
+      indexing_config: { strategy: 'full_document', summary_model: 'gpt-5-mini', chunk_size: 400 },
+      retrieval_config: { method: 'hybrid', top_k: 3 },
+      warnings: [expect.stringContaining('summary_model is not used')],
+    })
+    const path = `/api/knowledge-bases/${made['id']}`
+    const changed = await member.json(200, 'PATCH', path, { json: { indexing_config: { strategy: 'chunk_embed' } } })
+    expect(changed['indexing_config'].strategy).toBe('chunk_embed')
+    const { strategies } = await viewer.json(200, 'GET', '/api/config/kb-defaults')
+    expect(Object.keys(strategies)).toEqual(['chunk_embed', 'full_document'])
+  })
+
   it.each([
     [{}, 'Name is required'],
-    [{ name: 'K', indexing_config: { strategy: 'page_index' } }, 'Unknown strategy'],
+    [
+      { name: 'K', indexing_config: { strategy: 'page_index' } },
+      'Unknown strategy. This project indexes with chunk_embed or full_document.',
+    ],
     [{ name: 'K', indexing_config: { chunk_size: 100, overlap: 100 } }, 'overlap must be smaller than chunk_size'],
     [{ name: 'K', retrieval_config: { method: 'tree_search' } }, 'retrieval_config.method: Invalid option'],
   ])('refuse %j', async (json, message) => {

@@ -8,7 +8,12 @@ import { providersFromEnv } from '../../supabase/functions/_shared/providers/ind
 import { hitOf } from './support/hits.ts'
 
 const schema = z.strictObject(searchOptions)
-const settings = (retrieval_config: Record<string, unknown>) => retrievalOf({ retrieval_config })
+const stored = (retrieval_config: Record<string, unknown>, strategy = 'chunk_embed') => ({
+  retrieval_config,
+  indexing_config: { strategy },
+})
+const settings = (retrieval_config: Record<string, unknown>, strategy?: string) =>
+  retrievalOf(stored(retrieval_config, strategy))
 const requestOf = (options: SearchOptions, config: Record<string, unknown> = {}) =>
   withOptions({ query: 'q', knowledgeBaseIds: ['k'], method: undefined }, options, settings(config))
 
@@ -45,15 +50,30 @@ describe('the settings of a knowledge base', () => {
     }
   })
 
+  it('of whole documents ask for fewer of them', () => {
+    expect(settings({}, 'full_document')).toMatchObject({ topK: 3, wholeDocuments: true })
+    expect(settings({ top_k: 8 }, 'full_document')).toMatchObject({ topK: 8, wholeDocuments: true })
+    expect(settings({ top_k: 8 })).not.toHaveProperty('wholeDocuments')
+    expect(commonSettings([stored({}, 'full_document'), stored({}, 'full_document')])).toMatchObject({
+      wholeDocuments: true,
+    })
+    for (const others of [
+      ['full_document', 'chunk_embed'],
+      ['chunk_embed', 'full_document'],
+    ]) {
+      expect(commonSettings(others.map((each) => stored({}, each)))).not.toHaveProperty('wholeDocuments')
+    }
+  })
+
   it('speak for several knowledge bases only where they agree', () => {
     const one = { top_k: 7, method: 'full_text', reranker: { model: 'm' } }
-    expect(commonSettings([{ retrieval_config: one }])).toEqual(settings(one))
-    expect(commonSettings([{ retrieval_config: one }, { retrieval_config: one }])).toEqual(settings(one))
-    expect(commonSettings([{ retrieval_config: one }, { retrieval_config: { top_k: 7 } }])).toEqual({
+    expect(commonSettings([stored(one)])).toEqual(settings(one))
+    expect(commonSettings([stored(one), stored(one)])).toEqual(settings(one))
+    expect(commonSettings([stored(one), stored({ top_k: 7 })])).toEqual({
       topK: 7,
       vectorWeight: 0.5,
     })
-    expect(commonSettings([{ retrieval_config: {} }, { retrieval_config: one }])).not.toHaveProperty('rerank')
+    expect(commonSettings([stored({}), stored(one)])).not.toHaveProperty('rerank')
     expect(commonSettings([])).toEqual({})
   })
 })

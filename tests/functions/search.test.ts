@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBulkhead } from '../../client/index.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { ABSENT, HARBOR, MERIDIAN, caller, serviceCaller, uploadAndIndex, userCaller } from './support/http.ts'
@@ -401,5 +401,43 @@ describe('the client', () => {
     const both = await stack.signIn('both@bulkhead.example')
     await expect(createBulkhead(both).search({ query: 'x' })).rejects.toMatchObject({ code: 'tenant_required' })
     expect(await createBulkhead(both, { tenantId: HARBOR }).search({ query: 'storms' })).not.toEqual([])
+  })
+})
+
+describe('a knowledge base of whole documents', () => {
+  const setStrategy = (strategy: string, top_k: number) =>
+    member.json(200, 'PATCH', `/api/knowledge-bases/${small}`, {
+      json: { indexing_config: { strategy, chunk_size: 50, overlap: 15 }, retrieval_config: { top_k } },
+    })
+  beforeAll(async () => void (await setStrategy('full_document', 3)))
+  afterAll(async () => void (await setStrategy('chunk_embed', 5)))
+  const asked = { query: 'Who looks after the cranes and the pilots?' }
+
+  it('gives each document once and whole, and says where it was found', async () => {
+    const { results } = await search(member, { ...asked, knowledge_base_ids: [small], top_k: 10 })
+    expect(results.map((hit: Json) => hit['source_name']).sort()).toEqual([
+      'manual.md', 'notice-2.md', 'notice.md', 'salary.md',
+    ]) // prettier-ignore
+    const [best] = results
+    const text = await joinedText(manual['id'])
+    expect(best).toMatchObject({ source_id: manual['id'], text, start_char: 0, end_char: text.length, pages: [1] })
+    const { start_char: from, end_char: to } = best['meta'].passage
+    expect(text.slice(from, to)).toMatch(/cranes|pilots/i)
+    expect(to - from).toBeLessThan(text.length)
+  })
+
+  it('gives as many as it is set to, also by the agent API', async () => {
+    expect((await search(member, { ...asked, knowledge_base_ids: [small] }))['results']).toHaveLength(3)
+    const { results } = await member.json(200, 'POST', `/api/knowledge-bases/${small}/search`, { json: asked })
+    expect(results).toHaveLength(3)
+    expect(results[0]).toMatchObject({ source_id: manual['id'], text: await joinedText(manual['id']) })
+  })
+
+  it('gives nobody a document that is not theirs to read', async () => {
+    const request = { query: 'What does the pilot of quay four earn?', knowledge_base_ids: [small], top_k: 10 }
+    expect(sourcesOf(await search(member, request))).toContain(salary['id'])
+    const seen = await search(viewer, request)
+    expect(sourcesOf(seen)).not.toContain(salary['id'])
+    expect(JSON.stringify(seen)).not.toContain('ninety')
   })
 })

@@ -2,6 +2,7 @@ import type { Caller, Db } from './context.ts'
 import { AppError, unwrap } from './errors.ts'
 import type { ContextItem, Providers } from './providers/index.ts'
 import { DEFAULT_MAX_CONTEXT_TOKENS, contextOf } from './search/context.ts'
+import { wholeDocuments } from './search/documents.ts'
 import { diversify, mergeHits } from './search/hits.ts'
 import type { SearchHit } from './search/hits.ts'
 import type { SearchContext } from './search/layout.ts'
@@ -71,6 +72,7 @@ export async function search(
 ): Promise<SearchOutcome> {
   const query = request.query.slice(0, MAX_QUERY_CHARS).replace(/[\uD800-\uDBFF]$/, '')
   const topK = request.topK ?? DEFAULT_TOP_K
+  const maxPerSource = request.wholeDocuments ? 1 : request.maxPerSource
   const candidates = request.rerank ? Math.max(topK, request.rerank.candidateCount) : topK
   const outcome: SearchOutcome = { hits: [], models: [], reranker: null, context: null, warnings: [] }
 
@@ -85,14 +87,17 @@ export async function search(
       const ids = groups.length > 1 ? group.knowledge_base_ids : request.knowledgeBaseIds
       return searchGroup(
         db,
-        { ...request, query, topK: candidates, knowledgeBaseIds: ids },
+        { ...request, query, maxPerSource, topK: candidates, knowledgeBaseIds: ids },
         vectors[index] ?? null,
         signal,
       )
     }),
   )
   outcome.models = vectors.flatMap((vector) => vector?.model ?? [])
-  outcome.hits = diversify(mergeHits(searches), searches.length > 1 ? request : {}).slice(0, candidates)
+  outcome.hits = diversify(mergeHits(searches), searches.length > 1 ? { ...request, maxPerSource } : {}).slice(
+    0,
+    candidates,
+  )
   if (request.rerank) {
     const reranked = await rerankHits(providers.reranker, request.rerank, query, outcome.hits, topK, signal)
     outcome.hits = reranked.hits
@@ -100,6 +105,11 @@ export async function search(
     if (reranked.warning !== null) outcome.warnings.push(reranked.warning)
   }
   outcome.hits = outcome.hits.slice(0, topK)
+  if (request.wholeDocuments) {
+    const { hits, warnings } = await wholeDocuments(db, outcome.hits, signal)
+    outcome.hits = hits
+    outcome.warnings.push(...warnings)
+  }
   if (request.context) {
     const { unit, neighbours = 0, maxTokens = DEFAULT_MAX_CONTEXT_TOKENS } = request.context
     outcome.context = await contextOf(db, outcome.hits, { unit, neighbours, maxTokens }, signal)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Db } from '../_shared/context.ts'
 import { AppError, missing, unwrap } from '../_shared/errors.ts'
 import { parse } from '../_shared/http.ts'
+import { STRATEGIES } from '../_shared/search/settings.ts'
 
 /** Columns of ai.knowledge_bases that this function reads. */
 export const KNOWLEDGE_BASE_COLUMNS =
@@ -25,17 +26,17 @@ export type KnowledgeBaseRow = {
 }
 
 /** What a new knowledge base has unless asked otherwise; the same as the database's defaults. */
-export const INDEXING_DEFAULTS = { strategy: 'chunk_embed', chunk_size: 400, overlap: 50 }
+export const INDEXING_DEFAULTS = { strategy: STRATEGIES[0], chunk_size: 400, overlap: 50 }
 
 /**
  * How sources are indexed. Sizes are in tokens.
- * @throws (when parsed) `invalid_request` for a strategy other than chunk_embed.
+ * @throws (when parsed) `invalid_request` for a strategy that is not here.
  */
 export const indexingConfig = z
   .looseObject({
     strategy: z
-      .literal('chunk_embed', 'Unknown strategy. This project indexes with chunk_embed.')
-      .default('chunk_embed'),
+      .enum(STRATEGIES, `Unknown strategy. This project indexes with ${STRATEGIES.join(' or ')}.`)
+      .default(INDEXING_DEFAULTS.strategy),
     chunk_size: z.number().int().min(50).max(4000).default(INDEXING_DEFAULTS.chunk_size),
     overlap: z.number().int().min(0).default(INDEXING_DEFAULTS.overlap),
   })
@@ -88,6 +89,10 @@ export function requestedLanguage(body: {
   const named = body.retrieval_config?.['ts_language']
   return body.language ?? (named == null ? undefined : parse(language, named))
 }
+
+/** Said to whoever names a model for summaries, as clients of the agent API do for `full_document`. */
+export const SUMMARIES_ARE_NOT_MADE =
+  'indexing_config.summary_model is not used: a document is found by all of its passages, not by a summary.'
 
 /** Said to whoever sends a model: the column is read-only. */
 export const MODEL_IS_READ_ONLY = 'embedding_model was ignored: it is the model of the vectors that are stored.'

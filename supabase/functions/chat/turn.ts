@@ -118,7 +118,8 @@ async function retrieve(context: TurnContext, ids: string[], signal: AbortSignal
   if (ids.length === 0) return []
   const { db, deps, message, requestId } = context
   const settings = commonSettings(await readKnowledgeBases(db, ids))
-  const request = { ...settings, query: message, knowledgeBaseIds: ids, topK: MATCH_COUNT }
+  // An answer quotes passages; so many whole documents would be more than a model reads.
+  const request = { ...settings, query: message, knowledgeBaseIds: ids, topK: MATCH_COUNT, wholeDocuments: false }
   const { hits, warnings } = await search(context, deps.search, request, signal)
   if (warnings.length > 0) deps.log.info('retrieval_warnings', { request_id: requestId, warnings })
   return contextItemsOf(hits)

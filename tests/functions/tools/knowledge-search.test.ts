@@ -317,6 +317,7 @@ describe('one call', () => {
     id,
     name,
     description: null,
+    indexing_config: {},
     retrieval_config: {},
     ...more,
   })

@@ -92,6 +92,7 @@ const base = (name: string): LinkedKnowledgeBase => ({
   id: crypto.randomUUID(),
   name,
   description: null,
+  indexing_config: {},
   retrieval_config: {},
 })
 

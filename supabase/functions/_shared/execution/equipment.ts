@@ -54,7 +54,7 @@ async function linked(db: Db, ids: readonly string[]): Promise<Map<string, Linke
     const found = await db
       .schema('ai')
       .from('knowledge_bases')
-      .select('id,name,description,retrieval_config')
+      .select('id,name,description,indexing_config,retrieval_config')
       .in('id', ids.slice(from, from + IDS_PER_REQUEST))
       .returns<LinkedKnowledgeBase[]>()
     for (const row of unwrap(found)) rows.set(row.id, row)

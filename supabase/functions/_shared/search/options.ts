@@ -103,6 +103,7 @@ export function withOptions(
     deduplicate: options.deduplicate ?? settings.deduplicate,
     rerank: rerankOf(options.rerank, settings.rerank),
     explain: options.explain ?? undefined,
+    wholeDocuments: settings.wholeDocuments,
     context:
       expand || context || maxTokens
         ? { unit: context ?? 'chunks', neighbours: expand?.neighbors, maxTokens: maxTokens ?? undefined }

@@ -30,7 +30,7 @@ export type Neighbour = {
 }
 
 /** Between two pages in the joined text that offsets count in. */
-const PAGE_SEPARATOR = '\n\n'
+export const PAGE_SEPARATOR = '\n\n'
 
 type Piece = { chunkId: string; text: string; start: number; page: number | null }
 

@@ -12,6 +12,11 @@ export const RETRIEVAL_DEFAULTS = { method: 'hybrid', top_k: 5, vector_weight: 0
 /** Share of the vector leg where scores are fused, not ranks. */
 const WEIGHTED_VECTOR_WEIGHT = 0.7
 
+/** How sources become results: passages, or whole documents found by their passages. */
+export const STRATEGIES = ['chunk_embed', 'full_document'] as const
+/** Results of a knowledge base of whole documents, unless its settings say. */
+export const FULL_DOCUMENT_TOP_K = 3
+
 const count = z.number().int().min(1).max(100)
 const share = z.number().min(0).max(1)
 
@@ -49,25 +54,29 @@ export type RetrievalSettings = {
   maxPerSource?: number
   deduplicate?: boolean
   rerank?: RerankWish
+  /** Whether each result is a whole document. */
+  wholeDocuments?: boolean
 }
 
+/** What a knowledge base says of how it is searched. */
+export type StoredSettings = { retrieval_config: Record<string, unknown>; indexing_config: Record<string, unknown> }
+
 /** The stored settings as far as they are usable; if they are not, the defaults. */
-export function retrievalOf(row: { retrieval_config: Record<string, unknown> }): RetrievalSettings & {
-  method: SearchMethod
-  topK: number
-} {
+export function retrievalOf(row: StoredSettings): RetrievalSettings & { method: SearchMethod; topK: number } {
+  const wholeDocuments = row.indexing_config['strategy'] === 'full_document'
   const parsed = retrievalConfig.safeParse(row.retrieval_config)
   const config = parsed.success ? parsed.data : retrievalConfig.parse({})
   const { reranker } = config
   return {
     method: config.method,
-    topK: config.top_k,
+    topK: wholeDocuments && row.retrieval_config['top_k'] == null ? FULL_DOCUMENT_TOP_K : config.top_k,
     vectorWeight: config.vector_weight,
     ...(config.fusion === undefined ? {} : { fusion: config.fusion }),
     ...(config.similarity_threshold == null ? {} : { similarityThreshold: config.similarity_threshold }),
     ...(config.max_per_source == null ? {} : { maxPerSource: config.max_per_source }),
     ...(config.deduplicate == null ? {} : { deduplicate: config.deduplicate }),
     ...(reranker?.model ? { rerank: { model: reranker.model, candidateCount: reranker.candidate_count } } : {}),
+    ...(wholeDocuments ? { wholeDocuments } : {}),
   }
 }
 
@@ -75,7 +84,7 @@ export function retrievalOf(row: { retrieval_config: Record<string, unknown> }):
  * What all of these knowledge bases are set to. Where they differ, no one's setting speaks for the others; so no text goes
  * to a reranker that its own knowledge base does not name.
  */
-export function commonSettings(rows: readonly { retrieval_config: Record<string, unknown> }[]): RetrievalSettings {
+export function commonSettings(rows: readonly StoredSettings[]): RetrievalSettings {
   const [first, ...others] = rows.map(retrievalOf)
   const agreed = Object.entries(first ?? {}).filter(([key, value]) =>
     others.every((other) => JSON.stringify(other[key as keyof RetrievalSettings]) === JSON.stringify(value)),
@@ -84,7 +93,7 @@ export function commonSettings(rows: readonly { retrieval_config: Record<string,
 }
 
 /** A knowledge base as far as searching it needs. */
-export type SearchedKnowledgeBase = { id: string; tenant_id: string; retrieval_config: Record<string, unknown> }
+export type SearchedKnowledgeBase = StoredSettings & { id: string; tenant_id: string }
 
 /** Ids per request: more would make the URL too long for some proxies. */
 const IDS_PER_REQUEST = 100
@@ -98,7 +107,7 @@ export async function readKnowledgeBases(db: Db, ids: readonly string[]): Promis
       db
         .schema('ai')
         .from('knowledge_bases')
-        .select('id,tenant_id,retrieval_config')
+        .select('id,tenant_id,indexing_config,retrieval_config')
         .in('id', batch)
         .returns<SearchedKnowledgeBase[]>(),
     ),

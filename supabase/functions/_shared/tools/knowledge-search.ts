@@ -5,14 +5,14 @@ import type { SearchProviders } from '../search.ts'
 import { describeError, toAppError, unwrap } from '../errors.ts'
 import type { SearchMethod } from '../search/hits.ts'
 import { retrievalOf } from '../search/settings.ts'
+import type { StoredSettings } from '../search/settings.ts'
 import type { Tool, ToolCallContext, ToolResult } from './types.ts'
 
 /** A knowledge base that an agent's knowledge_search looks in, and how. What is absent is the knowledge base's own setting. */
-export type LinkedKnowledgeBase = {
+export type LinkedKnowledgeBase = StoredSettings & {
   id: string
   name: string
   description: string | null
-  retrieval_config: Record<string, unknown>
   topK?: number
   method?: SearchMethod
   similarityThreshold?: number
@@ -108,6 +108,8 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
 
   async function searchOne(base: LinkedKnowledgeBase, query: string, context: ToolCallContext) {
     const settings = retrievalOf(base)
+    // Ten whole documents would fill any allowance: they keep to a number of their own.
+    const isUnset = base.retrieval_config['top_k'] == null && !settings.wholeDocuments
     const caller = await context.principal.caller()
     const db = await context.principal.db()
     const outcome = await search(
@@ -117,7 +119,7 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
         ...settings,
         query,
         knowledgeBaseIds: [base.id],
-        topK: base.topK ?? (base.retrieval_config['top_k'] == null ? defaults.searchTopK : settings.topK),
+        topK: base.topK ?? (isUnset ? defaults.searchTopK : settings.topK),
         method: base.method ?? settings.method,
         similarityThreshold: base.similarityThreshold ?? settings.similarityThreshold,
         ...(base.filterMetadata === undefined ? {} : { filterMetadata: base.filterMetadata }),

@@ -4,7 +4,7 @@ import { canEnrich, DEFAULT_MAX_TOKENS, FIELD_TYPES } from '../../_shared/enrich
 import { FILE_TYPES } from '../../_shared/file-types.ts'
 import { FUSIONS, SEARCH_METHODS } from '../../_shared/search/hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
-import { RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
+import { FULL_DOCUMENT_TOP_K, RETRIEVAL_DEFAULTS, STRATEGIES } from '../../_shared/search/settings.ts'
 import type { ApiEnv } from '../env.ts'
 import { INDEXING_DEFAULTS } from '../knowledge-base.ts'
 
@@ -13,10 +13,12 @@ export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
   const { chat, search } = c.var.deps
   const { reranker } = search
   const model = reranker?.modelFor(null) ?? null
-  const { strategy, ...indexing } = INDEXING_DEFAULTS
+  const { strategy: _strategy, ...indexing_config } = INDEXING_DEFAULTS
+  const offered = { indexing_config, methods: SEARCH_METHODS, default_method: RETRIEVAL_DEFAULTS.method }
   return c.json({
     strategies: {
-      [strategy]: { indexing_config: indexing, methods: SEARCH_METHODS, default_method: RETRIEVAL_DEFAULTS.method },
+      ...Object.fromEntries(STRATEGIES.map((strategy) => [strategy, offered])),
+      full_document: { ...offered, top_k: FULL_DOCUMENT_TOP_K },
     },
     retrieval: { ...RETRIEVAL_DEFAULTS, fusion: FUSIONS[0], fusions: FUSIONS },
     reranker: {

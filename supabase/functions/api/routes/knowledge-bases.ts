@@ -4,13 +4,14 @@ import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
-import { retrievalConfig } from '../../_shared/search/settings.ts'
+import { FULL_DOCUMENT_TOP_K, retrievalConfig } from '../../_shared/search/settings.ts'
 import { listedState, readEnrichmentStates } from '../enrichment.ts'
 import type { EnrichmentState } from '../enrichment.ts'
 import type { ApiEnv } from '../env.ts'
 import {
   KNOWLEDGE_BASE_COLUMNS,
   MODEL_IS_READ_ONLY,
+  SUMMARIES_ARE_NOT_MADE,
   findKnowledgeBase,
   indexingConfig,
   language,
@@ -146,6 +147,9 @@ export const knowledgeBases = new Hono<ApiEnv>()
   .post('/', actsOn(), async (c) => {
     const { body, warnings } = await parseLenientBody(c, knowledgeBaseRequest)
     if (body.embedding_model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
+    const indexing = body.indexing_config ?? indexingConfig.parse({})
+    if (indexing['summary_model'] != null) warnings.push(SUMMARIES_ARE_NOT_MADE)
+    const retrievalDefaults = indexing.strategy === 'full_document' ? { top_k: FULL_DOCUMENT_TOP_K } : {}
     const setLanguage = requestedLanguage(body)
     const row = unwrap<KnowledgeBaseRow>(
       await c.var.db
@@ -155,8 +159,8 @@ export const knowledgeBases = new Hono<ApiEnv>()
           name: body.name,
           description: body.description ?? null,
           ...(setLanguage === undefined ? {} : { language: setLanguage }),
-          indexing_config: body.indexing_config ?? indexingConfig.parse({}),
-          retrieval_config: body.retrieval_config ?? retrievalConfig.parse({}),
+          indexing_config: indexing,
+          retrieval_config: body.retrieval_config ?? retrievalConfig.parse(retrievalDefaults),
         })
         .select(KNOWLEDGE_BASE_COLUMNS)
         .single<KnowledgeBaseRow>(),
@@ -176,6 +180,7 @@ export const knowledgeBases = new Hono<ApiEnv>()
     const { body, warnings } = await parseLenientBody(c, knowledgeBasePatch)
     const { embedding_model: model, ...fields } = { ...body, language: requestedLanguage(body) }
     if (model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
+    if (body.indexing_config?.['summary_model'] != null) warnings.push(SUMMARIES_ARE_NOT_MADE)
     const changes = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
     if (Object.keys(changes).length === 0) {
       throw new AppError('invalid_request', warnings.length > 0 ? 'No valid fields to update' : 'No data provided')

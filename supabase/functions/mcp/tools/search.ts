@@ -65,4 +65,5 @@ const noSettings = {
   maxPerSource: undefined,
   deduplicate: undefined,
   rerank: undefined,
+  wholeDocuments: undefined,
 }

@@ -1,0 +1,64 @@
+import type { Db } from '../context.ts'
+import { unwrap } from '../errors.ts'
+import type { SearchHit } from './hits.ts'
+import { PAGE_SEPARATOR } from './passages.ts'
+
+/** Characters of all documents of one answer: about 100,000 tokens, more than most models read at once. */
+const MAX_CHARS = 400_000
+const PAGES_PER_REQUEST = 100
+
+type Page = { page_number: number; text: string }
+
+/** The first pages of a source, as many as it takes to fill `limit` characters. */
+async function readFirstPages(db: Db, sourceId: string, limit: number, signal?: AbortSignal): Promise<Page[]> {
+  const pages: Page[] = []
+  for (let from = 0, chars = 0; chars <= limit; from += PAGES_PER_REQUEST) {
+    const query = db
+      .schema('ai')
+      .from('source_pages')
+      .select('page_number,text')
+      .eq('source_id', sourceId)
+      .order('page_number')
+      .range(from, from + PAGES_PER_REQUEST - 1)
+    const batch = unwrap(await (signal ? query.abortSignal(signal) : query).returns<Page[]>())
+    pages.push(...batch)
+    chars += batch.reduce((sum, { text }) => sum + text.length + PAGE_SEPARATOR.length, 0)
+    if (batch.length < PAGES_PER_REQUEST) break
+  }
+  return pages
+}
+
+/**
+ * Each hit with the text of its whole document, for knowledge bases of the strategy `full_document`. Pages are read with the
+ * token of `db`, so nobody gets more of a document than they may read. The place it was found at goes into `meta.passage`.
+ * All texts together have at most 400,000 characters: the document that reaches that is cut, those after it stay passages.
+ * @param hits at most one of each source, best first
+ * @throws AppError what the database refuses; the reason of `signal` when that fires.
+ */
+export async function wholeDocuments(
+  db: Db,
+  hits: readonly SearchHit[],
+  signal?: AbortSignal,
+): Promise<{ hits: SearchHit[]; warnings: string[] }> {
+  const documents: SearchHit[] = []
+  let left = MAX_CHARS
+  let shortened = 0
+  for (const hit of hits) {
+    const pages = left > 0 ? await readFirstPages(db, hit.source_id, left, signal) : []
+    const whole = pages.map(({ text }) => text).join(PAGE_SEPARATOR)
+    if (whole.length > left || left === 0) shortened++
+    // Nothing to read: the source is being extracted anew. What was found is still there.
+    if (whole === '') {
+      documents.push(hit)
+      continue
+    }
+    const text = whole.slice(0, left).replace(/[\uD800-\uDBFF]$/, '')
+    left -= Math.min(whole.length, left)
+    const { start_char, end_char } = hit
+    const passage = { start_char, end_char }
+    const meta = { ...hit.meta, pages: pages.map(({ page_number: page }) => page), passage }
+    documents.push({ ...hit, text, start_char: 0, end_char: text.length, meta })
+  }
+  const warnings = shortened > 0 ? [`${shortened} of the documents are too long to be given whole.`] : []
+  return { hits: documents, warnings }
+}

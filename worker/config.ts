@@ -5,7 +5,7 @@ import { DEFAULT_LIMITS, type ExtractLimits } from '../supabase/functions/_share
 /** Settings of the worker; each has an environment variable, and a default that suits a small machine. */
 export type WorkerSettings = {
   databaseUrl: string
-  /** Connections of the queue. One is enough, and all that an embedded database offers; on a server a few wake faster. */
+  /** Connections of the queue. One is enough, and all that an embedded database offers; with a few, upkeep of the queue keeps no job waiting. */
   poolSize: number
   /** Names this process in leases. */
   name: string
@@ -52,7 +52,7 @@ function number(env: Env, name: string, fallback: number, least = 1): number {
 export function workerSettings(env: Env): WorkerSettings {
   return {
     databaseUrl: optional(env, 'DATABASE_URL') ?? required(env, 'SUPABASE_DB_URL'),
-    poolSize: number(env, 'WORKER_DB_POOL', 1),
+    poolSize: number(env, 'WORKER_DB_POOL', 3),
     name: optional(env, 'WORKER_NAME') ?? `${hostname()}:${process.pid}`,
     concurrency: number(env, 'WORKER_CONCURRENCY', 2),
     leaseSeconds: number(env, 'WORKER_LEASE_SECONDS', 30),

@@ -85,6 +85,7 @@ export async function startQueue(
       await handle({
         id,
         jobId: job.id,
+        tenantId: job.groupId ?? undefined,
         signal: AbortSignal.any([job.signal, stopping]),
         retryAt: () => retryTime(job),
       })

@@ -21,6 +21,11 @@ export type RunExecutorOptions = {
 export type RunExecutor = {
   /** Looks for runs now. */
   wake(): void
+  /**
+   * Word that a run may be due. One of a tenant that has no run here takes a free place at once: it would be the first of those looked
+   * for, and looking takes as long as claiming. Otherwise runs are looked for.
+   */
+  offer(run: DueRun): void
   /** Takes no more runs up and hands those in progress over between two steps; after the grace period at once. */
   stop(graceMs: number): Promise<void>
 }
@@ -50,11 +55,12 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
     }
   }
 
-  async function carryOut(id: string): Promise<void> {
+  async function carryOut(id: string, isOffered: boolean): Promise<void> {
     try {
       const claimed = await claim(id)
       if (claimed === null) {
-        refused.add(id)
+        // What was offered need not have been due yet, and may be so in a moment.
+        if (!isOffered) refused.add(id)
         return
       }
       const execution = await prepareClaimed(deps, claimed)
@@ -68,19 +74,20 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
   }
 
   /** Gives a run a place. Nobody waits for its lease or its end: who looks for runs looks for those of others, too. */
-  function take({ id, tenant_id: tenantId }: DueRun): void {
-    const done = carryOut(id).finally(() => {
+  function take({ id, tenant_id: tenantId }: DueRun, isOffered = false): void {
+    const done = carryOut(id, isOffered).finally(() => {
       running.delete(id)
       wake()
     })
     running.set(id, { done, tenantId })
   }
 
+  const most = places + (hasSpare ? 1 : 0)
+  const present = () => new Set([...running.values()].map(({ tenantId }) => tenantId))
+
   /** Takes up what there is room for. */
   async function fill(): Promise<void> {
-    const most = places + (hasSpare ? 1 : 0)
     if (running.size >= most) return
-    const present = () => new Set([...running.values()].map(({ tenantId }) => tenantId))
     // What is asked for or was refused is on the list still.
     const limit = most - running.size + claiming.size + refused.size
     for (const due of await deps.ledger.dueRuns(limit, hasSpare ? [...present()] : null)) {
@@ -115,6 +122,12 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
     if (!isStopping) void look()
   }
 
+  function offer(run: DueRun): void {
+    if (isStopping || running.has(run.id)) return
+    if (running.size < most && !present().has(run.tenant_id)) take(run, true)
+    else wake()
+  }
+
   /** Runs that nobody has decided about in time go on. Apart from looking for runs: who has just been queued does not wait for it. */
   async function expireApprovals(): Promise<void> {
     try {
@@ -132,6 +145,7 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
   wake()
   return {
     wake,
+    offer,
     async stop(graceMs) {
       isStopping = true
       clearInterval(timer)

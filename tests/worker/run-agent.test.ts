@@ -61,6 +61,46 @@ describe('the executor of runs', () => {
     await running.stop(1000)
   })
 
+  it('takes up what it is offered at once where its tenant has no run and a place is free', async () => {
+    let goOn = () => {}
+    const told = new Promise<void>((resolve) => (goOn = resolve))
+    model.play(async () => {
+      await told
+      return { text: 'Done.' }
+    })
+    // Nothing is found by looking.
+    const ledger = { ...api.deps.ledger, dueRuns: () => Promise.resolve([]) }
+    const deps = { ...api.deps, ledger }
+    const running = startRunExecutor({ deps, places: 1, hasSpare: true, lookMs: 60_000, log: quiet })
+    const ids = async (runId: string) => {
+      const rows = await stack.db.query<{ id: string; tenant_id: string }>(
+        'select id, tenant_id from ai.agent_runs where run_id = $1',
+        [runId],
+      )
+      return rows[0]!
+    }
+    const [first, second] = [await inBackground(), await inBackground()]
+    running.offer(await ids(first))
+    await eventually(async () => expect(await standingOf(stack, first)).toMatchObject({ status: 'running' }))
+    running.offer(await ids(second)) // there is a place, but only for others
+    const offered = await person.json(202, 'POST', `/api/agents/${agentId}/run`, {
+      json: { message: 'x', background: true },
+    })
+    // Of another tenant, as far as the queue says. What runs already is not taken again.
+    running.offer({ id: (await ids(first)).id, tenant_id: agentId })
+    running.offer({ id: (await ids(offered['run_id'])).id, tenant_id: agentId })
+    await eventually(async () =>
+      expect(await standingOf(stack, offered['run_id'])).toMatchObject({ status: 'running' }),
+    )
+    expect(await standingOf(stack, second)).toMatchObject({ status: 'pending' })
+    goOn()
+    for (const run of [first, offered['run_id']])
+      expect((await logOf(run)).at(-1)).toMatchObject({ status: 'completed', content: 'Done.' })
+    running.offer(await ids(second))
+    expect((await logOf(second)).at(-1)).toMatchObject({ status: 'completed', content: 'Done.' })
+    await running.stop(1000)
+  })
+
   it('that stops hands its runs over between two steps', async () => {
     let goOn = () => {}
     const told = new Promise<void>((resolve) => (goOn = resolve))

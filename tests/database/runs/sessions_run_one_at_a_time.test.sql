@@ -1,6 +1,6 @@
 -- start_run: one run of a session at a time, and of a tenant as many as it may have. due_runs: whose turn it is.
 begin;
-select plan(80);
+select plan(84);
 select tests.make_world();
 
 -- Queue.
@@ -120,6 +120,14 @@ select is(tests.claim('two'), false, 'then there is none');
 select ok(tests.append(1, jsonb_build_array(tests.event('start')), name => 'one') ->> 'held' = 'true', 'it runs');
 select is(ai.suspend_run(tests.run_id('one'), tests.lease('one'), 2, '[]', '[{"op": "call_started", "step": 1, "call_id": "c", "is_retry_safe": false}]', 'unsafe_call'), 'waiting', 'who waits for a person');
 select ok(tests.claim('two'), 'needs no place');
+
+-- In the background: for the queue, although there is a place.
+select tests.as_superuser();
+delete from ai.agent_runs where status in ('pending', 'running', 'waiting');
+select is(tests.start_run('member', name => 'later', request => '{"message": "hello", "background": true}'), 'ok', 'a run in the background');
+select is(tests.run('status', 'later') || coalesce(tests.run('lease_token', 'later'), ' without a lease'), 'pending without a lease', 'is nobody''s at first');
+select is(tests.run_jobs('later'), 1, 'but the queue''s');
+select ok(tests.claim('later'), 'from which it is taken');
 
 -- Fair: the tenant with the fewest running first.
 select tests.as_superuser();

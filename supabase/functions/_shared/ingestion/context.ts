@@ -60,6 +60,8 @@ export type Delivery = {
   /** The only thing a job carries: the id of what it is about. */
   id: string
   jobId: string
+  /** Whose it is, where the queue says. */
+  tenantId?: string | undefined
   /** Aborts when the queue takes the job away or the process stops. */
   signal: AbortSignal
   /** The latest moment of the next delivery, should this one fail; null when it is the last. */

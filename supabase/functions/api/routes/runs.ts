@@ -15,7 +15,6 @@ import type { Opened } from '../../_shared/execution/prepare.ts'
 import { checkRunRequest, runRequest } from '../../_shared/execution/run-request.ts'
 import { RUN_COLUMNS, citationsOf, presentRun, toolCallsOf } from '../../_shared/run-rows.ts'
 import type { RunRow } from '../../_shared/run-rows.ts'
-import type { OpenedRun } from '../../_shared/runs.ts'
 import { background } from '../../_shared/runtime.ts'
 import { SSE_HEADERS, createSseChannel } from '../../_shared/sse.ts'
 import type { ApiEnv } from '../env.ts'
@@ -66,19 +65,6 @@ const streamEnd = (runId: string, after: number) => ({
   after,
   reason: 'time_limit',
 })
-
-/** Gives a run that this request holds to the queue. */
-async function toTheQueue(c: Context<ApiEnv>, run: OpenedRun): Promise<void> {
-  if (run.lease_token === null) return
-  await c.var.deps.ledger.suspendRun({
-    runId: run.id,
-    leaseToken: run.lease_token,
-    firstSeq: 1,
-    events: [],
-    journal: [],
-    waitReason: null,
-  })
-}
 
 /** Runs of agents. `/run` is one model call; `/run/stream` goes on in steps while the model calls tools. */
 export const runs = new Hono<ApiEnv>()
@@ -155,10 +141,8 @@ export const runs = new Hono<ApiEnv>()
     const { run } = opened
     const ids = { run_id: run.run_id, session_id: run.session_id }
     const later = (status: string) => c.json({ ...ids, status, ...warningsField(warnings) }, 202)
-    if (body.background === true) {
-      await toTheQueue(c, run)
-      return later('pending')
-    }
+    // From its beginning in the queue.
+    if (body.background === true) return later('pending')
     const { deps } = c.var
     const events = new Map<string, NumberedEvent>()
     const driven = drive(c, opened, Date.now() + deps.runs.streamLimitMs, (event) => {

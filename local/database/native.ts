@@ -1,75 +1,35 @@
 import { AsyncResource } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import postgres from 'postgres'
 import type { Session } from './database.ts'
+import { NativeListener } from './native-listener.ts'
+import { NativeSessions } from './native-sessions.ts'
 import { LeasedDatabase } from './sessions.ts'
-import { PARSERS, SERIALIZERS, VECTOR_TYPES_SQL, vectorText } from './values.ts'
-
-type Client = postgres.Sql<Record<string, never>>
-/** The driver reads its serializers from here at every Bind; it has no public way to add one for a type found later. */
-type ClientInternals = { options: { serializers: Record<number, (value: unknown) => string> } }
-
-const typeName = (oid: number): string => `oid_${oid}`
-const types = Object.fromEntries(
-  Object.entries(PARSERS).map(([oid, parse]) => [
-    typeName(Number(oid)),
-    { to: Number(oid), from: [Number(oid)], serialize: SERIALIZERS[Number(oid)] ?? String, parse },
-  ]),
-)
-
-const connect = (url: string, poolSize: number): Client =>
-  postgres(url, {
-    max: poolSize,
-    idle_timeout: 60,
-    connect_timeout: 5,
-    onnotice: () => {},
-    connection: { application_name: 'bulkhead', search_path: '"$user", public, extensions', TimeZone: 'UTC' },
-    types: types as never,
-  }) as unknown as Client
+import { VECTOR_TYPES_SQL } from './values.ts'
 
 /** A PostgreSQL server of its own: a pool of sessions, and one connection that listens. */
 export class NativeDatabase extends LeasedDatabase {
   readonly kind = 'native'
-  #client: Client
+  readonly #sessions: NativeSessions
+  readonly #listener: NativeListener
   #roleSettings = new Map<string, Record<string, string>>()
 
-  constructor(client: Client) {
+  constructor(url: string, poolSize: number) {
     super()
-    this.#client = client
+    this.#sessions = new NativeSessions(url, poolSize)
+    this.#listener = new NativeListener(url)
   }
 
-  protected async leaseSession(): Promise<Session> {
-    const reserved = await this.#client.reserve()
-    let inTransaction = false
-    return {
-      async run(text, params = []) {
-        const rows = await reserved.unsafe(text, [...params] as never[])
-        return { rows: [...rows] as Record<string, unknown>[], affected: rows.count ?? undefined }
-      },
-      async exec(sql) {
-        const statement = sql.trim().toLowerCase()
-        if (statement === 'begin') inTransaction = true
-        await reserved.unsafe(sql).simple()
-        if (statement === 'commit' || statement === 'rollback') inTransaction = false
-      },
-      async release() {
-        try {
-          if (inTransaction) await reserved.unsafe('rollback').simple()
-        } finally {
-          reserved.release()
-        }
-      },
-    }
+  protected leaseSession(): Promise<Session> {
+    return this.#sessions.lease()
   }
 
-  async listen(channel: string, onNotify: (payload: string) => void): Promise<() => Promise<void>> {
-    const subscription = await this.#client.listen(channel, AsyncResource.bind(onNotify))
-    return () => subscription.unlisten()
+  listen(channel: string, onNotify: (payload: string) => void): Promise<() => Promise<void>> {
+    return this.#listener.listen(channel, AsyncResource.bind(onNotify))
   }
 
   async refreshTypes(): Promise<void> {
-    const { serializers } = (this.#client as unknown as ClientInternals).options
-    for (const { oid } of await this.query<{ oid: number }>(VECTOR_TYPES_SQL)) serializers[oid] = vectorText
+    const found = await this.query<{ oid: number }>(VECTOR_TYPES_SQL)
+    this.#sessions.setVectorTypes(found.map(({ oid }) => oid))
     await this.#readRoleSettings()
   }
 
@@ -78,7 +38,7 @@ export class NativeDatabase extends LeasedDatabase {
   }
 
   async close(): Promise<void> {
-    await this.#client.end({ timeout: 5 })
+    await Promise.all([this.#sessions.close(), this.#listener.close()])
   }
 
   /** PostgREST applies `alter role ... set` when it switches to a role, which `set role` alone would not. */
@@ -129,14 +89,13 @@ export type NativeOptions = {
  * @throws an Error whose message says what is wrong and what to do.
  */
 export const openNative = async ({ url, poolSize = 10, waitMs = 10_000 }: NativeOptions): Promise<NativeDatabase> => {
-  const client = connect(url, poolSize)
-  const database = new NativeDatabase(client)
+  const database = new NativeDatabase(url, poolSize)
   try {
     await waitForServer(database, url, waitMs)
     await checkServer(database)
     return database
   } catch (error) {
-    await client.end({ timeout: 1 }).catch(() => {})
+    await database.close()
     throw error
   }
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import postgres from 'postgres'
 import { bootstrap } from '../../local/database/bootstrap.ts'
 import type { SessionDatabase } from '../../local/database/database.ts'
 import { NativeDatabase, openNative } from '../../local/database/native.ts'
@@ -8,14 +7,7 @@ import { NativeDatabase, openNative } from '../../local/database/native.ts'
 export type HostedDatabase = { superuser: SessionDatabase; owner: SessionDatabase; role: string }
 
 /** The local stack itself refuses to run as anybody but a superuser. */
-const openAsOwner = (url: string): NativeDatabase =>
-  new NativeDatabase(
-    postgres(url, {
-      max: 1,
-      onnotice: () => {},
-      connection: { search_path: '"$user", public, extensions', TimeZone: 'UTC' },
-    }) as never,
-  )
+const openAsOwner = (url: string): NativeDatabase => new NativeDatabase(url, 1)
 
 /**
  * Runs `fn` on a database of a native server as a hosted project has it: its owner may log in, create roles and databases and

@@ -17,8 +17,8 @@ import type { ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { spawnWorker, type WorkerUnderTest } from './ingestion-support.ts'
 
-// The database is stopped and started again while the worker carries out one run and the function another. It is a server of
-// this test alone: NATIVE_PG_TOOL is a program that takes `start FOLDER PORT` and prints the address, and `stop FOLDER`.
+// The database is stopped and started again while the worker carries out one run and the function another; the gateway, in this
+// process, has to live through it, too. It is a server of this test alone: NATIVE_PG_TOOL is a program that takes `start FOLDER PORT` and prints the address, and `stop FOLDER`.
 
 const tool = process.env['NATIVE_PG_TOOL'] ?? ''
 const isPossible = existsSync(tool)
@@ -38,24 +38,6 @@ const call = (item: string) => ({ toolCalls: [{ name: 'count', arguments: { item
 const TURNS = [call('one'), call('two'), call('three'), { text: ['All three ', 'are counted.'] }]
 const CALLS = 3
 
-/**
- * The driver of the gateway, which runs in this process, throws where nobody can catch it when a connection closes while it
- * writes. That is not what is tested here; anything else goes to whoever was listening.
- */
-function ignoreDriver(): () => void {
-  const others = process.listeners('uncaughtException')
-  const listener: NodeJS.UncaughtExceptionListener = (error, origin) => {
-    if (/node_modules\/postgres\/src\/connection\.js/.test(error.stack ?? '')) return
-    for (const other of others) other(error, origin)
-  }
-  process.removeAllListeners('uncaughtException')
-  process.on('uncaughtException', listener)
-  return () => {
-    process.off('uncaughtException', listener)
-    for (const other of others) process.on('uncaughtException', other)
-  }
-}
-
 describe.skipIf(!isPossible)('a database that is stopped and started in the middle', () => {
   const userEnv: Record<string, string> = { RUN_LEASE_SECONDS: '2' }
   let folder = ''
@@ -66,9 +48,7 @@ describe.skipIf(!isPossible)('a database that is stopped and started in the midd
   let agentId = ''
   let worker: WorkerUnderTest
   const shared = process.env['TEST_DATABASE_URL']
-  let heedDriver = () => {}
   beforeAll(async () => {
-    heedDriver = ignoreDriver()
     folder = mkdtempSync(join(tmpdir(), 'bulkhead-restart-'))
     // PostgreSQL does not run as root; whom the program runs it as has to get in.
     chmodSync(folder, 0o711)
@@ -79,7 +59,6 @@ describe.skipIf(!isPossible)('a database that is stopped and started in the midd
     Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
   })
   afterAll(async () => {
-    heedDriver()
     await pgTool('stop', join(folder, 'pg'))
     rmSync(folder, { recursive: true, force: true })
     if (shared === undefined) delete process.env['TEST_DATABASE_URL']

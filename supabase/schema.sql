@@ -1324,7 +1324,7 @@ create table ai.knowledge_bases (
 );
 comment on table ai.knowledge_bases is 'A searchable set of sources.';
 comment on column ai.knowledge_bases.is_default is 'The one that uploads go to when none is named; each tenant has exactly one, made with it.';
-comment on column ai.knowledge_bases.indexing_config is 'strategy chunk_embed; chunk_size and overlap in tokens.';
+comment on column ai.knowledge_bases.indexing_config is 'strategy chunk_embed, or full_document, whose results are whole documents (made so by the functions: ai.search gives passages of both); chunk_size and overlap in tokens.';
 comment on column ai.knowledge_bases.retrieval_config is 'method hybrid, vector_search or full_text; top_k; vector_weight 0..1.';
 comment on column ai.knowledge_bases.language is 'Text search configuration of its words: stemming and stop words; ''simple'' has neither. Scripts without spaces are recognised by the text itself.';
 comment on column ai.knowledge_bases.embedding_model is 'Model of the vectors that search compares here. Null until the first source is indexed; changed by ai.switch_embedding_model().';

@@ -9,6 +9,7 @@ import { loadSigningKey } from './auth/signing-key.ts'
 import { createTokenAuthority, generateSigningKey, type SigningKey, type TokenAuthority } from './auth/tokens.ts'
 import { readProjectConfig, type ProjectConfig } from './config.ts'
 import { startConsole, type ConsoleServer } from './console/console.ts'
+import type { Snapshot } from './database/data-folder.ts'
 import type { SessionDatabase } from './database/database.ts'
 import { openDatabase, PgliteDatabase } from './database/open.ts'
 import { prepareDatabase } from './database/prepare.ts'
@@ -38,8 +39,8 @@ export type StackOptions = {
   dataDir?: string | undefined
   /** A native PostgreSQL 17 to use instead of PGlite. */
   databaseUrl?: string | undefined
-  /** A PGlite snapshot of a prepared database. */
-  snapshot?: Blob | undefined
+  /** A PGlite database that is prepared already: neither migrations nor seeds are looked at. */
+  snapshot?: Snapshot | undefined
   /** Default: the ports of config.toml. 0 takes any free one. */
   apiPort?: number
   /** The Postgres wire port, PGlite only. */
@@ -144,7 +145,9 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   })
   await lifetime.onEnd(() => db.close())
   onProgress('database open')
-  const applied = await prepareDatabase(db, projectDir, project, options.seed ?? true)
+  let applied: Stack['applied'] = { migrations: [], seeds: [] }
+  if (options.snapshot) await db.refreshTypes()
+  else applied = await prepareDatabase(db, projectDir, project, options.seed ?? true)
   onProgress('schema ready')
 
   const signingKey = await readSigningKey(options)
@@ -186,7 +189,13 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   onProgress('gateway ready')
 
   env = functionsEnvironment(url, keys, tokens, signingKey, options.userEnv ?? {})
-  const workerEnv = { ...env, SUPABASE_DB_URL: dbUrl, DATABASE_URL: dbUrl }
+  const workerEnv = {
+    // The embedded database has one session for everybody.
+    ...(options.databaseUrl ? {} : { WORKER_DB_POOL: '1' }),
+    ...env,
+    SUPABASE_DB_URL: dbUrl,
+    DATABASE_URL: dbUrl,
+  }
   let worker: WorkerProcess | undefined
   if (guard) {
     if (options.functions) {

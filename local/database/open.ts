@@ -1,3 +1,4 @@
+import type { Snapshot } from './data-folder.ts'
 import type { SessionDatabase } from './database.ts'
 import { openNative } from './native.ts'
 import { openPglite, PgliteDatabase } from './pglite.ts'
@@ -8,7 +9,7 @@ export type OpenOptions = {
   /** PGlite's folder; undefined keeps the data in memory. */
   dataDir?: string | undefined
   /** A PGlite snapshot to start from. */
-  snapshot?: Blob | undefined
+  snapshot?: Snapshot | undefined
 }
 
 /** Opens the database of a stack. @throws an Error that says what is wrong. */

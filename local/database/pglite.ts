@@ -9,11 +9,14 @@ import { unaccent } from '@electric-sql/pglite/contrib/unaccent'
 import { uuid_ossp } from '@electric-sql/pglite/contrib/uuid_ossp'
 import { pgtap } from '@electric-sql/pglite/pgtap'
 import { vector } from '@electric-sql/pglite/vector'
+import type { Snapshot } from './data-folder.ts'
 import type { Session } from './database.ts'
 import { NotificationHub } from './notifications.ts'
 import { SessionLock } from './session-lock.ts'
 import { LeasedDatabase, SESSION_RESET } from './sessions.ts'
 import { PARSERS, VECTOR_TYPES_SQL, vectorText } from './values.ts'
+
+const ROW_ARRAYS_SQL = `select typarray as oid from pg_type where typtype = 'c' and typarray <> 0`
 
 /** PostgreSQL 17 in this process. It has one session, so everything that uses it takes turns. */
 export class PgliteDatabase extends LeasedDatabase {
@@ -61,6 +64,9 @@ export class PgliteDatabase extends LeasedDatabase {
       await this.engine.refreshArrayTypes()
       const { rows } = await this.engine.query<{ oid: number }>(VECTOR_TYPES_SQL)
       for (const { oid } of rows) this.engine.serializers[oid] = vectorText
+      // The engine copies all its parsers for each statement; nobody asks for arrays of whole rows, which are most of them.
+      const arrays = await this.engine.query<{ oid: number }>(ROW_ARRAYS_SQL)
+      for (const { oid } of arrays.rows) delete this.engine.parsers[oid]
     })
   }
 
@@ -82,9 +88,15 @@ export class PgliteDatabase extends LeasedDatabase {
 export type PgliteOptions = {
   /** Folder of the data; undefined keeps it in memory. */
   dataDir?: string | undefined
-  /** A snapshot made with `dumpDataDir`, loaded instead of an empty database. */
-  snapshot?: Blob | undefined
+  /** A prepared database to start a copy of, instead of an empty one. */
+  snapshot?: Snapshot | undefined
 }
+
+/**
+ * For a database in memory. Its files are in memory already, so Postgres need not keep them once more; what it has for that
+ * it fills with zeros at each start. And its log need not be written in advance, which a growing file in memory takes badly.
+ */
+const IN_MEMORY = ['shared_buffers=32MB', 'wal_init_zero=off', 'wal_recycle=off'].flatMap((setting) => ['-c', setting])
 
 /**
  * Opens PGlite with the extensions a Supabase project may create.
@@ -93,8 +105,9 @@ export type PgliteOptions = {
 export const openPglite = async ({ dataDir, snapshot }: PgliteOptions = {}): Promise<PgliteDatabase> => {
   if (dataDir) prepareFolder(dataDir)
   const engine = await PGlite.create({
-    ...(dataDir ? { dataDir } : {}),
-    ...(snapshot ? { loadDataDir: snapshot } : {}),
+    ...(dataDir
+      ? { dataDir, ...(snapshot && { loadDataDir: snapshot.blob() }) }
+      : { startParams: [...PGlite.defaultStartParams, ...IN_MEMORY], ...(snapshot && { fs: snapshot.fileSystem() }) }),
     extensions: { vector, pgtap, pg_trgm, pgcrypto, uuid_ossp, unaccent, btree_gin },
     parsers: PARSERS,
   })

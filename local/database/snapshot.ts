@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { readProjectConfig } from '../config.ts'
 import { bootstrapScripts } from './bootstrap.ts'
+import { Snapshot } from './data-folder.ts'
 import { readMigrations } from './migrations.ts'
 import { openNative } from './native.ts'
 import { openPglite } from './pglite.ts'
@@ -24,6 +25,9 @@ import { prepareDatabase } from './prepare.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 const LOCK_STALE_MS = 3 * 60 * 1000
+
+/** Another one when snapshots are made in another way. */
+const FORMAT = 'checkpointed'
 
 /** Of an installed package. Not through its entry point: packages need not export their package.json. */
 const packageVersion = (name: string): string => {
@@ -38,7 +42,7 @@ const packageVersion = (name: string): string => {
 export const snapshotKey = (projectDir: string): string => {
   const hash = createHash('sha256')
   const add = (...parts: string[]) => parts.forEach((part) => hash.update(`${part.length}:${part}`))
-  add(packageVersion('@electric-sql/pglite'), packageVersion('@supabase/lite'))
+  add(FORMAT, packageVersion('@electric-sql/pglite'), packageVersion('@supabase/lite'))
   for (const { name, sql } of bootstrapScripts()) add(name, sql)
   for (const { file, sql } of readMigrations(projectDir)) add(file, sql)
   for (const seed of readProjectConfig(projectDir).seedFiles) {
@@ -79,13 +83,15 @@ const madeOnce = async (file: string, make: () => Promise<void>): Promise<void> 
  * A PGlite snapshot of the project's prepared database, made on first use and kept in `folder`.
  * Pass it to `openPglite` or `startStack` as `snapshot`.
  */
-export const createSnapshot = async (projectDir: string, folder: string): Promise<Blob> => {
+export const createSnapshot = async (projectDir: string, folder: string): Promise<Snapshot> => {
   mkdirSync(folder, { recursive: true })
   const file = path.join(folder, `${snapshotKey(projectDir)}.tar`)
   await madeOnce(file, async () => {
     const database = await openPglite()
     try {
       await prepareDatabase(database, projectDir, readProjectConfig(projectDir), true)
+      // So that a copy has nothing to recover from the log, and a log that is empty.
+      await database.exec('select pg_switch_wal(); checkpoint')
       const dump = await database.engine.dumpDataDir('none')
       const draft = `${file}.${process.pid}`
       writeFileSync(draft, Buffer.from(await dump.arrayBuffer()))
@@ -95,8 +101,13 @@ export const createSnapshot = async (projectDir: string, folder: string): Promis
     }
     removeOld(folder)
   })
-  return new Blob([readFileSync(file)])
+  let snapshot = opened.get(file)
+  if (!snapshot) opened.set(file, (snapshot = new Snapshot(file)))
+  return snapshot
 }
+
+/** By file: what one process starts again and again is read once. */
+const opened = new Map<string, Snapshot>()
 
 const databaseUrl = (serverUrl: string, name: string): string => {
   const url = new URL(serverUrl)

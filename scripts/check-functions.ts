@@ -5,8 +5,9 @@ import { discoverFunctions } from '../local/functions/discover.ts'
 import { report } from './support/report.ts'
 import { run } from './support/run.ts'
 
-// `node scripts/check-functions.ts` type-checks every function with the installed Deno and with the version the hosted
-// Edge Runtime is built on. One command per function: Deno would take the first one's deno.json for all of them.
+// `node scripts/check-functions.ts` type-checks the functions with the installed Deno and with the version the hosted Edge
+// Runtime is built on: all with one command, since most of what it reads they share. Packages are those of node_modules here,
+// in the versions that each deno.json names (check-pins.ts); what a deno.json lacks is found by check-import-maps.ts.
 const EDGE_DENO = 'node_modules/deno-edge-linux-x64/deno'
 const root = 'supabase/functions'
 const env = {
@@ -24,11 +25,9 @@ else
     `functions: the check on Deno 2.1.4 is left out, ${EDGE_DENO} is not there (it exists for linux-x64 only)`,
   )
 
+const entries = discoverFunctions(root).map((name) => join(root, name, 'index.ts'))
 for (const { label, deno } of lanes) {
-  for (const name of discoverFunctions(root)) {
-    const entry = join(root, name, 'index.ts')
-    const { code, output } = await run(deno, ['check', '--node-modules-dir=manual', entry], env)
-    if (code !== 0) problems.push(`${name} on Deno ${label}\n${output}`)
-  }
+  const { code, output } = await run(deno, ['check', '--node-modules-dir=manual', ...entries], env)
+  if (code !== 0) problems.push(`on Deno ${label}\n${output}`)
 }
 report('functions', problems)

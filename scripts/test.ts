@@ -13,18 +13,18 @@ import {
   type VitestReport,
 } from './support/counts.ts'
 
-// `npm test [filter...]`: vitest (only files that match a filter, if any), then pgTAP. On PGlite, or on a native
+// `npm test [filter...]`: vitest (only files that match a filter, if any), and beside it pgTAP. On PGlite, or on a native
 // PostgreSQL when TEST_DATABASE_URL names one. Files that fail are run once more, alone, when they are few; what passes
 // then counts as passed and is named. Ends with `N passed, N failed` of both together.
 
-/** Runs a program with its output shown as it comes; gives its exit code and that output. */
-function show(args: string[]): Promise<{ code: number; output: string }> {
+/** Runs a program, with its output shown as it comes unless that is to wait; gives its exit code and that output. */
+function run(args: string[], { shown }: { shown: boolean }): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => {
       chunks.push(chunk)
-      process.stdout.write(chunk)
+      if (shown) process.stdout.write(chunk)
     })
     child.once('close', (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks).toString() }))
   })
@@ -35,7 +35,7 @@ async function vitestReport(args: string[]): Promise<{ code: number; report: Vit
   const folder = mkdtempSync(join(tmpdir(), 'bulkhead-test-'))
   const file = join(folder, 'report.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-  const { code } = await show(['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args])
+  const { code } = await run(['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args], { shown: true })
   try {
     return { code, report: JSON.parse(readFileSync(file, 'utf8')) as VitestReport }
   } catch {
@@ -54,21 +54,29 @@ async function runVitest(filters: string[]): Promise<Counts> {
   const files = filesToTryAlone(report)
   if (files.length === 0) return countVitest(report, code)
   console.log(`Once more, alone: ${files.join(', ')}`)
-  const again = await vitestReport(['--maxWorkers=1', ...files])
+  const again = await vitestReport(['--maxWorkers=1', '--isolate', ...files])
   if (!again.report) return countVitest(report, code)
   if (again.code === 0) passedAlone.push(...namesOfFailed(report))
   return countAgain(report, countVitest(again.report, again.code))
 }
 
-async function runPgtap(): Promise<Counts> {
-  const { code, output } = await show(['scripts/run-pgtap.ts'])
-  const counts = lastCounts(output)
-  if (!counts) return { passed: 0, failed: 1 }
-  return code !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts
+/** Starts pgTAP, which keeps one core busy for a minute; what it printed is shown when `counts` is asked for. */
+function startPgtap(): { counts(): Promise<Counts> } {
+  const running = run(['scripts/run-pgtap.ts'], { shown: false })
+  return {
+    async counts() {
+      const { code, output } = await running
+      process.stdout.write(output)
+      const counts = lastCounts(output)
+      if (!counts) return { passed: 0, failed: 1 }
+      return code !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts
+    },
+  }
 }
 
+const started = startPgtap()
 const vitest = await runVitest(process.argv.slice(2))
-const pgtap = await runPgtap()
+const pgtap = await started.counts()
 const failed = vitest.failed + pgtap.failed
 for (const name of passedAlone) console.log(`Failed beside others and passed alone: ${name}`)
 console.log(`${vitest.passed + pgtap.passed} passed, ${failed} failed`)

@@ -12,7 +12,8 @@ import { eventually } from '../support/eventually.ts'
 import { spawnStack, untilReady, type StackProcess } from '../support/stack-process.ts'
 
 // The stack as its users run it: a process of its own, ended by signals. The tests share one data folder and run in the
-// order in which they stand, because what is to be seen is how each start finds what the one before has left.
+// order in which they stand, because what is to be seen is how each start finds what the one before has left; and what one
+// has started the next goes on with, because each start takes seconds.
 const folder = mkdtempSync(join(tmpdir(), 'bulkhead-process-'))
 const stacks: StackProcess[] = []
 
@@ -34,27 +35,34 @@ async function countTenants(stack: StackProcess): Promise<number> {
   return count ?? -1
 }
 
-afterEach(async () => {
+const endAll = async () => {
   for (const stack of stacks.splice(0)) {
     stack.child.kill('SIGKILL')
     await stack.exited
   }
+}
+afterAll(async () => {
+  await endAll()
+  rmSync(folder, { recursive: true, force: true })
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('one stack', { timeout: 120_000 }, () => {
+  afterAll(endAll)
+  /** The stack that runs from one test into the next. */
+  let stack: StackProcess
+
   test('kill -9 while the database is being made: the next start makes it anew', async () => {
     for (const waitMs of [1_000, 2_500]) {
-      const stack = start()
+      const doomed = start()
       await eventually(() => expect(existsSync(join(folder, 'database'))).toBe(true))
       await new Promise((resolve) => setTimeout(resolve, waitMs))
-      stack.child.kill('SIGKILL')
-      await stack.exited
+      doomed.child.kill('SIGKILL')
+      await doomed.exited
     }
   })
 
   test('the first start prints addresses, keys, seeded users and providers, and answers', async () => {
-    const stack = await untilReady(start())
+    stack = await untilReady(start())
     expect(stack.printed('API URL')).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
     expect(stack.printed('DB URL')).toMatch(/^postgresql:\/\/postgres:postgres@127\.0\.0\.1:\d+\/postgres$/)
     expect(stack.printed('Publishable key')).toMatch(/^sb_publishable_/)
@@ -66,7 +74,6 @@ describe('one stack', { timeout: 120_000 }, () => {
   })
 
   test('after kill -9 nothing lingers, and the next start finds the data and replaces the lock', async () => {
-    const stack = await untilReady(start())
     const client = createClient(stack.printed('API URL'), stack.printed('Secret key'), {
       auth: { persistSession: false },
     })
@@ -78,12 +85,11 @@ describe('one stack', { timeout: 120_000 }, () => {
     await allGone(children)
     expect(existsSync(join(folder, 'lock.json'))).toBe(true)
 
-    const next = await untilReady(start())
-    expect(await countTenants(next)).toBe(3)
+    stack = await untilReady(start())
+    expect(await countTenants(stack)).toBe(3)
   })
 
   test('while it runs, another copy on the same data is refused with the reason', async () => {
-    const stack = await untilReady(start())
     const second = start()
     expect(await second.exited).toMatchObject({ code: 1 })
     expect(second.output()).toContain(`process ${stack.pid}`)
@@ -92,7 +98,6 @@ describe('one stack', { timeout: 120_000 }, () => {
   })
 
   test('Ctrl-C stops everything within seconds, gives the folder free and ends with 0', async () => {
-    const stack = await untilReady(start())
     const children = childrenOf(stack.pid)
     stack.child.kill('SIGINT')
     stack.child.kill('SIGINT') // npm passes the key press on a second time; that is not a second one
@@ -101,19 +106,19 @@ describe('one stack', { timeout: 120_000 }, () => {
     expect(existsSync(join(folder, 'lock.json'))).toBe(false)
   })
 
-  test('SIGTERM stops it the same way', async () => {
-    const stack = await untilReady(start())
+  test('Ctrl-C in the middle of a start leaves nothing behind that hinders the next one', async () => {
+    const stopped = start()
+    await eventually(() => expect(existsSync(join(folder, 'lock.json'))).toBe(true))
+    stopped.child.kill('SIGINT')
+    expect(await stopped.exited).toEqual({ code: 0, signal: null })
+    stack = await untilReady(start())
+    expect(await countTenants(stack)).toBe(3)
+  })
+
+  test('SIGTERM stops it as Ctrl-C does', async () => {
     stack.child.kill('SIGTERM')
     expect(await stack.exited).toEqual({ code: 0, signal: null })
     expect(existsSync(join(folder, 'lock.json'))).toBe(false)
-  })
-
-  test('Ctrl-C in the middle of a start leaves nothing behind that hinders the next one', async () => {
-    const stack = start()
-    await eventually(() => expect(existsSync(join(folder, 'lock.json'))).toBe(true))
-    stack.child.kill('SIGINT')
-    expect(await stack.exited).toEqual({ code: 0, signal: null })
-    expect(await countTenants(await untilReady(start()))).toBe(3)
   })
 
   test('the end of npm is the end of the stack, even when npm cannot say so', async () => {
@@ -146,6 +151,7 @@ describe('one stack', { timeout: 120_000 }, () => {
 })
 
 describe('what keeps it from starting is said', { timeout: 60_000 }, () => {
+  afterEach(endAll)
   let taken: number
   const server = createServer()
   beforeAll(async () => {
@@ -191,6 +197,7 @@ const serverUrl = process.env.TEST_DATABASE_URL
 if (!serverUrl) console.log('process: the start on a native PostgreSQL is left out, TEST_DATABASE_URL is not set')
 else {
   describe('on a native PostgreSQL', { timeout: 120_000 }, () => {
+    afterAll(endAll)
     const name = `bulkhead_process_${Date.now()}`
     const url = new URL(serverUrl)
     url.pathname = `/${name}`

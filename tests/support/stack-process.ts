@@ -15,12 +15,18 @@ export type StackProcess = {
 const READY_LIMIT_MS = 60_000
 
 /**
- * Runs `local/main.ts` as its users do, in a process of its own, with only the given environment besides PATH. Ports are
- * chosen by the system unless the environment says otherwise. Whoever starts it ends it.
+ * Runs `local/main.ts` as its users do, in a process of its own, with only the given environment besides PATH and where
+ * compiled code is kept. Ports are chosen by the system unless the environment says otherwise. Whoever starts it ends it.
  */
 export function spawnStack(env: Record<string, string>, args: string[] = []): StackProcess {
   const child = spawn(process.execPath, ['local/main.ts', ...args], {
-    env: { PATH: process.env.PATH ?? '', BULKHEAD_API_PORT: '0', BULKHEAD_DB_PORT: '0', ...env },
+    env: {
+      PATH: process.env.PATH ?? '',
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '',
+      BULKHEAD_API_PORT: '0',
+      BULKHEAD_DB_PORT: '0',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''

@@ -14,6 +14,9 @@ export const SEED_PASSWORD = 'bulkhead-demo'
 /** For `expect.poll`, whose own second is too short on a busy machine. */
 export const WAIT = { timeout: 15_000 }
 
+/** For workers: see vitest.config.ts. */
+const COMPILED = { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? '' }
+
 export type TestStackOptions = Omit<StackOptions, 'databaseUrl' | 'dataDir' | 'snapshot'>
 
 export type TestStack = {
@@ -53,7 +56,7 @@ export const startTestStack = async (
       dbPort: 0,
       ...options,
       // Tests ask as fast as they can; those of the limit itself set one.
-      userEnv: { RATE_LIMIT_PER_MINUTE: '0', ...options.userEnv },
+      userEnv: { RATE_LIMIT_PER_MINUTE: '0', ...COMPILED, ...options.userEnv },
       projectDir,
       databaseUrl: copy?.url,
       snapshot,

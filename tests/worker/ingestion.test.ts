@@ -28,11 +28,16 @@ let knowledgeBaseId: string
 let stub: StubEmbeddings
 let stubEnv: Record<string, string>
 const workers: WorkerUnderTest[] = []
+/** The worker of the tests that need nothing special of theirs, until another is started. */
+let common: WorkerUnderTest | undefined
 const start = async (env: Record<string, string> = {}) => {
+  await common?.kill()
+  common = undefined
   const worker = await spawnWorker(stack, env)
   workers.push(worker)
   return worker
 }
+const startCommon = async () => (common ??= await spawnWorker(stack))
 
 beforeAll(async () => {
   await hurryQueues(stack)
@@ -50,7 +55,10 @@ afterEach(async () => {
   // The worker of the next test embeds with its own model again.
   await stack.db.exec('update ai.knowledge_bases set embedding_model = null')
 })
-afterAll(() => stub.stop())
+afterAll(async () => {
+  await common?.kill()
+  await stub.stop()
+})
 
 /** Text that no other test has uploaded, long enough for `chunks` chunks or so. */
 const freshText = (chunks: number): Uint8Array => {
@@ -66,7 +74,7 @@ describe('a document in', () => {
     'markitdown/test_blog.html',
     'markitdown/test_mskanji.csv',
   ])('%s becomes pages, then chunks with exact places', async (file) => {
-    await start()
+    await startCommon()
     const { id, indexedSourceId } = await upload(stack, user, file.split('/')[1] as string, documents.read(file), {
       knowledgeBaseId,
     })
@@ -104,7 +112,7 @@ describe('a document in', () => {
   })
 
   test('the chunk size of the knowledge base is used, and indexing again replaces the chunks', async () => {
-    await start()
+    await startCommon()
     const { id, indexedSourceId } = await upload(stack, user, 'sizes.txt', freshText(10), { knowledgeBaseId })
     await indexingOf(stack, indexedSourceId)
     const before = await chunkRows(stack, id)
@@ -130,7 +138,7 @@ describe('a document in', () => {
   })
 
   test('deleting a source removes its bytes', async () => {
-    await start()
+    await startCommon()
     const { id, storagePath } = await upload(stack, user, 'gone.txt', freshText(1))
     await extractionOf(stack, id)
     const store = objectStoreFromEnv(stack.stack.env)
@@ -159,7 +167,8 @@ describe('a document that yields no text says why', () => {
     ['markitdown/test.xlsx', 'failed', 'unsupported_type'],
   ]
   test.each(cases)('%s: %s, %s', async (file, status, reason) => {
-    const worker = await start()
+    const worker = await startCommon()
+    const linesBefore = worker.lines.length
     const { id } = await upload(stack, user, file.split('/')[1] as string, documents.read(file), { knowledgeBaseId })
     const row = await extractionOf(stack, id)
     expect(row).toMatchObject({
@@ -172,7 +181,8 @@ describe('a document that yields no text says why', () => {
     expect(row.error_code).toMatch(/^(permanent|no_content)$/)
     expect(row.error_message).toMatch(/^[A-Z].+\.$/)
     await new Promise((resolve) => setTimeout(resolve, 2_500))
-    expect(worker.lines.filter(({ event }) => event === 'extraction_started')).toHaveLength(1)
+    const since = worker.lines.slice(linesBefore)
+    expect(since.filter(({ event }) => event === 'extraction_started')).toHaveLength(1)
     const [indexed] = await stack.db.query<{ index_status: string }>(
       'select index_status from ai.indexed_sources where source_id = $1',
       [id],
@@ -200,7 +210,7 @@ describe('a document that yields no text says why', () => {
   })
 
   test('bytes that are not the announced ones, or none, are not read', async () => {
-    await start()
+    await startCommon()
     const announced = freshText(1)
     const exchanged = announced.slice().fill(0x41, 0, 10)
     const other = await upload(stack, user, 'other.txt', announced, { stored: exchanged })

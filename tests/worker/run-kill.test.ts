@@ -24,7 +24,7 @@ beforeAll(async () => {
   endpoint = await startEndpoint()
   Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
 })
-const stack = useStack({ userEnv, functions: true, denoBin: process.env['DENO_BIN'] })
+const stack = useStack({ userEnv, functions: 'on-demand', denoBin: process.env['DENO_BIN'] })
 afterAll(async () => {
   await model.stop()
   await endpoint.stop()

@@ -84,7 +84,7 @@ async function openEngine(onNotice: (message: string) => void): Promise<Engine> 
     }
   }
   const engine = await PGlite.create({
-    loadDataDir: await createSnapshot(PROJECT, SNAPSHOTS),
+    fs: (await createSnapshot(PROJECT, SNAPSHOTS)).fileSystem(),
     extensions: { vector, pgtap, pg_trgm, pgcrypto, uuid_ossp, unaccent, btree_gin, auto_explain },
   })
   const notices = { onNotice: (notice: { message?: string | undefined }) => onNotice(notice.message ?? '') }

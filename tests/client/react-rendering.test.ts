@@ -2,7 +2,7 @@
 import { act, createElement, StrictMode } from 'react'
 import type { FunctionComponent, ReactNode } from 'react'
 import { renderToString } from 'react-dom/server'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { useRun, useRunFollower } from '../../client/react.ts'
 import { createRunFollower } from '../../client/run-follower.ts'
@@ -41,6 +41,7 @@ describe('rendered into a document', () => {
     screen = installStubDom()
     ;({ createRoot } = await import('react-dom/client'))
   })
+  afterAll(() => screen.remove())
 
   it('shows each change of the run it follows, another run when it is given one, and follows nothing when it is gone', async () => {
     const root = createRoot(screen.container)

@@ -67,12 +67,17 @@ class StubDocument extends StubNode {
   createTextNode = (text: string) => new StubNode(this, 3, '#text', text)
 }
 
-/** Sets up globals that React asks for, and gives an element to render into. */
-export function installStubDom(): { container: Element; text: () => string } {
+/** Sets up globals that React asks for, and gives an element to render into. `remove` takes them away: others would take this for a browser. */
+export function installStubDom(): { container: Element; text: () => string; remove: () => void } {
   const window: Record<string, unknown> = { event: undefined, HTMLIFrameElement: class {} }
   const document = new StubDocument(window)
   window['document'] = document
-  Object.assign(globalThis, { window, document, IS_REACT_ACT_ENVIRONMENT: true })
+  const globals = { window, document, IS_REACT_ACT_ENVIRONMENT: true }
+  Object.assign(globalThis, globals)
   const container = document.createElement('div')
-  return { container: container as unknown as Element, text: () => container.textContent }
+  return {
+    container: container as unknown as Element,
+    text: () => container.textContent,
+    remove: () => Object.keys(globals).forEach((name) => Reflect.deleteProperty(globalThis, name)),
+  }
 }

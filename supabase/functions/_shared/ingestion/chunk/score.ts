@@ -10,8 +10,14 @@ const LONGEST_LEADER = 7
 /** Lines at the top and bottom of each page that may be running headers or footers. */
 const EDGE_LINES = 2
 const MIN_REPEATS = 4
+/** Characters of a line that may be a running header. Digits by the million would overflow the pattern that looks for them. */
+const LONGEST_HEADER = 500
 
-const shape = (line: string): string => line.trim().replace(/\d+/g, '#')
+/** A line without the numbers that change from page to page; one that is no header is left as it is. */
+function shape(line: string): string {
+  const trimmed = line.trim()
+  return trimmed.length > LONGEST_HEADER ? trimmed : trimmed.replace(/\d+/g, '#')
+}
 
 /** Shapes of the lines that stand at the edge of at least half of the pages: running headers and footers. */
 export function findBoilerplate(pages: Page[]): Set<string> {

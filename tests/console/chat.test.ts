@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Locator, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { blocksOf } from '../../web/src/lib/markdown/split.ts'
@@ -33,7 +34,11 @@ const ask = async (page: Page, question: string) => {
 }
 const turns = (page: Page): Locator => page.getByRole('article')
 const stopButton = (page: Page): Locator => page.getByRole('button', { name: 'Stop', exact: true })
-const untilAnswered = (page: Page) => page.getByRole('button', { name: 'Copy the answer' }).last().waitFor()
+/** Until the answer is whole and the next question can be sent, which is a moment later. */
+const untilAnswered = async (page: Page) => {
+  await page.getByRole('button', { name: 'Copy the answer' }).last().waitFor()
+  await page.getByRole('button', { name: 'Send', exact: true }).waitFor()
+}
 const hashOf = (page: Page): string => new URL(page.url()).hash
 
 /** What the turns of a conversation say, as it is read. */
@@ -185,7 +190,10 @@ describeConsole(
         await page.getByText('One, two, three, and all the rest').waitFor()
         await expect.poll(() => page.getByRole('button', { name: 'Copy the answer' }).count(), WAIT).toBe(2)
       }
-      expect(await textsOf(first.page)).toEqual(await textsOf(second.page))
+      // How many tokens it took is read after the answer has ended, by each for itself.
+      await expect
+        .poll(async () => [await textsOf(first.page), await textsOf(second.page)], WAIT)
+        .toSatisfy(([one, another]) => isDeepStrictEqual(one, another))
 
       await goto(other.page, hash)
       await other.page.getByRole('heading', { name: 'This conversation does not exist' }).waitFor()

@@ -115,6 +115,15 @@ describe('citations', () => {
     expect(citationsFor([2], [{ ...item, key: 1 }, item])).toEqual([citationOf(item)])
   })
 
+  it('of a whole document show the passage it was found by, as far as its text goes', () => {
+    const passage = { start_char: 6, end_char: 11, pages: [2] }
+    const meta = { start_char: 0, end_char: 17, pages: [1, 2, 3], passage }
+    const item = { key: 1, text: 'Begin middle end.', itemId: 'c1', meta }
+    expect(citationOf(item)).toMatchObject({ text_excerpt: 'middl', meta: { start_char: 6, end_char: 11, pages: [2] } })
+    // The model has not seen the passage, only what comes before it.
+    expect(citationOf({ ...item, text: 'Begin' })).toMatchObject({ text_excerpt: 'Begin', meta: { start_char: 0 } })
+  })
+
   it('have excerpts of at most 300 characters, cut between characters', () => {
     const excerpt = excerptOf('🦆'.repeat(400))
     expect(Array.from(excerpt)).toHaveLength(300)

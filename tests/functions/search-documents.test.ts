@@ -30,7 +30,7 @@ describe('whole documents', () => {
     expect(hits.map(({ text }) => text)).toEqual([texts.join('\n\n'), 'only'])
     expect(hits[0]).toMatchObject({ start_char: 0, end_char: texts.join('\n\n').length })
     expect(hits[0]?.meta['pages']).toHaveLength(250)
-    expect(hits[1]?.meta).toEqual({ pages: [1], passage: { start_char: 7, end_char: 12 } })
+    expect(hits[1]?.meta).toEqual({ pages: [1], passage: { start_char: 7, end_char: 12, pages: [1] } })
     expect(warnings).toEqual([])
   })
 

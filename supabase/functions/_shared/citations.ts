@@ -128,15 +128,24 @@ export function excerptOf(text: string, limit: number = MAX_EXCERPT_CHARS): stri
   return cut.length > limit ? cut.slice(0, limit - 1).join('') + '…' : cut.join('')
 }
 
-/** A context item as a citation: what is stored, and what clients get as a candidate. */
+/** Where a whole document was found, with its text there; null for other items, and where the text does not go so far. */
+function passageOf({ text, meta }: ContextItem): { text: string; meta: Record<string, unknown> } | null {
+  const { start_char, end_char, pages } = Object(meta['passage']) as Record<string, unknown>
+  if (typeof start_char !== 'number' || typeof end_char !== 'number' || text.length < end_char) return null
+  return { text: text.slice(start_char, end_char), meta: { start_char, end_char, pages } }
+}
+
+/** A context item as a citation: what is stored, and what clients get as a candidate. Of a whole document the passage it was found by. */
 export function citationOf(item: ContextItem): Citation {
+  const passage = passageOf(item)
   return {
     citation_key: item.key,
     item_id: item.itemId ?? null,
     source_id: item.sourceId ?? null,
-    text_excerpt: excerptOf(item.text),
+    text_excerpt: excerptOf(passage?.text ?? item.text),
     meta: {
       ...item.meta,
+      ...passage?.meta,
       ...(item.itemId === undefined ? {} : { chunk_id: item.itemId }),
       ...(item.sourceName === undefined ? {} : { source_name: item.sourceName }),
     },

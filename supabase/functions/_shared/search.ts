@@ -72,8 +72,8 @@ export async function search(
 ): Promise<SearchOutcome> {
   const query = request.query.slice(0, MAX_QUERY_CHARS).replace(/[\uD800-\uDBFF]$/, '')
   const topK = request.topK ?? DEFAULT_TOP_K
-  const maxPerSource = request.wholeDocuments ? 1 : request.maxPerSource
   const candidates = request.rerank ? Math.max(topK, request.rerank.candidateCount) : topK
+  const wanted = { ...request, query, topK: candidates, ...(request.wholeDocuments ? { maxPerSource: 1 } : {}) }
   const outcome: SearchOutcome = { hits: [], models: [], reranker: null, context: null, warnings: [] }
 
   // Words are compared without regard to models.
@@ -85,19 +85,11 @@ export async function search(
   const searches = await Promise.all(
     groups.map((group, index) => {
       const ids = groups.length > 1 ? group.knowledge_base_ids : request.knowledgeBaseIds
-      return searchGroup(
-        db,
-        { ...request, query, maxPerSource, topK: candidates, knowledgeBaseIds: ids },
-        vectors[index] ?? null,
-        signal,
-      )
+      return searchGroup(db, { ...wanted, knowledgeBaseIds: ids }, vectors[index] ?? null, signal)
     }),
   )
   outcome.models = vectors.flatMap((vector) => vector?.model ?? [])
-  outcome.hits = diversify(mergeHits(searches), searches.length > 1 ? { ...request, maxPerSource } : {}).slice(
-    0,
-    candidates,
-  )
+  outcome.hits = diversify(mergeHits(searches), searches.length > 1 ? wanted : {}).slice(0, candidates)
   if (request.rerank) {
     const reranked = await rerankHits(providers.reranker, request.rerank, query, outcome.hits, topK, signal)
     outcome.hits = reranked.hits

@@ -1,6 +1,7 @@
 import type { Db } from '../context.ts'
 import { unwrap } from '../errors.ts'
 import type { SearchHit } from './hits.ts'
+import { pagesOf } from './hits.ts'
 import { PAGE_SEPARATOR } from './passages.ts'
 
 /** Characters of all documents of one answer: about 100,000 tokens, more than most models read at once. */
@@ -30,7 +31,8 @@ async function readFirstPages(db: Db, sourceId: string, limit: number, signal?: 
 
 /**
  * Each hit with the text of its whole document, for knowledge bases of the strategy `full_document`. Pages are read with the
- * token of `db`, so nobody gets more of a document than they may read. The place it was found at goes into `meta.passage`.
+ * token of `db`, so nobody gets more of a document than they may read. The place it was found at goes into `meta.passage`,
+ * which is what a citation of it shows.
  * All texts together have at most 400,000 characters: the document that reaches that is cut, those after it stay passages.
  * @param hits at most one of each source, best first
  * @throws AppError what the database refuses; the reason of `signal` when that fires.
@@ -55,7 +57,7 @@ export async function wholeDocuments(
     const text = whole.slice(0, left).replace(/[\uD800-\uDBFF]$/, '')
     left -= Math.min(whole.length, left)
     const { start_char, end_char } = hit
-    const passage = { start_char, end_char }
+    const passage = { start_char, end_char, pages: pagesOf(hit) }
     const meta = { ...hit.meta, pages: pages.map(({ page_number: page }) => page), passage }
     documents.push({ ...hit, text, start_char: 0, end_char: text.length, meta })
   }

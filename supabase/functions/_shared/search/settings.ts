@@ -14,6 +14,7 @@ const WEIGHTED_VECTOR_WEIGHT = 0.7
 
 /** How sources become results: passages, or whole documents found by their passages. */
 export const STRATEGIES = ['chunk_embed', 'full_document'] as const
+export type Strategy = (typeof STRATEGIES)[number]
 /** Results of a knowledge base of whole documents, unless its settings say. */
 export const FULL_DOCUMENT_TOP_K = 3
 

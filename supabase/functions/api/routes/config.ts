@@ -4,7 +4,8 @@ import { canEnrich, DEFAULT_MAX_TOKENS, FIELD_TYPES } from '../../_shared/enrich
 import { FILE_TYPES } from '../../_shared/file-types.ts'
 import { FUSIONS, SEARCH_METHODS } from '../../_shared/search/hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
-import { FULL_DOCUMENT_TOP_K, RETRIEVAL_DEFAULTS, STRATEGIES } from '../../_shared/search/settings.ts'
+import { FULL_DOCUMENT_TOP_K, RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
+import type { Strategy } from '../../_shared/search/settings.ts'
 import type { ApiEnv } from '../env.ts'
 import { INDEXING_DEFAULTS } from '../knowledge-base.ts'
 
@@ -17,9 +18,9 @@ export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
   const offered = { indexing_config, methods: SEARCH_METHODS, default_method: RETRIEVAL_DEFAULTS.method }
   return c.json({
     strategies: {
-      ...Object.fromEntries(STRATEGIES.map((strategy) => [strategy, offered])),
+      chunk_embed: offered,
       full_document: { ...offered, top_k: FULL_DOCUMENT_TOP_K },
-    },
+    } satisfies Record<Strategy, object>,
     retrieval: { ...RETRIEVAL_DEFAULTS, fusion: FUSIONS[0], fusions: FUSIONS },
     reranker: {
       default_model: model,

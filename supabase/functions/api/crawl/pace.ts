@@ -1,3 +1,5 @@
+import { pause } from '../../_shared/agent/abort.ts'
+
 /** Time, and waiting for it; tests have one of their own. */
 export type Clock = {
   /** Milliseconds; only differences count. */
@@ -6,22 +8,7 @@ export type Clock = {
   sleep: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-export const REAL_CLOCK: Clock = {
-  now: () => performance.now(),
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      const abort = () => {
-        clearTimeout(timer)
-        reject(signal.reason)
-      }
-      const timer = setTimeout(() => {
-        signal.removeEventListener('abort', abort)
-        resolve()
-      }, ms)
-      if (signal.aborted) abort()
-      else signal.addEventListener('abort', abort, { once: true })
-    }),
-}
+export const REAL_CLOCK: Clock = { now: () => performance.now(), sleep: pause }
 
 /** Longest pause between two requests that is kept. Whoever asks for a longer one gets a single request. */
 export const MAX_DELAY_MS = 10_000

@@ -1,4 +1,4 @@
-import type { Snapshot } from './data-folder.ts'
+import type { Snapshot } from './snapshot-file.ts'
 import type { SessionDatabase } from './database.ts'
 import { openNative } from './native.ts'
 import { openPglite, PgliteDatabase } from './pglite.ts'

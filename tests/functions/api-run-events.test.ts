@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { runDepsFromEnv } from '../../worker/run-deps.ts'
-import { script, startScriptedModel } from '../support/scripted-model/index.ts'
+import { script } from '../support/scripted-model/index.ts'
 import type { ModelInput, ScriptedModel } from '../support/scripted-model/index.ts'
 import type { Turn } from '../support/scripted-model/turns.ts'
 import { useStack } from '../support/stack.ts'
 import { startApi } from './support/api-app.ts'
 import { begin, carryOn, expectWhole, follow, textOf } from './support/durable-run.ts'
-import { startEndpoint } from './support/endpoint.ts'
+import { useModelAndEndpoint } from './support/model-and-endpoint.ts'
 import type { Endpoint } from './support/endpoint.ts'
 import { HARBOR, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
@@ -18,16 +18,8 @@ const WINDOW = 16_000
 const userEnv: Record<string, string> = { CHAT_CONTEXT_WINDOW: String(WINDOW) }
 let model: ScriptedModel
 let endpoint: Endpoint
-beforeAll(async () => {
-  model = await startScriptedModel()
-  endpoint = await startEndpoint()
-  Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
-})
+useModelAndEndpoint(userEnv, (both) => void ({ model, endpoint } = both))
 const stack = useStack({ userEnv })
-afterAll(async () => {
-  await model.stop()
-  await endpoint.stop()
-})
 
 const LONG = `long ${'x'.repeat(6000)}`
 let person: FunctionsCaller

@@ -17,6 +17,7 @@ import {
   upload,
   type WorkerUnderTest,
 } from './ingestion-support.ts'
+import { killCases } from './kill-points.ts'
 import { startStubEmbeddings, type StubEmbeddings } from './stub-embeddings.ts'
 
 // The worker is killed with SIGKILL at every write it makes, before the database has it and after, when only the answer is
@@ -119,36 +120,30 @@ describe('kill -9 of the worker, and another one', () => {
     )
   })
 
-  // Of each, whether the killed worker's write is kept: not, kept, or once each way.
-  const points: [string, string, number, boolean[]][] = [
-    ['claim_extraction', 'as it takes the source', 1, [true]],
-    ['save_source_pages', 'with the first pages', 1, [false]],
-    ['save_source_pages', 'between pages', 2, [true]],
-    ['finish_extraction', 'before the extraction is finished', 1, [false, true]],
-    ['claim_indexing', 'as it takes the indexing', 1, [true]],
-    ['read_pages', 'while it reads the pages', 1, [false]],
-    ['stage_chunks', 'with the first batch', 1, [false]],
-    ['stage_chunks', 'between batches', 2, [true]],
-    ['finish_indexing', 'before the swap', 1, [false, true]],
-  ]
-  const isEvery = process.env['WORKER_KILL_POINTS'] === 'all'
-  if (!isEvery) console.log('Left out: most writes the other way. Set WORKER_KILL_POINTS=all to run them.')
-  for (const [name, when, nth, ways] of points) {
-    const isRead = name === 'read_pages'
-    for (const written of isEvery && !isRead ? [false, true] : ways) {
-      const what = isRead ? '' : written ? ' (written, answer lost)' : ' (not written)'
-      test(`${when}: ${name}${what}`, { timeout: 90_000 }, async () => {
-        const doomed = await startGated()
-        const stopped = gate.hold(name, nth)
-        const { id, indexedSourceId } = await upload(stack, user, 'killed.pdf', freshPdf(), { knowledgeBaseId })
-        const held = await stopped
-        if (written) await held.letThrough()
-        if (!(name === 'finish_indexing' && written)) await expectNothingSearchable(id)
-        await doomed.kill()
-        await start()
-        await expectFinishedOnce(id, indexedSourceId)
-      })
-    }
+  const cases = killCases([
+    { name: 'claim_extraction', when: 'as it takes the source', nth: 1, written: [true] },
+    { name: 'save_source_pages', when: 'with the first pages', nth: 1, written: [false] },
+    { name: 'save_source_pages', when: 'between pages', nth: 2, written: [true] },
+    { name: 'finish_extraction', when: 'before the extraction is finished', nth: 1, written: [false, true] },
+    { name: 'claim_indexing', when: 'as it takes the indexing', nth: 1, written: [true] },
+    { name: 'read_pages', when: 'while it reads the pages', nth: 1, written: [false], isRead: true },
+    { name: 'stage_chunks', when: 'with the first batch', nth: 1, written: [false] },
+    { name: 'stage_chunks', when: 'between batches', nth: 2, written: [true] },
+    { name: 'finish_indexing', when: 'before the swap', nth: 1, written: [false, true] },
+  ])
+  for (const { name, when, nth, written, isRead } of cases) {
+    const what = isRead ? '' : written ? ' (written, answer lost)' : ' (not written)'
+    test(`${when}: ${name}${what}`, { timeout: 90_000 }, async () => {
+      const doomed = await startGated()
+      const stopped = gate.hold(name, nth)
+      const { id, indexedSourceId } = await upload(stack, user, 'killed.pdf', freshPdf(), { knowledgeBaseId })
+      const held = await stopped
+      if (written) await held.letThrough()
+      if (!(name === 'finish_indexing' && written)) await expectNothingSearchable(id)
+      await doomed.kill()
+      await start()
+      await expectFinishedOnce(id, indexedSourceId)
+    })
   }
 
   test('while the document is being read', { timeout: 90_000 }, async () => {

@@ -5,6 +5,7 @@ import { eventually } from '../support/eventually.ts'
 import { useStack } from '../support/stack.ts'
 import { startGate, type Gate } from './gate.ts'
 import { hurryQueues, indexingOf, spawnWorker, upload, type WorkerUnderTest } from './ingestion-support.ts'
+import { killCases } from './kill-points.ts'
 import { HARBOR } from './search-support.ts'
 import { startStubEmbeddings, type StubEmbeddings } from './stub-embeddings.ts'
 
@@ -234,19 +235,13 @@ test('a switch while a document is being indexed: it is embedded again with the 
 }, 90_000)
 
 describe('kill -9 of the worker, and another one', () => {
-  // Of each, whether the killed worker's write is kept: not, kept, or once each way.
-  const points: [string, number, boolean[]][] = [
-    ['claim_reembedding', 1, [true]],
-    ['read_unembedded', 1, [false]],
-    ['store_reembedded', 1, [false]],
-    ['store_reembedded', 2, [true]],
-    ['finish_reembedding', 1, [false, true]],
-  ]
-  const isEvery = process.env['WORKER_KILL_POINTS'] === 'all'
-  if (!isEvery) console.log('Left out: most writes the other way. Set WORKER_KILL_POINTS=all to run them.')
-  const cases = points.flatMap(([name, nth, ways]) =>
-    (isEvery && name !== 'read_unembedded' ? [false, true] : ways).map((written) => ({ name, nth, written })),
-  )
+  const cases = killCases([
+    { name: 'claim_reembedding', nth: 1, written: [true] },
+    { name: 'read_unembedded', nth: 1, written: [false], isRead: true },
+    { name: 'store_reembedded', nth: 1, written: [false] },
+    { name: 'store_reembedded', nth: 2, written: [true] },
+    { name: 'finish_reembedding', nth: 1, written: [false, true] },
+  ])
   /** One for each case, all indexed by one worker. */
   const bases: string[] = []
   beforeAll(async () => {

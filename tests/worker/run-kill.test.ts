@@ -1,14 +1,13 @@
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { begin, bySteps, expectWhole, standingOf, textOf } from '../functions/support/durable-run.ts'
-import { startEndpoint } from '../functions/support/endpoint.ts'
+import { useModelAndEndpoint } from '../functions/support/model-and-endpoint.ts'
 import type { Endpoint } from '../functions/support/endpoint.ts'
 import { userCaller } from '../functions/support/http.ts'
 import type { FunctionsCaller, Json } from '../functions/support/http.ts'
 import { childrenOf } from '../support/child-processes.ts'
 import { eventually } from '../support/eventually.ts'
-import { startScriptedModel } from '../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { spawnWorker, type WorkerUnderTest } from './ingestion-support.ts'
@@ -19,16 +18,8 @@ import { spawnWorker, type WorkerUnderTest } from './ingestion-support.ts'
 const userEnv: Record<string, string> = { RUN_LEASE_SECONDS: '2' }
 let model: ScriptedModel
 let endpoint: Endpoint
-beforeAll(async () => {
-  model = await startScriptedModel()
-  endpoint = await startEndpoint()
-  Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
-})
+useModelAndEndpoint(userEnv, (both) => void ({ model, endpoint } = both))
 const stack = useStack({ userEnv, functions: 'on-demand', denoBin: process.env['DENO_BIN'] })
-afterAll(async () => {
-  await model.stop()
-  await endpoint.stop()
-})
 
 const call = (name: string, item: string) => ({
   toolCalls: [{ name, arguments: { item } }],

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { takeUp } from '../../../supabase/functions/_shared/execution/drive.ts'
 import { executeRun } from '../../../supabase/functions/_shared/execution/execution.ts'
 import { eventually } from '../../support/eventually.ts'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
+import { script } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
 import { useStack } from '../../support/stack.ts'
 import { startApi } from '../support/api-app.ts'
@@ -18,7 +18,7 @@ import {
   standingOf,
   textOf,
 } from '../support/durable-run.ts'
-import { startEndpoint } from '../support/endpoint.ts'
+import { useModelAndEndpoint } from '../support/model-and-endpoint.ts'
 import type { Endpoint } from '../support/endpoint.ts'
 import { userCaller } from '../support/http.ts'
 import type { FunctionsCaller, Json } from '../support/http.ts'
@@ -26,16 +26,8 @@ import type { FunctionsCaller, Json } from '../support/http.ts'
 const userEnv: Record<string, string> = {}
 let model: ScriptedModel
 let endpoint: Endpoint
-beforeAll(async () => {
-  model = await startScriptedModel()
-  endpoint = await startEndpoint()
-  Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
-})
+useModelAndEndpoint(userEnv, (both) => void ({ model, endpoint } = both))
 const stack = useStack({ userEnv })
-afterAll(async () => {
-  await model.stop()
-  await endpoint.stop()
-})
 
 let healthy: ApiApp
 let member: FunctionsCaller

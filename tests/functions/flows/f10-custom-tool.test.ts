@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { verifyToolCall } from '../../../client/verify-tool-call.ts'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
+import { script } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
-import { startEndpoint } from '../support/endpoint.ts'
+import { useModelAndEndpoint } from '../support/model-and-endpoint.ts'
 import type { Endpoint } from '../support/endpoint.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { HARBOR, serviceCaller, userCaller } from '../support/http.ts'
@@ -12,16 +12,8 @@ import { CALLERS, FLOW_ENV } from './callers.ts'
 const userEnv: Record<string, string> = { ...FLOW_ENV }
 let model: ScriptedModel
 let endpoint: Endpoint
-beforeAll(async () => {
-  model = await startScriptedModel()
-  endpoint = await startEndpoint()
-  Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
-})
+useModelAndEndpoint(userEnv, (both) => void ({ model, endpoint } = both))
 const stack = useFunctionsStack({ userEnv })
-afterAll(async () => {
-  await model.stop()
-  await endpoint.stop()
-})
 
 const SECRET = 'secret-of-the-endpoint'
 

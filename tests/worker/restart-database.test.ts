@@ -17,8 +17,9 @@ import type { ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { spawnWorker, type WorkerUnderTest } from './ingestion-support.ts'
 
-// The database is stopped and started again while the worker carries out one run and the function another; the gateway, in this
-// process, has to live through it, too. It is a server of this test alone: NATIVE_PG_TOOL is a program that takes `start FOLDER PORT` and prints the address, and `stop FOLDER`.
+// The database is stopped and started again while the worker carries out one run and the function another; the gateway, in
+// this process, has to live through it, too. It is a server of this test alone: NATIVE_PG_TOOL is a program that takes
+// `start FOLDER PORT` and prints the address, and `stop FOLDER`.
 
 const tool = process.env['NATIVE_PG_TOOL'] ?? ''
 const isPossible = existsSync(tool)

@@ -1,11 +1,12 @@
+import type { AskedDocument, ObjectAnswer } from '../agent/ask-for-object.ts'
 import type { Budget } from '../agent/budget.ts'
 import type { Db, Deps } from '../context.ts'
 import type { EnrichmentClaim } from '../enrichment-ledger.ts'
 import { AppError, unwrap } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { WithChat } from '../providers/index.ts'
-import { askAbout, textLimit } from './ask.ts'
-import type { Answer, AskedDocument, Questions } from './ask.ts'
+import { askAbout, readableChars } from './ask.ts'
+import type { Questions } from './ask.ts'
 import { canEnrich, needsModel } from './fields.ts'
 
 /** What carrying out an enrichment needs from outside. */
@@ -105,7 +106,7 @@ async function enrichItem(
   signal: AbortSignal,
 ): Promise<boolean> {
   const { chat, log } = deps
-  const document = await readDocument(await actAs(deps, claim), item, textLimit(chat, questions))
+  const document = await readDocument(await actAs(deps, claim), item, readableChars(chat, questions))
   if (document === null) return false
   const access = { chat, budget: budgetOf(deps, claim), signal, log }
   const answer =
@@ -120,11 +121,16 @@ async function enrichItem(
   return true
 }
 
-const without = (code: string, message: string): Answer => ({ values: null, error: { code, message }, note: null })
+const without = (code: string, message: string): ObjectAnswer => ({
+  object: null,
+  error: { code, message },
+  note: null,
+})
 
-async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, item: Item, answer: Answer) {
+async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, item: Item, answer: ObjectAnswer) {
   const about = { indexedSourceId: item.id, sourceExtractedAt: item.source_extracted_at }
-  kept(await ledger.storeEnrichmentResult(claim, { ...answer, ...about, model: chat.modelFor(claim.llm_model) }))
+  const { object: values, ...rest } = answer
+  kept(await ledger.storeEnrichmentResult(claim, { values, ...rest, ...about, model: chat.modelFor(claim.llm_model) }))
 }
 
 /**

@@ -9,6 +9,7 @@ const STEPS = [
   'dueSearchMaintenance',
   'sweepRunLog',
   'expireApprovals',
+  'closeExpiredSearches',
   'removeStaleUploads',
 ] as const
 
@@ -34,6 +35,7 @@ async function sweepWith(broken: readonly string[]) {
       answer('dueSearchMaintenance', JSON.stringify(thresholds) === '[40,25]'),
     sweepRunLog: () => answer('sweepRunLog', { folded: 2, removed: 1, rolled_back: 0 }),
     expireApprovals: () => answer('expireApprovals', 4),
+    closeExpiredSearches: () => answer('closeExpiredSearches', 5),
     removeStaleUploads: () => answer('removeStaleUploads', 3),
     enqueue: (...job: unknown[]) => answer('enqueue', queued.push(job)),
   } as unknown as Ledger
@@ -46,7 +48,7 @@ async function sweepWith(broken: readonly string[]) {
   return { queued, lines, events: lines.map((line) => line['event']) }
 }
 
-test('a sweep queues lost work again, tidies the logs of runs, lets approvals expire and forgets stale uploads', async () => {
+test('a sweep queues lost work again, tidies the logs of runs, lets approvals expire, settles searches and forgets stale uploads', async () => {
   const { queued, lines } = await sweepWith([])
   expect(queued).toEqual([
     ['extract_source', { id: 'a' }, 'a'],
@@ -65,6 +67,7 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
     { level: 'info', event: 'maintenance_queued' },
     { level: 'info', event: 'run_logs_swept', folded: 2, removed: 1, rolled_back: 0 },
     { level: 'info', event: 'approvals_expired', count: 4 },
+    { level: 'info', event: 'expired_searches_closed', count: 5 },
     { level: 'info', event: 'stale_uploads_removed', count: 3 },
   ])
 })
@@ -80,6 +83,7 @@ test.each([
       'maintenance_queued',
       'run_logs_swept',
       'approvals_expired',
+      'expired_searches_closed',
       'stale_uploads_removed',
     ],
   ],
@@ -92,28 +96,62 @@ test.each([
       'maintenance_queued',
       'run_logs_swept',
       'approvals_expired',
+      'expired_searches_closed',
       'stale_uploads_removed',
     ],
   ],
   [
     'dueSearchMaintenance',
     'queue_maintenance',
-    [...REQUEUED, 'sweep_failed', 'run_logs_swept', 'approvals_expired', 'stale_uploads_removed'],
+    [
+      ...REQUEUED,
+      'sweep_failed',
+      'run_logs_swept',
+      'approvals_expired',
+      'expired_searches_closed',
+      'stale_uploads_removed',
+    ],
   ],
   [
     'sweepRunLog',
     'sweep_run_log',
-    [...REQUEUED, 'maintenance_queued', 'sweep_failed', 'approvals_expired', 'stale_uploads_removed'],
+    [
+      ...REQUEUED,
+      'maintenance_queued',
+      'sweep_failed',
+      'approvals_expired',
+      'expired_searches_closed',
+      'stale_uploads_removed',
+    ],
   ],
   [
     'expireApprovals',
     'expire_approvals',
-    [...REQUEUED, 'maintenance_queued', 'run_logs_swept', 'sweep_failed', 'stale_uploads_removed'],
+    [
+      ...REQUEUED,
+      'maintenance_queued',
+      'run_logs_swept',
+      'sweep_failed',
+      'expired_searches_closed',
+      'stale_uploads_removed',
+    ],
+  ],
+  [
+    'closeExpiredSearches',
+    'close_expired_searches',
+    [...REQUEUED, 'maintenance_queued', 'run_logs_swept', 'approvals_expired', 'sweep_failed', 'stale_uploads_removed'],
   ],
   [
     'removeStaleUploads',
     'remove_stale_uploads',
-    [...REQUEUED, 'maintenance_queued', 'run_logs_swept', 'approvals_expired', 'sweep_failed'],
+    [
+      ...REQUEUED,
+      'maintenance_queued',
+      'run_logs_swept',
+      'approvals_expired',
+      'expired_searches_closed',
+      'sweep_failed',
+    ],
   ],
 ])('when %s fails, that is logged and the other steps are done', async (broken, step, expected) => {
   const { lines, events } = await sweepWith([broken])
@@ -136,6 +174,7 @@ test('when nothing can be queued, the steps that queue say so', async () => {
     'sweep_failed',
     'run_logs_swept',
     'approvals_expired',
+    'expired_searches_closed',
     'stale_uploads_removed',
   ])
 })

@@ -12,7 +12,8 @@ const QUEUE_OF: Record<WorkKind, string> = {
 
 /**
  * Queues again what waits although no job is about it, queues the upkeep of the search index when some is due, folds and removes
- * logs of runs, lets approvals expire, and forgets uploads never sent. These have nothing to do with each other: one that fails is logged and does
+ * logs of runs, lets approvals expire, settles calls of searches
+ * that nobody settled, and forgets uploads never sent. These have nothing to do with each other: one that fails is logged and does
  * not keep the others from being done.
  */
 export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger' | 'log' | 'settings'>): Promise<void> {
@@ -47,6 +48,10 @@ export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger'
   await attempt('expire_approvals', async () => {
     const woken = await ledger.expireApprovals()
     if (woken > 0) log.info('approvals_expired', { count: woken })
+  })
+  await attempt('close_expired_searches', async () => {
+    const closed = await ledger.closeExpiredSearches()
+    if (closed > 0) log.info('expired_searches_closed', { count: closed })
   })
   await attempt('remove_stale_uploads', async () => {
     const removed = await ledger.removeStaleUploads()

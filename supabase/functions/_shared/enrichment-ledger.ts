@@ -1,5 +1,6 @@
 /** The part of the ledger that works off enrichments of knowledge bases. Every write is fenced by the lease. */
-import type { TokenReservation } from './budget-ledger.ts'
+import { requestArgs } from './budget-ledger.ts'
+import type { ModelCallRequest, TokenReservation } from './budget-ledger.ts'
 import type { Failure } from './ledger.ts'
 
 /** A question about a document; `enum_values` if and only if the type is `enum`. */
@@ -59,17 +60,8 @@ export const enrichmentCalls = (call: Call) => ({
    * Holds tokens back for one call, on behalf of who started the run; ended by `settleTokens`. Null when the lease is lost.
    * @throws AppError `budget_exceeded` when prompt and answer are more than a budget has left.
    */
-  reserveEnrichmentTokens: (
-    lease: Lease,
-    want: { model: string; provider: string; promptTokens: number; maxTokens: number },
-  ) =>
-    call<TokenReservation | null>('reserve_enrichment_tokens', {
-      ...held(lease),
-      model: want.model,
-      provider: want.provider,
-      prompt_tokens: Math.max(0, Math.ceil(want.promptTokens)),
-      max_tokens: want.maxTokens,
-    }),
+  reserveEnrichmentTokens: (lease: Lease, want: ModelCallRequest) =>
+    call<TokenReservation | null>('reserve_enrichment_tokens', { ...held(lease), ...requestArgs(want) }),
   /** False when the lease is lost. A source that was taken out meanwhile is passed over. */
   storeEnrichmentResult: (lease: Lease, result: EnrichmentResult) =>
     call<boolean>('store_enrichment_result', {

@@ -51,6 +51,7 @@ export async function drain(deps: WorkerDeps): Promise<DrainReport> {
   ])
   await attempt('tidy_run_jobs', () => ledger.tidyRunJobs())
   await attempt('sweep_run_log', () => ledger.sweepRunLog())
+  await attempt('close_expired_searches', () => ledger.closeExpiredSearches())
   await attempt('remove_stale_uploads', () => ledger.removeStaleUploads())
   log.info('drained', { ...report, failed: report.failed.join(' ') })
   return report

@@ -76,7 +76,7 @@ select set_eq(
     'ai.claim_enrichment', 'ai.delegate_enrichment', 'ai.due_enrichments', 'ai.fail_enrichment', 'ai.finish_enrichment', 'ai.mark_dead_enrichment',
     'ai.renew_enrichment_lease', 'ai.reserve_enrichment_tokens', 'ai.store_enrichment_result', 'ai.yield_enrichment',
     'ai.remove_stale_uploads', 'ai.append_run_events', 'ai.beat_run', 'ai.claim_run', 'ai.due_runs', 'ai.suspend_run', 'ai.sweep_run_log', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
-    'ai.begin_request', 'ai.finish_request', 'ai.reserve_tokens', 'ai.settle_tokens', 'ai.take_requests',
+    'ai.begin_request', 'ai.finish_request', 'ai.reserve_tokens', 'ai.settle_tokens', 'ai.reserve_indexing_tokens', 'ai.reserve_search_tokens', 'ai.record_usage', 'ai.close_expired_searches', 'ai.take_requests',
     'ai.due_schedules', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs', 'ai.take_jobs', 'ai.beat_jobs', 'ai.finish_job',
     'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.expire_approvals', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration', 'ai.verify_audit'
   ],
@@ -92,7 +92,7 @@ select set_eq(
     'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
     'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',
     'private.budget_period_start', 'private.budget_renews_at', 'private.budgets_of', 'private.check_budget', 'private.close_reservations',
-    'private.open_budget_counters', 'private.tokens_used', 'private.hold_tokens',
+    'private.open_budget_counters', 'private.tokens_used', 'private.hold_tokens', 'private.check_spender',
     'private.holds_enrichment_lease', 'private.is_enrichment_fields', 'private.live_enrichment_jobs',
     'private.is_approval_rule', 'private.is_tool_permissions', 'private.run_is_still_waiting',
     'private.claim_run', 'private.end_run', 'private.event_time', 'private.run_stop', 'private.wake_run', 'private.write_run_events', 'private.write_run_journal',

@@ -43,7 +43,8 @@ export type ChatEvent = Positioned &
     | { event: 'chunk'; content: string }
     /** The time for one stream is over: the run goes on, and can be read on from position `after`. */
     | { event: 'stream_end'; run_id: string; after: number; reason: string }
-    | { event: 'error'; error: string; message?: string; code?: string; request_id?: string }
+    /** `step`: the model has failed in this step. Another without it follows, before `complete`. */
+    | { event: 'error'; error: string; message?: string; code?: string; step?: number; request_id?: string }
     | {
         event: 'complete'
         run_id: string

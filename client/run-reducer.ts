@@ -218,6 +218,8 @@ export function createRunReducer(options: RunReducerOptions = {}): RunReducer {
         setCall(event, { status: event['is_error'] === true ? 'failed' : 'finished', result: event['result'] ?? null })
         break
       case 'error':
+        // One within a step ends nothing by itself: what it comes to is told at the end of the run.
+        if (event['step'] !== undefined) break
         error = {
           message: text(event['message']) || text(event['error']),
           code: typeof event['code'] === 'string' ? event['code'] : null,

@@ -260,6 +260,30 @@ describe('single events', () => {
   })
 })
 
+describe('an error within a step', () => {
+  it('ends nothing by itself: what it comes to is told at the end of the run', () => {
+    const inner = {
+      event: 'error',
+      seq: 2,
+      step: 1,
+      message: 'No answer.',
+      error: 'No answer.',
+      code: 'upstream_failed',
+    }
+    const { reducer, told } = reading()
+    reducer.push({ event: 'start', seq: 1 })
+    reducer.push(inner)
+    expect(reducer.state()).toMatchObject({ status: 'running', error: null, seq: 2 })
+    expect(told.at(-1)).toEqual(inner)
+    reducer.push({ event: 'error', seq: 3, message: 'No answer.', code: 'upstream_failed' })
+    reducer.push({ event: 'complete', seq: 4, status: 'failed', content: '', error: 'No answer.' })
+    expect(reducer.state()).toMatchObject({
+      status: 'failed',
+      error: { message: 'No answer.', code: 'upstream_failed' },
+    })
+  })
+})
+
 describe('how the run stands', () => {
   const over = { status: 'completed', lastSeq: 9, content: 'All of it.', error: null, errorCode: null }
 

@@ -54,13 +54,18 @@ const FIELDS: Record<string, string[]> = {
   reactive_truncate: ['step', 'before', 'after'],
   step_reset: ['step', 'reason', 'off'],
   model_fallback: ['step', 'from', 'to'],
+  reasoning_dropped_at_provider_switch: ['step', 'from_provider', 'to_provider'],
   output_recovery: ['step', 'attempt'],
   chunk: ['content'],
-  error: ['error', 'message', 'code', 'run_id', 'context_handler_id'],
-  complete: ['run_id', 'session_id', 'content', 'status', 'steps', 'tool_calls', 'usage', 'error'],
+  error: ['error', 'message', 'code'],
+  complete: ['run_id', 'session_id', 'content', 'status', 'steps', 'tool_calls', 'usage', 'error', 'model'],
 }
+/** Of an error: within a step it names that, else the run. */
+const errorFields = (event: Json): string[] =>
+  'step' in event ? ['step', 'step_number'] : ['run_id', 'context_handler_id']
 /** The frame of a run, and the pieces of what it keeps as a whole. */
-const NOT_KEPT = ['start', 'content_delta', 'reasoning_delta', 'chunk', 'error', 'complete']
+const NOT_KEPT = ['start', 'content_delta', 'reasoning_delta', 'chunk', 'complete']
+const isKept = (event: Json) => !NOT_KEPT.includes(event['event']) && (event['event'] !== 'error' || 'step' in event)
 
 /** An agent of the backend's that reads memories. */
 async function agentWith(settings: object = {}): Promise<string> {
@@ -89,12 +94,13 @@ async function run(agentId: string, json: object = {}): Promise<{ events: Json[]
     expect(FIELDS, `an event ${kind}`).toHaveProperty(kind)
     expect(type).toBe(kind)
     expect(ts).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
-    for (const field of FIELDS[kind] ?? []) expect(event, kind).toHaveProperty(field)
+    const fields = [...(FIELDS[kind] ?? []), ...(kind === 'error' ? errorFields(event) : [])]
+    for (const field of fields) expect(event, kind).toHaveProperty(field)
   }
   const { run_id } = events[0]!
   expect(await (await follow(person, run_id, 0)).rest()).toEqual(events)
   const stored = await person.json(200, 'GET', `/api/agents/runs/${run_id}`)
-  expect(kinds(stored['events'])).toEqual(kinds(events).filter((kind) => !NOT_KEPT.includes(kind)))
+  expect(kinds(stored['events'])).toEqual(kinds(events.filter(isKept)))
   const complete = events.at(-1)!
   // The text as its pieces say, those of steps that were taken back left out, is the answer.
   expect(textOf(events)).toBe(complete['content'])
@@ -197,14 +203,73 @@ describe('a model that fails', () => {
     expect(only(events, 'model_fallback')).toEqual([])
   })
 
-  it('for good ends the run: error and complete say the same, after the step is closed', async () => {
+  it('is not given what was reasoned so far when another takes its place: reasoning_dropped_at_provider_switch', async () => {
+    model.play(script([{ reasoning: 'Hm.', text: 'Half an answer', cutAfter: 3 }, { text: 'Whole.' }]))
+    const { events, complete } = await run(
+      await agentWith({ fallback_model: 'vendor/spare-model', reasoning_effort: 'low' }),
+    )
+    expect(complete).toMatchObject({ status: 'completed', content: 'Whole.' })
+    expect(kinds(events)).toEqual([
+      ...['start', 'step_started', 'step_reset', 'model_fallback', 'reasoning_dropped_at_provider_switch'],
+      ...['step_completed', 'chunk', 'complete'],
+    ])
+    expect(only(events, 'reasoning_dropped_at_provider_switch')).toMatchObject([
+      { step: 1, step_number: 1, from_provider: 'openai', to_provider: 'vendor' },
+    ])
+  })
+
+  it('is named nowhere as the one that answered: the run, its calls and what was used name the fallback model', async () => {
+    const named = model.env.CHAT_MODEL
+    model.play(
+      script([
+        { toolCalls: [reading(1)] },
+        { status: 503 },
+        { text: 'Two.', toolCalls: [reading(2)] },
+        { text: 'Done.' },
+      ]),
+    )
+    const { complete } = await run(await agentWith({ fallback_model: 'spare-model' }))
+    expect(complete).toMatchObject({ status: 'completed', steps: 3, model: 'spare-model' })
+    const models = [named, 'spare-model', 'spare-model']
+    const stored = await person.json(200, 'GET', `/api/agents/runs/${complete['run_id']}`)
+    expect(stored['model']).toBe('spare-model')
+    expect((stored['steps'] as Json[]).map((step) => step['model'])).toEqual(models)
+    const { runs } = await person.json(200, 'GET', `/api/sessions/${complete['session_id']}/runs`)
+    expect(runs).toMatchObject([{ model: 'spare-model' }])
+    const rows = (table: string, id: string, order: string) =>
+      stack.db.query<Json>(
+        `select model from ai.${table} where ${id} = (select id from ai.agent_runs where run_id = $1) order by ${order}`,
+        [complete['run_id']],
+      )
+    const calls = await rows('tool_call_events', 'agent_run_id', 'step')
+    expect(calls.map((row) => row['model'])).toEqual([named, 'spare-model'])
+    // The call that failed counts for the model that failed.
+    const used = await rows('usage_entries', 'run_id', 'step, created_at')
+    expect(used.map((row) => row['model'])).toEqual([named, named, 'spare-model', 'spare-model'])
+  })
+
+  it('for good ends the run: an error within the step, then error and complete say the same', async () => {
     model.play(script([{ text: 'One.', toolCalls: [reading(1)] }, { status: 401 }]))
     const { events, complete } = await run(await agentWith())
-    expect(kinds(events).slice(-5)).toEqual(['step_started', 'step_completed', 'chunk', 'error', 'complete'])
-    const [error] = only(events, 'error')
+    expect(kinds(events).slice(-6)).toEqual(['step_started', 'error', 'step_completed', 'chunk', 'error', 'complete'])
+    const [inner, error] = only(events, 'error')
+    expect(inner).toMatchObject({ step: 2, step_number: 2, error: error!['error'], code: error!['code'] })
+    expect(error).not.toHaveProperty('step')
     expect(complete).toMatchObject({ status: 'failed', content: 'One.', error: error!['error'], code: error!['code'] })
     expect(error).toMatchObject({ message: error!['error'], run_id: complete['run_id'], code: 'upstream_failed' })
   })
+})
+
+it('a provider that breaks off in the midst of its last try leaves what it had said, and an error after that', async () => {
+  model.play(() => ({ reasoning: 'Hm.', text: 'Half an answer', cutAfter: 3 }))
+  const { events, complete } = await run(await agentWith({ reasoning_effort: 'low' }))
+  expect(complete).toMatchObject({ status: 'failed', code: 'upstream_failed' })
+  expect(complete['content']).not.toBe('')
+  const last = kinds(events).slice(kinds(events).lastIndexOf('step_reset'))
+  expect(last).toEqual(['step_reset', 'reasoning', 'error', 'step_completed', 'chunk', 'error', 'complete'])
+  // Each try before it is told by its reset only.
+  expect(only(events, 'step_reset')).toHaveLength(3)
+  expect(only(events, 'error').map((event) => event['step'])).toEqual([1, undefined])
 })
 
 describe('an answer', () => {

@@ -81,6 +81,37 @@ describe('a model call that fails', () => {
     assertWellFormed(events)
   })
 
+  it('for good is told within its step, after what it had said: an error, once', async () => {
+    const script = [[call('t')], [think('hm'), say('Half'), broken()], [think('so'), say('Half an'), unauthorised()]]
+    const { result, events } = await runScript(scriptedModel(script), [fakeTool('t')])
+    const kinds = events.map(({ event }) => event)
+    expect(kinds.slice(kinds.lastIndexOf('step_reset'))).toEqual([
+      ...['step_reset', 'reasoning_delta', 'content_delta', 'reasoning', 'error', 'step_completed'],
+    ])
+    const message = 'The model provider refused the request (HTTP 401).'
+    expect(only(events, 'error')).toEqual([
+      { event: 'error', step: 2, step_number: 2, error: message, message, code: 'upstream_failed' },
+    ])
+    expect(result).toMatchObject({ status: 'failed', error: message, errorCode: 'upstream_failed' })
+    assertWellFormed(events)
+  })
+
+  it('and is repeated is no error within the step, nor is what else ends a run', async () => {
+    const repeated = await runScript(scriptedModel([[say('Half'), broken()], [say('Whole.')]]))
+    expect(only(repeated.events, 'error')).toEqual([])
+    const looping = await runScript(
+      scriptedModel(() => [call('t')]),
+      [fakeTool('t')],
+    )
+    expect(looping.result).toMatchObject({ status: 'failed', errorCode: 'doom_loop' })
+    expect(only(looping.events, 'error')).toEqual([])
+    const controller = new AbortController()
+    controller.abort(new AppError('conflict', 'The run was ended elsewhere.'))
+    const stopped = await runScript(scriptedModel([[say('x')]]), [], { signal: controller.signal })
+    expect(stopped.result).toMatchObject({ status: 'failed', errorCode: 'conflict' })
+    expect(only(stopped.events, 'error')).toEqual([])
+  })
+
   it('is not repeated when the provider would refuse it again', async () => {
     const model = scriptedModel([[unauthorised()]])
     const { result, events } = await runScript(model, [], { fallbackModel: 'model-b' })
@@ -146,6 +177,44 @@ describe('the fallback model', () => {
     ])
     expect(result.steps.map((step) => step.model)).toEqual(['model-b', 'model-b'])
     expect(result).toMatchObject({ status: 'completed', content: 'Done.' })
+  })
+
+  it('is not given what was reasoned so far, which is told once it takes over', async () => {
+    const switching = (first: ChatEvent[], more: object = {}) =>
+      runScript(
+        scriptedModel([...first.map((event) => [event, call('t')]), [limited()], [say('Done.')]]),
+        [fakeTool('t')],
+        {
+          fallbackModel: 'model-b',
+          ...more,
+        },
+      )
+    const { events } = await switching([think('hm')])
+    const kinds = events.map(({ event }) => event)
+    const at = kinds.indexOf('model_fallback')
+    expect(kinds.slice(at - 1, at + 2)).toEqual([
+      ...['step_reset', 'model_fallback', 'reasoning_dropped_at_provider_switch'],
+    ])
+    const event = 'reasoning_dropped_at_provider_switch'
+    const both = { event, step: 2, step_number: 2 }
+    expect(only(events, event)).toEqual([{ ...both, from_provider: 'scripted', to_provider: 'scripted' }])
+    // A gateway's models say who serves them.
+    const named = await switching([think('hm')], {
+      fallbackModel: 'else/model-b',
+      request: { model: 'some/model-a', system: '', messages: [], context: [], citations: false },
+    })
+    expect(only(named.events, event)).toEqual([{ ...both, from_provider: 'some', to_provider: 'else' }])
+    // Nothing was reasoned: nothing is lost.
+    expect(only((await switching([say('One.')])).events, event)).toEqual([])
+  })
+
+  it('is not given what was reasoned in the try that failed either', async () => {
+    const model = scriptedModel([[think('hm'), limited()], [say('Done.')]])
+    const { events } = await runScript(model, [], { fallbackModel: 'model-b' })
+    expect(only(events, 'reasoning_dropped_at_provider_switch')).toHaveLength(1)
+    const again = scriptedModel([[think('hm'), limited()], [say('Done.')]])
+    const { events: same } = await runScript(again, [])
+    expect(only(same, 'reasoning_dropped_at_provider_switch')).toEqual([])
   })
 
   it('is not waited for', async () => {

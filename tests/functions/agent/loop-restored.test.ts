@@ -120,6 +120,19 @@ describe('a run that is taken over keeps', () => {
     expect(only(store.events, 'model_fallback')).toHaveLength(1)
   })
 
+  it('how it failed, which is told once', async () => {
+    const { result, store } = await sameWhereverItIsKilled({
+      script: (at) =>
+        at === 0
+          ? [think('hm'), call('read', {}, 'c0')]
+          : [say('Half'), new AppError('upstream_failed', 'no', { cause: { status: 401 } })],
+      tools: () => [read()],
+    })
+    expect(result).toMatchObject({ status: 'failed', error: 'no' })
+    expect(only(store.events, 'error')).toMatchObject([{ step: 2, message: 'no', code: 'upstream_failed' }])
+    expect(store.events.at(-1)).toMatchObject({ event: 'step_completed', step: 2 })
+  })
+
   it('the prompt as it was shortened: what was summarised stays so', async () => {
     const { store, lastRequest } = await sameWhereverItIsKilled({
       script(_at, request) {

@@ -110,6 +110,11 @@ async function finishStep(run: RunState, turn: MadeTurn, journalled: readonly Re
   const { outcome, failure } = end
   const ended = { ...record, outcome, error: failure?.message ?? null, error_code: failure?.code ?? null }
   note(run, { op: 'step_done', step, record: ended })
+  // Of the model's answer only: what else ends a run, and a stop, is told at its end. A try that is repeated was told by `step_reset`.
+  if (turn.failure !== null && !hasCalls && !run.signal.aborted) {
+    const { code, message } = turn.failure
+    run.setup.emit('error', { ...stepFields(step), error: message, message, code })
+  }
   run.setup.emit('step_completed', {
     ...stepFields(step),
     finish_reason: turn.finish_reason,

@@ -60,8 +60,14 @@ const stream = (run: RunState, step: number, request: ChatRequest, attempt: Atte
     }
   })
 
-/** Uses the fallback model from now on, if there is another one. @returns whether it does. */
-function fallBack(run: RunState, step: number): boolean {
+/** Who serves a model: a gateway's models say so in their names (`vendor/model`), others are the provider's own. */
+const servedBy = (provider: string, model: string): string => /^([^/]+)\/./.exec(model)?.[1] ?? provider
+
+/**
+ * Uses the fallback model from now on, if there is another one. It is not given what was reasoned so far, which readers are told.
+ * @param thoughts of the try that failed. @returns whether it does.
+ */
+function fallBack(run: RunState, step: number, thoughts: string): boolean {
   const { chat, fallbackModel, emit } = run.setup
   if (fallbackModel === undefined || run.isOnFallback) return false
   run.isOnFallback = true
@@ -70,6 +76,13 @@ function fallBack(run: RunState, step: number): boolean {
   if (from === to) return false
   run.request = { ...run.request, model: fallbackModel }
   emit('model_fallback', { ...stepFields(step), from, to })
+  if (thoughts !== '' || run.reasoning.length > 0) {
+    emit('reasoning_dropped_at_provider_switch', {
+      ...stepFields(step),
+      from_provider: servedBy(chat.name, from),
+      to_provider: servedBy(chat.name, to),
+    })
+  }
   return true
 }
 
@@ -96,6 +109,7 @@ export async function callModel(
     const isTooLong = error.code === 'context_length_exceeded'
     const canRetry = isTooLong ? shortenings < 2 : retries < delays.length && isRetriable(error)
     if (!canRetry) return false
+    const thoughts = attempt.output.reasoning()
     emit('step_reset', {
       ...stepFields(step),
       reason: RESET_REASON[error.code] ?? 'model_error',
@@ -109,7 +123,7 @@ export async function callModel(
       else truncate(run, step, tools)
     } else {
       const delay = delays[retries++] ?? 0
-      if (!fallBack(run, step)) await pause(delay, run.signal)
+      if (!fallBack(run, step, thoughts)) await pause(delay, run.signal)
     }
     return true
   }

@@ -121,8 +121,8 @@ export async function driveRun(deps: RunDeps, { run, execution }: Opened, viewer
     if (event.seq <= seq) return
     seq = event.seq
     movedAt = Date.now()
-    // Who is no longer a member is told why it ends, and nothing else.
-    if (isRevoked && event.event !== 'error') return
+    // Who is no longer a member is told why it ends, and nothing else: an error within a step is not why.
+    if (isRevoked && (event.event !== 'error' || event['step'] !== undefined)) return
     viewer.send(event)
     isOver ||= event.event === 'complete'
   }

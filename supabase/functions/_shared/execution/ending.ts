@@ -42,7 +42,8 @@ function tellEnd(deps: WithChat, execution: Execution, outcome: RunOutcome, emit
       ? {}
       : { citations: outcome.citations, invalid_citation_count: outcome.invalidCitationCount }),
     provider: deps.chat.name,
-    model: deps.chat.modelFor(request.model),
+    // Who answered, as the run itself says it; a fallback model has been told of by `model_fallback`.
+    model: outcome.steps.at(-1)?.model ?? deps.chat.modelFor(request.model),
     ...(execution.retrievalWarning === null ? {} : { warning: execution.retrievalWarning }),
     ...(outcome.warnings.length === 0 ? {} : { warnings: outcome.warnings }),
   })

@@ -96,6 +96,7 @@ const principal: Principal = {
   userId: 'user',
   agentId: 'agent',
   runId: 'run_1',
+  runUuid: '00000000-0000-4000-8000-0000000000f1',
   caller: () => Promise.reject(new Error('not needed here')),
   db: () => Promise.reject(new Error('not needed here')),
   actingDb: () => Promise.reject(new Error('not needed here')),
@@ -168,15 +169,20 @@ export function assertWellFormed(events: readonly Event[]): void {
   let step = 0
   let isInStep = false
   let hasCalls = false
+  let hasFailed = false
   for (const event of events) {
     if ('step' in event && event['step'] !== event['step_number']) fail('step and step_number differ', event)
     if ('step' in event && event.event !== 'step_started' && event['step'] !== step) fail('wrong step', event)
     switch (event.event) {
       case 'step_started':
-        if (isInStep || event['step'] !== step + 1) fail('steps overlap or are not counted from 1', event)
+        if (isInStep || hasFailed || event['step'] !== step + 1) fail('steps overlap or are not counted from 1', event)
         step++
         isInStep = true
         hasCalls = false
+        break
+      case 'error':
+        if (!isInStep || hasCalls || hasFailed) fail('an error outside a step, after calls, or twice', event)
+        hasFailed = true
         break
       case 'step_completed':
         if (!isInStep || open.size > 0) fail('a step ends with open calls, or twice', event)
@@ -186,7 +192,7 @@ export function assertWellFormed(events: readonly Event[]): void {
       case 'content_delta':
       case 'reasoning_delta':
       case 'reasoning':
-        if (!isInStep || hasCalls) fail('text after the calls of its step', event)
+        if (!isInStep || hasCalls || hasFailed) fail('text after the calls or the failure of its step', event)
         if (event['delta'] === '') fail('an empty delta', event)
         break
       case 'tool_call':

@@ -50,6 +50,13 @@ function noteOf(event: RunEvent, kind: string): Omit<Note, 'at'> | null {
       return { text: RESET[text(event['reason'])] ?? `The step began again (${text(event['reason'])})`, tone: 'warn' }
     case 'model_fallback':
       return { text: `The model ${text(event['from'])} failed, ${text(event['to'])} took its place`, tone: 'warn' }
+    case 'reasoning_dropped_at_provider_switch':
+      return { text: 'What was reasoned so far was not handed on to it', tone: 'info' }
+    case 'error':
+      // Of the whole run otherwise, which is shown with the run.
+      return count(event['step']) === null
+        ? null
+        : { text: `The model failed: ${text(event['message']) || text(event['error'])}`, tone: 'warn' }
     case 'output_recovery':
       return { text: 'The answer was cut off at its longest and was gone on with', tone: 'info' }
     case 'compaction':

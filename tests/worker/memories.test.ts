@@ -86,6 +86,17 @@ test('a memory is embedded when it is written and when it is changed; the API gi
   })
   expect(found.error).toBeNull()
   expect(found.data).toMatchObject([{ memory_id: id, body: 'Takes the last ferry', user_id: OWNER, score: 1 }])
+  // Both texts were embedded, and are usage of whom the memory belongs to: a quarter of their characters.
+  const used = await user
+    .schema('ai')
+    .from('usage_entries')
+    .select('kind,model,user_id,total_tokens')
+    .order('created_at')
+  const entry = { kind: 'embedding', model: 'stub-8', user_id: OWNER }
+  expect(used.data).toMatchObject([
+    { ...entry, total_tokens: 6 },
+    { ...entry, total_tokens: 5 },
+  ])
 })
 
 test("the guide's statement runs as it stands, with the parameters of a driver", async () => {

@@ -1,6 +1,6 @@
 -- What public.memories holds is what the index holds; a vector belongs to one text and to the model in use.
 begin;
-select plan(31);
+select plan(32);
 select tests.make_world();
 delete from public.memories;
 delete from pgboss.job;
@@ -94,6 +94,10 @@ select is((select count(*)::int from ai.due_ingestion() where kind = 'memory'), 
 select tests.as_superuser();
 update public.memories set embedding_attempted_at = now() - interval '61 minutes' where id = tests.id('memory y');
 select is((select count(*)::int from ai.due_ingestion() where kind = 'memory'), 1, 'but after an hour');
+select is(
+  tests.outcome($$insert into public.memories (tenant_id, body) values (tests.tenant('a'), 'No'), (tests.tenant('a'), '!?')$$), 'ok',
+  'what has no word to be found by is kept all the same'
+);
 
 select * from finish();
 rollback;

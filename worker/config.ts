@@ -1,6 +1,8 @@
 import { hostname } from 'node:os'
 import { optional, required, type Env } from '../supabase/functions/_shared/env.ts'
 import { DEFAULT_LIMITS, type ExtractLimits } from '../supabase/functions/_shared/ingestion/extract/limits.ts'
+import { wantsPageImages } from '../supabase/functions/_shared/ingestion/page-images.ts'
+import { DEFAULT_RENDER_LIMITS, type RenderLimits } from './extract/render-limits.ts'
 
 /** Settings of the worker; each has an environment variable, and a default that suits a small machine. */
 export type WorkerSettings = {
@@ -37,14 +39,18 @@ export type WorkerSettings = {
   /** Below so many the graph is given up again. Less than `graphBuildFrom`, so that a set at the edge does not go back and forth. */
   graphRetireBelow: number
   limits: ExtractLimits
+  /** Whether pages of PDFs are drawn, and what that may take. */
+  rendersPages: boolean
+  renderLimits: RenderLimits
 }
 
-function number(env: Env, name: string, fallback: number, least = 1): number {
+function number(env: Env, name: string, fallback: number, least = 1, most = Infinity): number {
   const text = optional(env, name)
   if (text === undefined) return fallback
   const value = Number(text)
   if (!Number.isFinite(value) || value < least)
     throw new Error(`The environment variable ${name} must be a number of at least ${least}.`)
+  if (value > most) throw new Error(`The environment variable ${name} must be a number of at most ${most}.`)
   return value
 }
 
@@ -75,6 +81,15 @@ export function workerSettings(env: Env): WorkerSettings {
       maxDecompressedBytes: number(env, 'WORKER_MAX_DECOMPRESSED_BYTES', DEFAULT_LIMITS.maxDecompressedBytes),
       timeoutMs: number(env, 'WORKER_EXTRACT_TIMEOUT_MS', DEFAULT_LIMITS.timeoutMs),
       memoryMb: number(env, 'WORKER_EXTRACT_MEMORY_MB', DEFAULT_LIMITS.memoryMb, 64),
+    },
+    rendersPages: wantsPageImages(env),
+    renderLimits: {
+      ...DEFAULT_RENDER_LIMITS,
+      dpi: number(env, 'PAGE_IMAGE_DPI', DEFAULT_RENDER_LIMITS.dpi, 36, 300),
+      maxPages: Math.floor(number(env, 'PAGE_IMAGE_MAX_PAGES', DEFAULT_RENDER_LIMITS.maxPages, 1, 2_000)),
+      maxBytes: number(env, 'WORKER_MAX_BYTES', DEFAULT_RENDER_LIMITS.maxBytes),
+      timeoutMs: number(env, 'WORKER_EXTRACT_TIMEOUT_MS', DEFAULT_RENDER_LIMITS.timeoutMs),
+      memoryMb: number(env, 'WORKER_EXTRACT_MEMORY_MB', DEFAULT_RENDER_LIMITS.memoryMb, 64),
     },
   }
 }

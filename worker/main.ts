@@ -20,7 +20,7 @@ process.on('unhandledRejection', (error) => {
 
 try {
   const settings = workerSettings(process.env)
-  const { embedder, embedderFor } = providersFromEnv(process.env)
+  const { chat, embedder, embedderFor } = providersFromEnv(process.env)
   const store = objectStoreFromEnv(process.env)
   const worker = await startWorker({
     ledger: ledgerFromEnv(process.env),
@@ -28,6 +28,7 @@ try {
     workshop: createIsolatedWorkshop(store, settings.limits),
     embedder,
     embedderFor,
+    chat,
     settings,
     runs: runDepsFromEnv(process.env, settings.name, log),
     log,

@@ -19,14 +19,17 @@ export function runDepsFromEnv(env: Env, name: string, log: Log): RunDeps | null
       throw new Error('The environment variable BULKHEAD_SIGNING_JWK is not set.')
     }
     const providers = providersFromEnv(env)
-    return {
+    const deps = {
       ...depsFromEnv(env, 'worker'),
       log: {
-        info: (event, fields) => log.info(event, fieldsOf(fields)),
-        error: (event, fields) => log.error(event, fieldsOf(fields)),
+        info: (event: string, fields: Record<string, unknown>) => log.info(event, fieldsOf(fields)),
+        error: (event: string, fields: Record<string, unknown>) => log.error(event, fieldsOf(fields)),
       },
+    }
+    return {
+      ...deps,
       chat: providers.chat,
-      search: searchProviders(providers),
+      search: searchProviders(providers, deps),
       tools: toolKitFromEnv(env),
       runs: runSettings(env, `worker:${name}`),
     }

@@ -11,10 +11,14 @@ import { indexSource } from '../supabase/functions/_shared/ingestion/jobs/index-
 import { maintainSearch } from './jobs/maintain-search.ts'
 import { reembedKnowledgeBase } from '../supabase/functions/_shared/ingestion/jobs/reembed-knowledge-base.ts'
 import { removeObject } from '../supabase/functions/_shared/ingestion/jobs/remove-object.ts'
+import { noteDeadRendering, renderPages } from './jobs/render-pages.ts'
 import { runAgent } from './jobs/run-agent.ts'
 import { sweep } from './jobs/sweep.ts'
 import { startRunExecutor } from './run-executor.ts'
 import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
+
+/** Documents whose pages are drawn at once: one of a tenant, and one place for another. Each takes a processor for itself. */
+const RENDERED_AT_ONCE = 2
 
 export type Worker = {
   /** Takes no more work, lets what runs finish within the grace period, hands back the rest, and disconnects. */
@@ -80,6 +84,7 @@ export async function startWorker(context: JobContext): Promise<Worker> {
     { queue: 'remove_object_dead', concurrency: 1, isUrgent: false, handle: bind(retryRemoval) },
     { queue: 'run_agent_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadRun) },
     { queue: 'enrich_knowledge_base_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadEnrichment) },
+    { queue: 'render_pages_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadRendering) },
   ]
   const executor =
     context.runs &&
@@ -92,6 +97,14 @@ export async function startWorker(context: JobContext): Promise<Worker> {
     })
   if (executor)
     subscriptions.push({ queue: 'run_agent', concurrency: 1, isUrgent: true, handle: bind(runAgent(executor)) })
+  if (settings.rendersPages)
+    subscriptions.push({
+      queue: 'render_pages',
+      concurrency: RENDERED_AT_ONCE,
+      tenantLimit: limits['render_pages'],
+      isUrgent: true,
+      handle: bind(renderPages(settings.renderLimits)),
+    })
   // It acts for people, as runs do.
   if (context.runs)
     subscriptions.push({

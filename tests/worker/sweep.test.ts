@@ -6,6 +6,7 @@ import { sweep } from '../../worker/jobs/sweep.ts'
 const STEPS = [
   'dueIngestion',
   'dueEnrichments',
+  'duePageRenderings',
   'dueSearchMaintenance',
   'sweepRunLog',
   'expireApprovals',
@@ -31,6 +32,7 @@ async function sweepWith(broken: readonly string[]) {
         { kind: 'memory', id: 'd' },
       ]),
     dueEnrichments: () => answer('dueEnrichments', ['e']),
+    duePageRenderings: () => answer('duePageRenderings', ['f']),
     dueSearchMaintenance: (...thresholds: unknown[]) =>
       answer('dueSearchMaintenance', JSON.stringify(thresholds) === '[40,25]'),
     sweepRunLog: () => answer('sweepRunLog', { folded: 2, removed: 1, rolled_back: 0 }),
@@ -43,7 +45,7 @@ async function sweepWith(broken: readonly string[]) {
     (level: string) =>
     (event: string, fields: object = {}) =>
       void lines.push({ level, event, ...fields })
-  const settings = { graphBuildFrom: 40, graphRetireBelow: 25 } as WorkerSettings
+  const settings = { graphBuildFrom: 40, graphRetireBelow: 25, rendersPages: true } as WorkerSettings
   await sweep({ ledger, settings, log: { info: write('info'), error: write('error') } })
   return { queued, lines, events: lines.map((line) => line['event']) }
 }
@@ -56,6 +58,7 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
     ['reembed_knowledge_base', { id: 'c' }, 'c'],
     ['embed_memory', { id: 'd' }, 'd'],
     ['enrich_knowledge_base', { id: 'e' }, 'e'],
+    ['render_pages', { id: 'f' }, 'f'],
     ['maintain_search', { id: NOTHING }, NOTHING],
   ])
   expect(lines).toEqual([
@@ -64,6 +67,7 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
     { level: 'info', event: 'work_requeued', kind: 'reembedding', id: 'c' },
     { level: 'info', event: 'work_requeued', kind: 'memory', id: 'd' },
     { level: 'info', event: 'work_requeued', kind: 'enrichment', id: 'e' },
+    { level: 'info', event: 'work_requeued', kind: 'page_rendering', id: 'f' },
     { level: 'info', event: 'maintenance_queued' },
     { level: 'info', event: 'run_logs_swept', folded: 2, removed: 1, rolled_back: 0 },
     { level: 'info', event: 'approvals_expired', count: 4 },
@@ -72,13 +76,14 @@ test('a sweep queues lost work again, tidies the logs of runs, lets approvals ex
   ])
 })
 
-const REQUEUED = Array<string>(5).fill('work_requeued')
+const REQUEUED = Array<string>(6).fill('work_requeued')
 test.each([
   [
     'dueIngestion',
     'requeue_work',
     [
       'sweep_failed',
+      'work_requeued',
       'work_requeued',
       'maintenance_queued',
       'run_logs_swept',
@@ -90,6 +95,20 @@ test.each([
   [
     'dueEnrichments',
     'requeue_enrichments',
+    [
+      ...REQUEUED.slice(2),
+      'sweep_failed',
+      'work_requeued',
+      'maintenance_queued',
+      'run_logs_swept',
+      'approvals_expired',
+      'expired_searches_closed',
+      'stale_uploads_removed',
+    ],
+  ],
+  [
+    'duePageRenderings',
+    'requeue_page_renderings',
     [
       ...REQUEUED.slice(1),
       'sweep_failed',
@@ -169,6 +188,7 @@ test('when all fail, each is logged and the sweep ends', async () => {
 
 test('when nothing can be queued, the steps that queue say so', async () => {
   expect((await sweepWith(['enqueue'])).events).toEqual([
+    'sweep_failed',
     'sweep_failed',
     'sweep_failed',
     'sweep_failed',

@@ -36,6 +36,13 @@ export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger'
       log.info('work_requeued', { kind: 'enrichment', id })
     }
   })
+  await attempt('requeue_page_renderings', async () => {
+    if (!settings.rendersPages) return
+    for (const id of await ledger.duePageRenderings()) {
+      await ledger.enqueue('render_pages', { id }, id)
+      log.info('work_requeued', { kind: 'page_rendering', id })
+    }
+  })
   await attempt('queue_maintenance', async () => {
     if (!(await ledger.dueSearchMaintenance(settings.graphBuildFrom, settings.graphRetireBelow))) return
     const queued = await ledger.enqueue('maintain_search', { id: MAINTENANCE }, MAINTENANCE)

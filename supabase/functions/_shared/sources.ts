@@ -335,7 +335,8 @@ export async function openSource(
   }
 }
 
-function asReadable(iterable: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+/** What the storage gives piece by piece, as the body of an answer. */
+export function asReadable(iterable: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
   const iterator = iterable[Symbol.asyncIterator]()
   return new ReadableStream({
     async pull(controller) {

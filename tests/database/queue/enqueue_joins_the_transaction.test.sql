@@ -41,6 +41,7 @@ select set_eq(
     ('remove_object', 'short', 'remove_object_dead', true), ('extract_source_dead', 'short', null, true),
     ('index_source_dead', 'short', null, true), ('remove_object_dead', 'short', null, true),
     ('enrich_knowledge_base', 'short', 'enrich_knowledge_base_dead', true), ('enrich_knowledge_base_dead', 'short', null, true),
+    ('render_pages', 'short', 'render_pages_dead', true), ('render_pages_dead', 'short', null, true),
     ('reembed_knowledge_base', 'short', 'reembed_knowledge_base_dead', true), ('reembed_knowledge_base_dead', 'short', null, true),
     ('run_agent', 'short', 'run_agent_dead', true), ('run_agent_dead', 'short', null, true), ('embed_memory', 'short', null, true), ('maintain_search', 'short', null, true)$$,
   'the queues'

@@ -63,7 +63,7 @@ export async function askModel(
   take: (event: ChatEvent) => void,
 ): Promise<Usage> {
   const { chat, signal } = access
-  const promptTokens = fixedTokens(request) + messageTokens(request.messages)
+  const promptTokens = fixedTokens(request) + messageTokens(request.messages) + (chat.imageTokens?.(request) ?? 0)
   const wanted = request.maxTokens ?? null
   const grant = await reserve(access, { step, model: chat.modelFor(request.model), promptTokens, maxTokens: wanted })
   const maxTokens = Math.min(grant.maxTokens ?? Infinity, wanted ?? Infinity)

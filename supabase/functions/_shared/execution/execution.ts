@@ -47,6 +47,7 @@ const paced = (chat: ChatProvider, log: EventLog): ChatProvider => ({
   model: chat.model,
   modelFor: (requested) => chat.modelFor(requested),
   contextWindow: (model) => chat.contextWindow(model),
+  imageTokens: (request) => chat.imageTokens?.(request) ?? 0,
   async *stream(request, signal) {
     for await (const event of chat.stream(request, signal)) {
       await log.ready()
@@ -137,7 +138,8 @@ export async function executeRun(
   }
   try {
     const work = { emit, journal, budget, signal: stop.signal, beforeStep, hold }
-    const given = await carryOut({ ...deps, chat: paced(deps.chat, log) }, execution, work)
+    const chat = execution.asking?.(deps.chat) ?? deps.chat
+    const given = await carryOut({ ...deps, chat: paced(chat, log) }, execution, work)
     outcome = isCancelled ? { ...given.outcome, status: 'cancelled', error: null, errorCode: null } : given.outcome
     const waiting = isCutOff() ? HANDOVER : given.waiting
     if (waiting !== null) {

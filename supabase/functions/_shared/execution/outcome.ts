@@ -7,7 +7,7 @@ import { NO_USAGE } from '../agent/usage.ts'
 import type { Citation } from '../citations.ts'
 import type { AppError, ErrorCode } from '../errors.ts'
 import type { Hooks } from '../hooks/engine.ts'
-import type { ChatRequest, Usage } from '../providers/index.ts'
+import type { ChatProvider, ChatRequest, Usage } from '../providers/index.ts'
 import type { StartedRun } from '../runs.ts'
 import type { Emit } from '../sse.ts'
 import type { Principal, Tool } from '../tools/types.ts'
@@ -53,6 +53,8 @@ export type Execution = {
   request: ChatRequest
   principal: Principal
   equip: (parts: EquipmentParts) => Promise<Equipment>
+  /** The provider as this run asks it; absent: as it is. */
+  asking?: (chat: ChatProvider) => ChatProvider
   /** Model calls the run may make. */
   maxSteps: number
   fallbackModel: string | null

@@ -7,6 +7,9 @@ import { createOpenAiChat, createOpenAiEmbedder } from './openai.ts'
 import { rerankerFromEnv } from './reranker.ts'
 import type { Reranker } from './reranker.ts'
 
+/** Takes the tokens of one request, as a provider counted them. */
+export type OnUsage = (tokens: number) => void
+
 /** Turns texts into vectors. Vectors of different `model`s must never be compared. */
 export interface Embedder {
   /** Stored with every vector. */
@@ -15,9 +18,10 @@ export interface Embedder {
   readonly dimensions: number
   /**
    * One vector of unit length per text, in the order given.
+   * @param onUsage gets the tokens of each request that the provider has counted; not called where it counts none.
    * @throws AppError `upstream_failed`, `upstream_timeout` or `rate_limited`.
    */
-  embed(texts: string[], signal?: AbortSignal): Promise<number[][]>
+  embed(texts: string[], signal?: AbortSignal, onUsage?: OnUsage): Promise<number[][]>
 }
 
 /** A passage given to the model. `key` is the number by which the answer cites it. */
@@ -41,9 +45,12 @@ export type ToolDefinition = {
 /** A call that a model wants made. `arguments` is the text it wrote, which may not even be JSON. */
 export type ToolCall = { id: string; name: string; arguments: string }
 
+/** An image beside a message, for providers that take some. */
+export type ChatImage = { label: string; mediaType: 'image/png'; base64: string }
+
 /** One message of a conversation with tools. */
 export type ChatMessage =
-  | { role: 'user'; content: string }
+  | { role: 'user'; content: string; images?: readonly ChatImage[] }
   | { role: 'assistant'; content: string; toolCalls?: ToolCall[] }
   | { role: 'tool'; toolCallId: string; name: string; content: string }
 
@@ -88,6 +95,10 @@ export interface ChatProvider {
   readonly name: string
   /** Model used when a request names none. */
   readonly model: string
+  /** Whether it passes images of messages on; absent: it reads their text alone. */
+  readonly takesImages?: boolean
+  /** Tokens that images may add to this request beyond its text, estimated: held back with those of the text. Absent: none. */
+  imageTokens?(request: ChatRequest): number
   /** The model that a request naming this one will really be answered by. */
   modelFor(requested: string | null | undefined): string
   /** Tokens that prompt and answer of this model may have together, as far as is known. */

@@ -1,5 +1,5 @@
 import type OpenAI from 'openai'
-import type { ChatMessage, ChatRequest, ToolCall } from './index.ts'
+import type { ChatImage, ChatMessage, ChatRequest, ToolCall } from './index.ts'
 import { isJsonObject } from './openai-tool-calls.ts'
 import { systemPrompt } from './prompt.ts'
 
@@ -19,6 +19,11 @@ const wireCall = (call: ToolCall): OpenAI.ChatCompletionMessageFunctionToolCall 
   },
 })
 
+const wireImage = ({ label, mediaType, base64 }: ChatImage): OpenAI.ChatCompletionContentPart[] => [
+  { type: 'text', text: label },
+  { type: 'image_url', image_url: { url: `data:${mediaType};base64,${base64}` } },
+]
+
 function wireMessage(message: ChatMessage): OpenAI.ChatCompletionMessageParam {
   if (message.role === 'tool') {
     return { role: 'tool', tool_call_id: message.toolCallId, content: message.content }
@@ -26,6 +31,9 @@ function wireMessage(message: ChatMessage): OpenAI.ChatCompletionMessageParam {
   if (message.role === 'assistant' && message.toolCalls && message.toolCalls.length > 0) {
     // Beside calls, an empty text is refused by some endpoints and null by none.
     return { role: 'assistant', content: message.content || null, tool_calls: message.toolCalls.map(wireCall) }
+  }
+  if (message.role === 'user' && message.images && message.images.length > 0) {
+    return { role: 'user', content: [{ type: 'text', text: message.content }, ...message.images.flatMap(wireImage)] }
   }
   return { role: message.role, content: message.content }
 }

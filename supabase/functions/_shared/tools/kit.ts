@@ -4,6 +4,8 @@ import type { Env } from '../env.ts'
 import { optional, projectSettings } from '../env.ts'
 import type { PostJson } from '../hooks/engine.ts'
 import type { McpFetch } from '../mcp/transport.ts'
+import { objectStoreFromEnv } from '../object-store.ts'
+import type { ObjectStore } from '../object-store.ts'
 import { secretBoxFromEnv } from '../secrets.ts'
 import type { SecretBox } from '../secrets.ts'
 import { createToolTokens } from '../tool-tokens.ts'
@@ -26,6 +28,8 @@ export type ToolKit = {
   tokens: ToolTokens
   /** Whether `tokens` can sign: without the signing key MCP servers are called without word of the person. */
   hasSigningKey: boolean
+  /** Where page images lie, for people who may read their sources; null: nowhere. */
+  pageImages: Pick<ObjectStore, 'get'> | null
   /** Where people reach the project, if it is not the URL that functions use. */
   publicUrl: string | null
   /** Built-in tools that reach out, by name; null where they are not configured. */
@@ -45,6 +49,7 @@ export function toolKitFromEnv(env: Env): ToolKit {
     mcpFetch: mcpFetchOf(egress),
     postJson: postJsonOf(egress),
     secrets: secretBoxFromEnv(env),
+    pageImages: optional(env, 'S3_ENDPOINT') === undefined ? null : objectStoreFromEnv(env),
     publicUrl: optional(env, 'SUPABASE_PUBLIC_URL')?.replace(/\/+$/, '') ?? null,
     hasSigningKey: settings.signingJwk !== null,
     tokens: createToolTokens(settings.signingJwk, settings.issuers[0] ?? ''),

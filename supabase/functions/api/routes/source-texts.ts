@@ -4,7 +4,9 @@ import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { uuidParam } from '../../_shared/http.ts'
 import { attachment } from '../../_shared/object-store.ts'
-import { getSource } from '../../_shared/sources.ts'
+import { openPageImage } from '../../_shared/open-page-image.ts'
+import { pageImagesOf } from '../../_shared/page-images.ts'
+import { asReadable, getSource } from '../../_shared/sources.ts'
 import type { ApiEnv } from '../env.ts'
 
 const DERIVATIVES = ['markdown', 'text', 'page_text', 'image']
@@ -50,7 +52,7 @@ async function readPages(db: Db, sourceId: string): Promise<string[]> {
   }
 }
 
-/** Text of a derivative, and the ending of its name; null when there is none. Files are extracted to plain text only. */
+/** Text of a derivative, and the ending of its name; null when there is none. Texts are extracted as plain text only. */
 async function readDerivative(db: Db, sourceId: string, type: string, index: number) {
   if (type === 'page_text') {
     const text = await readPage(db, sourceId, index + 1)
@@ -82,6 +84,17 @@ export const sourceTexts = new Hono<ApiEnv>()
       throw new AppError('invalid_request', `type must be one of ${DERIVATIVES.join(', ')}`)
     }
     const index = queryNumber(c.req.query('index'), 'index', 0) ?? 0
+    if (type === 'image') {
+      const image = pageImagesOf(source)[index]
+      const opened = image && (await openPageImage(c.var.deps.objects, image))
+      if (!opened) throw new AppError('not_found', 'Derivative not found')
+      return c.body(asReadable(opened.stream), 200, {
+        'content-type': 'image/png',
+        'content-disposition': attachment(`${source.name}.page-${image.page}.png`),
+        'cache-control': 'no-store',
+        ...(opened.sizeBytes === null ? {} : { 'content-length': String(opened.sizeBytes) }),
+      })
+    }
     const derivative = await readDerivative(c.var.db, source.id, type, index)
     if (derivative === null) throw new AppError('not_found', 'Derivative not found')
     return c.body(derivative.text, 200, {

@@ -66,7 +66,8 @@ export async function extractSource(context: IngestionContext, delivery: Deliver
       if (event.type === 'end') {
         await save()
         signal.throwIfAborted()
-        held(await ledger.finishExtraction(delivery.id, token, event.page_count, event.metadata))
+        const { rendersPages } = settings
+        held(await ledger.finishExtraction(delivery.id, token, event.page_count, event.metadata, rendersPages))
         return event.page_count
       }
       waiting.push({ page_number: event.page_number, text: event.text })

@@ -1,10 +1,16 @@
 import type { Delivery, IngestionContext } from '../context.ts'
 
-/** Removes the bytes of a source that no longer exists. Removing them twice is harmless. */
+/** Removals under way at once, of one job. */
+const AT_ONCE = 8
+
+/** Removes objects that nobody needs any more: the bytes of a source that is gone, images of its pages. Twice is harmless. */
 export async function removeObject({ ledger, store, log }: IngestionContext, { id, jobId }: Delivery): Promise<void> {
   const removal = await ledger.claimObjectRemoval(id)
   if (!removal) return
-  await store.delete(removal.storage_path)
+  const keys = [removal.storage_path, ...(removal.more_paths ?? [])]
+  for (let first = 0; first < keys.length; first += AT_ONCE) {
+    await Promise.all(keys.slice(first, first + AT_ONCE).map((key) => store.delete(key)))
+  }
   await ledger.finishObjectRemoval(id)
   log.info('object_removed', { job_id: jobId, removal_id: id })
 }

@@ -12,6 +12,7 @@ import { keyMap, optional, required, type Env } from './env.ts'
 import { fromPostgrest } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
 import { limitCalls } from './limits-ledger.ts'
+import { pageImageCalls } from './page-images-ledger.ts'
 import { queueCalls } from './queue-ledger.ts'
 import { runCalls } from './run-ledger.ts'
 import type { LogWrite } from './run-ledger.ts'
@@ -115,7 +116,7 @@ export type StagedChunk = {
   end_char: number
   tokens: number
   score: number
-  meta: { pages: number[]; heading_path: string[] }
+  meta: Record<string, unknown>
   /** What is embedded before the text; empty when nothing is. */
   context: string
   /** Tells whether a chunk staged by an earlier attempt is still the same. */
@@ -196,6 +197,7 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
     ...limitCalls(call),
     ...runCalls(call),
     ...queueCalls(call),
+    ...pageImageCalls(call),
 
     /**
      * The tenant a service-key call acts in and the `sub` of its delegated token.
@@ -252,17 +254,20 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
       call<ExtractionClaim | null>('claim_extraction', { source_id: sourceId, worker, lease_seconds: leaseSeconds }),
     saveSourcePages: (sourceId: string, leaseToken: string, pages: StoredPage[]) =>
       call<boolean>('save_source_pages', { source_id: sourceId, lease_token: leaseToken, pages }),
+    /** The text is complete; with `rendersPages` the pages of a PDF are queued to be drawn. False when the lease is lost. */
     finishExtraction: (
       sourceId: string,
       leaseToken: string,
       pageCount: number,
       autoMetadata: Record<string, unknown>,
+      rendersPages = false,
     ) =>
       call<boolean>('finish_extraction', {
         source_id: sourceId,
         lease_token: leaseToken,
         page_count: pageCount,
         auto_metadata: autoMetadata,
+        render_pages: rendersPages,
       }),
     failExtraction: (
       sourceId: string,
@@ -290,6 +295,13 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
       call<{ chunk_index: number; content_hash: string; embedding_model: string }[]>('read_staged_chunks', {
         indexed_source_id: indexedSourceId,
         lease_token: leaseToken,
+      }),
+    /** What earlier attempts were told by a model, from place `fromChunk` of the staged chunks on. */
+    readStagedMeta: (indexedSourceId: string, leaseToken: string, fromChunk: number) =>
+      call<{ chunk_index: number; content_hash: string; meta: Record<string, unknown> }[]>('read_staged_meta', {
+        indexed_source_id: indexedSourceId,
+        lease_token: leaseToken,
+        from_chunk: fromChunk,
       }),
     stageChunks: (indexedSourceId: string, leaseToken: string, chunks: StagedChunk[], embeddingModel: string) =>
       call<boolean>('stage_chunks', {
@@ -370,8 +382,9 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
     enqueue: (queue: string, payload: { id: string }, dedupe?: string) =>
       call<string | null>('enqueue', { queue, payload, dedupe: dedupe ?? null }),
 
-    /** Key of an object whose source is gone; null when it has been removed. */
-    claimObjectRemoval: (id: string) => call<{ storage_path: string } | null>('claim_object_removal', { id }),
+    /** Keys of objects that nobody needs any more; null when they have been removed. */
+    claimObjectRemoval: (id: string) =>
+      call<{ storage_path: string; more_paths?: string[] } | null>('claim_object_removal', { id }),
     finishObjectRemoval: (id: string) => call<null>('finish_object_removal', { id }),
   }
 }

@@ -1,8 +1,12 @@
 import { z } from 'zod'
 import type { Db } from '../_shared/context.ts'
+import { canEnrich } from '../_shared/enrichment/fields.ts'
 import { AppError, missing, unwrap } from '../_shared/errors.ts'
 import { parse } from '../_shared/http.ts'
-import { STRATEGIES } from '../_shared/search/settings.ts'
+import type { ChatProvider } from '../_shared/providers/index.ts'
+import { methodProblem, retrievalConfig } from '../_shared/search/settings.ts'
+import { STRATEGIES, STRATEGY_RETRIEVAL } from '../_shared/search/strategies.ts'
+import type { IndexingConfig, Strategy } from '../_shared/search/strategies.ts'
 
 /** Columns of ai.knowledge_bases that this function reads. */
 export const KNOWLEDGE_BASE_COLUMNS =
@@ -25,22 +29,23 @@ export type KnowledgeBaseRow = {
   updated_at: string
 }
 
-/** What a new knowledge base has unless asked otherwise; the same as the database's defaults. */
-export const INDEXING_DEFAULTS = { strategy: STRATEGIES[0], chunk_size: 400, overlap: 50 }
+const { method, top_k, ...otherSettings } = retrievalConfig.in.shape
+/** `retrieval_config` as a request sends it: checked, and without defaults, which depend on the strategy. */
+export const sentRetrieval = z.looseObject({
+  ...otherSettings,
+  method: method.unwrap().optional(),
+  top_k: top_k.unwrap().optional(),
+})
 
 /**
- * How sources are indexed. Sizes are in tokens.
- * @throws (when parsed) `invalid_request` for a strategy that is not here.
+ * `retrieval_config` as it is stored: what was sent, over what knowledge bases of this strategy have.
+ * @throws AppError `invalid_request` for a method that the strategy does not have.
  */
-export const indexingConfig = z
-  .looseObject({
-    strategy: z
-      .enum(STRATEGIES, `Unknown strategy. This project indexes with ${STRATEGIES.join(' or ')}.`)
-      .default(INDEXING_DEFAULTS.strategy),
-    chunk_size: z.number().int().min(50).max(4000).default(INDEXING_DEFAULTS.chunk_size),
-    overlap: z.number().int().min(0).default(INDEXING_DEFAULTS.overlap),
-  })
-  .refine((config) => config.overlap < config.chunk_size, 'overlap must be smaller than chunk_size')
+export function retrievalFor(strategy: Strategy, sent: z.output<typeof sentRetrieval> | null | undefined) {
+  const problem = sent?.method === undefined ? null : methodProblem(strategy, sent.method)
+  if (problem !== null) throw new AppError('invalid_request', `retrieval_config.method: ${problem}`)
+  return retrievalConfig.parse({ ...STRATEGY_RETRIEVAL[strategy], ...sent })
+}
 
 /** Languages whose words the database knows how to compare; `simple` compares them as they are written. */
 const LANGUAGES = [
@@ -90,9 +95,32 @@ export function requestedLanguage(body: {
   return body.language ?? (named == null ? undefined : parse(language, named))
 }
 
-/** Said to whoever names a model for summaries, as clients of the agent API do for `full_document`. */
-export const SUMMARIES_ARE_NOT_MADE =
+const SUMMARIES_ARE_NOT_MADE =
   'indexing_config.summary_model is not used: a document is found by all of its passages, not by a summary.'
+const TEXT_ONLY = 'indexing_config.use_images is stored, but records are made from the text of documents only.'
+const SET_A_MODEL = 'Set OPENAI_API_KEY or OPENAI_BASE_URL and CHAT_MODEL for the functions and the worker.'
+/** What a strategy does where no language model is set up. */
+const WITHOUT_MODEL: Partial<Record<Strategy, string>> = {
+  page_index: 'is indexed without summaries of sections, and searched by hybrid instead of tree_search',
+  graph_index: 'cannot be indexed',
+  doc2json: 'cannot be indexed',
+}
+
+/** What whoever sets these settings should know: what is not used, and what this project cannot do. */
+export function indexingWarnings(config: IndexingConfig, chat: Pick<ChatProvider, 'model'>): string[] {
+  const lack = canEnrich(chat) ? undefined : WITHOUT_MODEL[config.strategy]
+  return [
+    ...(config['summary_model'] == null ? [] : [SUMMARIES_ARE_NOT_MADE]),
+    ...(config['use_images'] === true ? [TEXT_ONLY] : []),
+    ...(lack
+      ? [`This project has no language model: a knowledge base of ${config.strategy} ${lack}. ${SET_A_MODEL}`]
+      : []),
+  ]
+}
+
+/** The strategy that a stored row names; of one that is not known, the default. */
+export const strategyOfRow = ({ indexing_config: config }: Pick<KnowledgeBaseRow, 'indexing_config'>): Strategy =>
+  STRATEGIES.find((known) => known === config['strategy']) ?? STRATEGIES[0]
 
 /** Said to whoever sends a model: the column is read-only. */
 export const MODEL_IS_READ_ONLY = 'embedding_model was ignored: it is the model of the vectors that are stored.'

@@ -3,6 +3,7 @@ import { optional, type Env } from '../_shared/env.ts'
 import type { RunDeps } from '../_shared/execution/prepare.ts'
 import type { IngestionContext } from '../_shared/ingestion/context.ts'
 import { createInProcessWorkshop, type InProcessLimits } from '../_shared/ingestion/in-process.ts'
+import { wantsPageImages } from '../_shared/ingestion/page-images.ts'
 import { objectStoreFromEnv } from '../_shared/object-store.ts'
 import type { Providers } from '../_shared/providers/index.ts'
 import type { Ingestion } from './jobs.ts'
@@ -60,7 +61,7 @@ const LIMITS: InProcessLimits = {
 export function ingestionFromEnv(
   env: Env,
   { ledger, log }: Deps,
-  { embedder, embedderFor }: Pick<Providers, 'embedder' | 'embedderFor'>,
+  { chat, embedder, embedderFor }: Pick<Providers, 'chat' | 'embedder' | 'embedderFor'>,
 ): Ingestion | null {
   if (optional(env, 'S3_ENDPOINT') === undefined) return null
   const store = objectStoreFromEnv(env)
@@ -74,12 +75,15 @@ export function ingestionFromEnv(
     store,
     embedder,
     embedderFor,
+    chat,
     settings: {
       name: `${HOLDER}${crypto.randomUUID()}`,
       leaseSeconds: 30,
       maxAttempts: 10,
       embedBatchSize: 64,
       embedTimeoutMs: 60_000,
+      // Nothing is drawn here; whoever wants images has a worker that does it.
+      rendersPages: wantsPageImages(env),
     },
     workshop: createInProcessWorkshop(store, { ...LIMITS, maxBytes }, (holder) => holder.startsWith(HOLDER)),
   }

@@ -22,7 +22,7 @@ const app = createApp({
     ? {
         ...deps,
         chat: providers.chat,
-        search: searchProviders(providers),
+        search: searchProviders(providers, deps),
         tools: toolKitFromEnv(process.env),
         runs: runSettings(process.env, `function:${crypto.randomUUID()}`),
       }

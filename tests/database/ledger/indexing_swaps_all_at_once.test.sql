@@ -1,6 +1,6 @@
 -- The lease of indexing, staged chunks that outlive a crash, and the swap.
 begin;
-select plan(36);
+select plan(40);
 select tests.make_world();
 delete from private.staged_chunks;
 select tests.keep('id', tests.id('indexed a_open')::text);
@@ -101,6 +101,21 @@ select tests.as_service();
 select is(pg_temp.claim('fourth'), true, 'afterwards it is');
 select is(pg_temp.finish('fourth', 0), 'ok', 'with nothing to index');
 select is(pg_temp.searchable(), null, 'nothing is found');
+
+-- What a model said about parts of a document is kept behind its chunks, and gone when they are searchable.
+select tests.as_superuser();
+update ai.indexed_sources set index_status = 'pending' where id = tests.kept_id('id');
+select tests.as_service();
+select pg_temp.claim('asking');
+select pg_temp.stage('asking', jsonb_build_array(pg_temp.chunk(0, 'a record', 'r'), pg_temp.chunk(1, '', 'p1') || '{"meta": {"answer": {"berth": 12}}, "embedding": [0]}'));
+select is(
+  ai.read_staged_meta(tests.kept_id('id'), tests.kept_id('asking'), 1),
+  '[{"chunk_index": 1, "content_hash": "p1", "meta": {"answer": {"berth": 12}}}]',
+  'what was kept from a place on'
+);
+select is(ai.read_staged_meta(tests.kept_id('id'), tests.kept_id('fourth'), 0), '[]', 'is told to the holder of the lease only');
+select is(pg_temp.finish('asking', 1), 'ok', 'the document ends with its one chunk');
+select is(pg_temp.searchable(), 'a record', 'and nothing else');
 
 -- Vectors that are none.
 select tests.as_superuser();

@@ -1,6 +1,6 @@
 import type { Ledger } from '../ledger.ts'
 import type { ObjectStore } from '../object-store.ts'
-import type { Embedder } from '../providers/index.ts'
+import type { ChatProvider, Embedder } from '../providers/index.ts'
 import type { ChunkOptions } from './chunk/chunk.ts'
 import type { HashedChunk } from './chunk/hash.ts'
 import type { Page } from './chunk/pages.ts'
@@ -40,6 +40,8 @@ export type IngestionSettings = {
   /** Texts per embedding request. */
   embedBatchSize: number
   embedTimeoutMs: number
+  /** Whether pages of PDFs are wanted as images, once their text is there. Absent: no. */
+  rendersPages?: boolean
 }
 
 /** What every job of the ingestion gets from outside. */
@@ -50,6 +52,8 @@ export type IngestionContext = {
   embedder: Embedder
   /** Whoever can embed with the model of this name, or null. */
   embedderFor: (model: string) => Embedder | null
+  /** Whoever answers what strategies of knowledge bases ask at indexing. */
+  chat: ChatProvider
   settings: IngestionSettings
   workshop: Workshop
   log: Log

@@ -2,25 +2,33 @@ import { Hono } from 'hono'
 import { actsOn } from '../../_shared/context.ts'
 import { canEnrich, DEFAULT_MAX_TOKENS, FIELD_TYPES } from '../../_shared/enrichment/fields.ts'
 import { FILE_TYPES } from '../../_shared/file-types.ts'
-import { FUSIONS, SEARCH_METHODS } from '../../_shared/search/hits.ts'
+import { FUSIONS } from '../../_shared/search/hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
-import { FULL_DOCUMENT_TOP_K, RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
-import type { Strategy } from '../../_shared/search/settings.ts'
+import { methodsOf, RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
+import { STRATEGIES, STRATEGY_DEFAULTS, STRATEGY_MODEL, STRATEGY_RETRIEVAL } from '../../_shared/search/strategies.ts'
+import type { Strategy } from '../../_shared/search/strategies.ts'
 import type { ApiEnv } from '../env.ts'
-import { INDEXING_DEFAULTS } from '../knowledge-base.ts'
+
+/** What a knowledge base of this strategy is made with. */
+function offered(strategy: Strategy, hasModel: boolean) {
+  const { method = RETRIEVAL_DEFAULTS.method, top_k = RETRIEVAL_DEFAULTS.top_k } = STRATEGY_RETRIEVAL[strategy]
+  return {
+    indexing_config: STRATEGY_DEFAULTS[strategy],
+    methods: methodsOf(strategy),
+    default_method: method,
+    top_k,
+    model: STRATEGY_MODEL[strategy],
+    available: hasModel || STRATEGY_MODEL[strategy] !== 'required',
+  }
+}
 
 /** What knowledge bases are made with when a request does not say, and what this project offers. */
 export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
   const { chat, search } = c.var.deps
   const { reranker } = search
   const model = reranker?.modelFor(null) ?? null
-  const { strategy: _strategy, ...indexing_config } = INDEXING_DEFAULTS
-  const offered = { indexing_config, methods: SEARCH_METHODS, default_method: RETRIEVAL_DEFAULTS.method }
   return c.json({
-    strategies: {
-      chunk_embed: offered,
-      full_document: { ...offered, top_k: FULL_DOCUMENT_TOP_K },
-    } satisfies Record<Strategy, object>,
+    strategies: Object.fromEntries(STRATEGIES.map((strategy) => [strategy, offered(strategy, canEnrich(chat))])),
     retrieval: { ...RETRIEVAL_DEFAULTS, fusion: FUSIONS[0], fusions: FUSIONS },
     reranker: {
       default_model: model,

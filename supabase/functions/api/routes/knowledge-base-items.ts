@@ -5,8 +5,9 @@ import type { Db } from '../../_shared/context.ts'
 import { missing, unwrap } from '../../_shared/errors.ts'
 import { pageOf, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
 import { MAX_IDS } from '../../_shared/search/options.ts'
+import { STRATEGIES } from '../../_shared/search/strategies.ts'
 import type { ApiEnv } from '../env.ts'
-import { INDEXING_DEFAULTS, findKnowledgeBase } from '../knowledge-base.ts'
+import { findKnowledgeBase } from '../knowledge-base.ts'
 import { listRequest, pageFields } from '../lists.ts'
 
 /** Items one answer holds at most. */
@@ -62,7 +63,7 @@ export const knowledgeBaseItems = new Hono<ApiEnv>()
     const { body, warnings } = await parseLenientBody(c, itemsRequest)
     const ids = [...new Set(body.source_ids)]
     const found = await readChunks(db, { column: 'source_id', ids, knowledgeBaseId: knowledgeBase.id }, body)
-    const { strategy = INDEXING_DEFAULTS.strategy } = knowledgeBase.indexing_config
+    const { strategy = STRATEGIES[0] } = knowledgeBase.indexing_config
     return c.json({ items: found.rows, total: found.total, strategy, source_ids: ids, ...warningsField(warnings) })
   })
   .get('/:id/indexed-sources/:indexed_source_id/chunks', actsOn('knowledge_base'), async (c) => {

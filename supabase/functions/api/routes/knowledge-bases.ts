@@ -4,19 +4,22 @@ import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
-import { FULL_DOCUMENT_TOP_K, retrievalConfig } from '../../_shared/search/settings.ts'
+import { indexingConfig } from '../../_shared/search/strategies.ts'
 import { listedState, readEnrichmentStates } from '../enrichment.ts'
 import type { EnrichmentState } from '../enrichment.ts'
+import { imageWarnings } from '../../_shared/search/page-images.ts'
 import type { ApiEnv } from '../env.ts'
 import {
   KNOWLEDGE_BASE_COLUMNS,
   MODEL_IS_READ_ONLY,
-  SUMMARIES_ARE_NOT_MADE,
   findKnowledgeBase,
-  indexingConfig,
+  indexingWarnings,
   language,
   refuseKnowledgeBaseChange,
   requestedLanguage,
+  retrievalFor,
+  sentRetrieval,
+  strategyOfRow,
 } from '../knowledge-base.ts'
 import type { KnowledgeBaseRow } from '../knowledge-base.ts'
 import { listRequest, pageFields } from '../lists.ts'
@@ -35,7 +38,7 @@ export const knowledgeBaseRequest = z.object({
   language: language.optional(),
   embedding_model: z.unknown().optional(),
   indexing_config: indexingConfig.nullish(),
-  retrieval_config: retrievalConfig.nullish(),
+  retrieval_config: sentRetrieval.nullish(),
 })
 /** Body of `PATCH /api/knowledge-bases/{id}`; configurations are replaced whole. */
 export const knowledgeBasePatch = z.object({
@@ -44,7 +47,7 @@ export const knowledgeBasePatch = z.object({
   language: language.optional(),
   embedding_model: z.unknown().optional(),
   indexing_config: indexingConfig.optional(),
-  retrieval_config: retrievalConfig.optional(),
+  retrieval_config: sentRetrieval.optional(),
 })
 
 const INDEX_STATUSES = ['pending', 'indexing', 'indexed', 'failed', 'cancelled'] as const
@@ -55,6 +58,9 @@ type IndexedRow = {
   source_id: string
   index_status: (typeof INDEX_STATUSES)[number]
 }
+
+/** Sources that were indexed with other settings than the knowledge base has now; of many, the ids of the first. */
+type Drift = { count: number; indexed_source_ids: string[] }
 
 /** All indexed sources of the given knowledge bases that the caller can see; the Data API gives 1,000 at once. */
 async function indexedSourcesOf(db: Db, knowledgeBaseIds: string[]): Promise<IndexedRow[]> {
@@ -99,17 +105,29 @@ function present(
 }
 
 async function presentOne(db: Db, row: KnowledgeBaseRow) {
-  const [indexed, { count, error }, enrichments] = await Promise.all([
+  const [indexed, { count, error }, enrichments, drift] = await Promise.all([
     indexedSourcesOf(db, [row.id]),
     db.schema('ai').from('chunks').select('id', { count: 'exact', head: true }).eq('knowledge_base_id', row.id),
     readEnrichmentStates(db, [row.id]),
+    db.schema('ai').rpc('drifted_sources', { knowledge_base_id: row.id }),
   ])
+  const drifted = unwrap<Drift>(drift)
   if (error) unwrap({ data: null, error })
   return {
     ...present(row, count ?? 0, indexed, enrichments.get(row.id)),
-    drift: null,
+    drift: drifted.count === 0 ? null : drifted,
     indexed_sources: indexed.map(({ id, source_id, index_status }) => ({ id, source_id, index_status })),
   }
+}
+
+/** `retrieval_config` as a change stores it: its defaults are those of the strategy that the knowledge base has afterwards. */
+async function retrievalPatch(
+  db: Db,
+  id: string,
+  { indexing_config: indexing, retrieval_config: sent }: z.output<typeof knowledgeBasePatch>,
+) {
+  if (sent === undefined) return undefined
+  return retrievalFor(indexing?.strategy ?? strategyOfRow(await findKnowledgeBase(db, id)), sent)
 }
 
 /** Knowledge bases: searchable sets of sources. */
@@ -148,8 +166,7 @@ export const knowledgeBases = new Hono<ApiEnv>()
     const { body, warnings } = await parseLenientBody(c, knowledgeBaseRequest)
     if (body.embedding_model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
     const indexing = body.indexing_config ?? indexingConfig.parse({})
-    if (indexing['summary_model'] != null) warnings.push(SUMMARIES_ARE_NOT_MADE)
-    const retrievalDefaults = indexing.strategy === 'full_document' ? { top_k: FULL_DOCUMENT_TOP_K } : {}
+    warnings.push(...indexingWarnings(indexing, c.var.deps.chat), ...imageWarnings(body.retrieval_config))
     const setLanguage = requestedLanguage(body)
     const row = unwrap<KnowledgeBaseRow>(
       await c.var.db
@@ -160,7 +177,7 @@ export const knowledgeBases = new Hono<ApiEnv>()
           description: body.description ?? null,
           ...(setLanguage === undefined ? {} : { language: setLanguage }),
           indexing_config: indexing,
-          retrieval_config: body.retrieval_config ?? retrievalConfig.parse(retrievalDefaults),
+          retrieval_config: retrievalFor(indexing.strategy, body.retrieval_config),
         })
         .select(KNOWLEDGE_BASE_COLUMNS)
         .single<KnowledgeBaseRow>(),
@@ -178,9 +195,11 @@ export const knowledgeBases = new Hono<ApiEnv>()
   .patch('/:id', actsOn('knowledge_base'), async (c) => {
     const id = uuidParam(c, 'id', 'knowledge_base')
     const { body, warnings } = await parseLenientBody(c, knowledgeBasePatch)
-    const { embedding_model: model, ...fields } = { ...body, language: requestedLanguage(body) }
+    const { embedding_model: model, ...sent } = { ...body, language: requestedLanguage(body) }
     if (model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
-    if (body.indexing_config?.['summary_model'] != null) warnings.push(SUMMARIES_ARE_NOT_MADE)
+    if (body.indexing_config) warnings.push(...indexingWarnings(body.indexing_config, c.var.deps.chat))
+    warnings.push(...imageWarnings(body.retrieval_config))
+    const fields = { ...sent, retrieval_config: await retrievalPatch(c.var.db, id, body) }
     const changes = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
     if (Object.keys(changes).length === 0) {
       throw new AppError('invalid_request', warnings.length > 0 ? 'No valid fields to update' : 'No data provided')

@@ -29,7 +29,7 @@ export type Chunk = {
   tokens: number
   /** Share of running text, 0 to 1. */
   score: number
-  meta: { pages: number[]; heading_path: string[] }
+  meta: { pages: number[]; heading_path: string[]; [added: string]: unknown }
   /** What is embedded: the text under its deepest heading, a part of a table under the table's header row. */
   embedded: string
 }

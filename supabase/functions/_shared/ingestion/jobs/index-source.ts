@@ -1,18 +1,13 @@
-import { AppError } from '../../errors.ts'
-import type { IndexingClaim, StoredPage } from '../../ledger.ts'
-import { chunkOptionsFrom } from '../chunk/chunk.ts'
-import { ExtractionFailure } from '../extract/failure.ts'
-import { LeaseLostError, PermanentError, SupersededError } from '../failures.ts'
-import { held, withLease } from '../lease.ts'
+import { PermanentError } from '../failures.ts'
+import { withLease } from '../lease.ts'
 import type { Delivery, IngestionContext } from '../context.ts'
-import { batches, embedBatch, embedderOf, refusedVectors } from './embed-chunks.ts'
+import { buildIndex } from './build-index.ts'
 import { settleFailure } from './settle.ts'
-
-const PAGES_PER_READ = 100
 
 /**
  * Makes one source searchable in one knowledge base: chunks its pages, embeds them in batches that are kept aside, and
- * swaps them in when all are there. What an earlier attempt embedded with the same model is used again.
+ * swaps them in when all are there. What an earlier attempt embedded with the same model, and what it was told by a language
+ * model, is used again.
  */
 export async function indexSource(context: IngestionContext, delivery: Delivery): Promise<void> {
   const { ledger, log, settings } = context
@@ -40,7 +35,10 @@ export async function indexSource(context: IngestionContext, delivery: Delivery)
       token: claim.lease_token,
       seconds: settings.leaseSeconds,
     }
-    const counts = await withLease(ledger, lease, delivery.signal, (signal) => buildIndex(context, claim, signal))
+    const isLastTry = delivery.retryAt() === null
+    const counts = await withLease(ledger, lease, delivery.signal, (signal) =>
+      buildIndex(context, { claim, isLastTry, signal }),
+    )
     log.info('indexing_finished', { ...fields, ...counts, duration_ms: Math.round(performance.now() - startedAt) })
   } catch (error) {
     await settleFailure(error, {
@@ -53,54 +51,5 @@ export async function indexSource(context: IngestionContext, delivery: Delivery)
       log,
       fields,
     })
-  }
-}
-
-async function buildIndex(context: IngestionContext, claim: IndexingClaim, signal: AbortSignal) {
-  const { ledger, settings, workshop } = context
-  const embedder = embedderOf(context, claim.embedding_model)
-  const { indexed_source_id: id, lease_token: token } = claim
-  const pages = await readAllPages()
-  const chunks = await workshop.chunk(pages, chunkOptionsFrom(claim.indexing_config), signal)
-  if (chunks.length === 0) throw new ExtractionFailure('empty_document', 'This document contains no text.')
-
-  const staged = new Map(
-    (await ledger.readStagedChunks(id, token))
-      .filter((chunk) => chunk.embedding_model === embedder.model)
-      .map((chunk) => [chunk.chunk_index, chunk.content_hash]),
-  )
-  const missing = chunks.filter((chunk) => staged.get(chunk.chunk_index) !== chunk.content_hash)
-  for (const batch of batches(missing, settings.embedBatchSize)) {
-    signal.throwIfAborted()
-    const timeout = AbortSignal.timeout(settings.embedTimeoutMs)
-    const embedded = await embedBatch(embedder, batch, AbortSignal.any([signal, timeout]))
-    held(await ledger.stageChunks(id, token, embedded, embedder.model))
-  }
-
-  signal.throwIfAborted()
-  const stats = {
-    chunk_count: chunks.length,
-    token_count: chunks.reduce((sum, chunk) => sum + chunk.tokens, 0),
-    reused_count: chunks.length - missing.length,
-  }
-  const isFinished = ledger.finishIndexing(id, token, chunks.length, embedder.model, stats).catch((error: unknown) => {
-    if (!(error instanceof AppError) || error.code !== 'conflict') throw refusedVectors(error, embedder)
-    throw new SupersededError('The knowledge base has changed its embedding model. We try again by ourselves.', {
-      cause: error,
-    })
-  })
-  held(await isFinished)
-  return stats
-
-  async function readAllPages(): Promise<StoredPage[]> {
-    const all: StoredPage[] = []
-    while (all.length < claim.page_count) {
-      signal.throwIfAborted()
-      const next = await ledger.readPages(id, token, (all.at(-1)?.page_number ?? 0) + 1, PAGES_PER_READ)
-      // Pages are given to the holder of the lease only.
-      if (next.length === 0) throw new LeaseLostError('The lease was taken over.')
-      all.push(...next)
-    }
-    return all
   }
 }

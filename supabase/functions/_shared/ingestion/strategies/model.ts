@@ -1,0 +1,85 @@
+import { askForObject } from '../../agent/ask-for-object.ts'
+import type { Budget } from '../../agent/budget.ts'
+import { canEnrich } from '../../enrichment/fields.ts'
+import { AppError } from '../../errors.ts'
+import type { IndexingClaim } from '../../ledger.ts'
+import type { ChatProvider } from '../../providers/index.ts'
+import type { IngestionContext } from '../context.ts'
+import { LeaseLostError, PermanentError } from '../failures.ts'
+import type { IndexingModel, IndexingStrategy } from './strategy.ts'
+
+/** What is said about the outcome of an attempt, for `stats` of the indexed source. */
+export type Outcome = { counts: Record<string, number>; notes: Set<string> }
+
+/**
+ * Whether the model that is set up can answer for a strategy: the offline answerer quotes sentences and can do no more.
+ * @throws PermanentError `strategy_needs_model` where the strategy cannot do without.
+ */
+export function canAsk(chat: ChatProvider, { withoutModel }: IndexingStrategy, outcome: Outcome): boolean {
+  if (canEnrich(chat)) return true
+  if (withoutModel === 'refuse') {
+    throw new PermanentError(
+      'strategy_needs_model',
+      'This knowledge base asks a language model about each document, and none is set up here. Set OPENAI_API_KEY or OPENAI_BASE_URL and CHAT_MODEL for the worker, then index again.',
+    )
+  }
+  outcome.notes.add('No language model is set up here: indexed without what it would have added.')
+  return false
+}
+
+type Asking = Pick<IngestionContext, 'chat' | 'ledger' | 'log'> & {
+  claim: IndexingClaim
+  isLastTry: boolean
+  signal: AbortSignal
+  outcome: Outcome
+}
+
+/** The budget of the source's owner: held back before each call, settled after it. */
+const budgetOf = ({ chat, claim, ledger }: Asking): Budget => ({
+  async reserve({ model, promptTokens, maxTokens }) {
+    const want = { model, provider: chat.name, promptTokens, maxTokens: maxTokens ?? 1 }
+    const granted = await ledger.reserveIndexingTokens(claim, want)
+    if (granted === null) throw new LeaseLostError('The lease was taken over.')
+    return { id: granted.id, maxTokens: granted.max_tokens }
+  },
+  async settle(id, usage) {
+    if (id !== null) await ledger.settleTokens(id, claim.lease_token, usage)
+  },
+})
+
+/** The chat model for the indexing of one document. */
+export function indexingModel(asking: Asking): IndexingModel {
+  const { chat, claim, isLastTry, log, outcome, signal } = asking
+  const access = {
+    chat,
+    budget: budgetOf(asking),
+    signal,
+    log: {
+      info: (event: string) => log.info(event, { indexed_source_id: claim.indexed_source_id }),
+      error: (event: string, fields?: Record<string, unknown>) =>
+        log.error(event, { indexed_source_id: claim.indexed_source_id, error: String(fields?.['error'] ?? '') }),
+    },
+  }
+  const count = (name: string, by = 1) => {
+    outcome.counts[name] = (outcome.counts[name] ?? 0) + by
+  }
+  return {
+    chat,
+    documentName: claim.source_name,
+    isLastTry,
+    async ask(question, document) {
+      try {
+        return await askForObject(access, question, document)
+      } catch (error) {
+        if (error instanceof AppError && error.code === 'budget_exceeded') {
+          throw new PermanentError(error.code, error.message, { cause: error })
+        }
+        throw error
+      } finally {
+        count('model_questions')
+      }
+    },
+    count,
+    note: (text) => void outcome.notes.add(text),
+  }
+}

@@ -1,0 +1,186 @@
+import { z } from 'zod'
+
+/** How sources become results. The first is the one of a knowledge base that names none. */
+export const STRATEGIES = ['chunk_embed', 'full_document', 'page_index', 'graph_index', 'doc2json'] as const
+export type Strategy = (typeof STRATEGIES)[number]
+
+/** Sizes of chunks in tokens, unless asked otherwise; the same as the database's defaults. */
+export const CHUNK_DEFAULTS = { chunk_size: 400, overlap: 50 }
+
+/** Settings that each strategy has of its own, as a new knowledge base gets them. A model of null is the project's. */
+export const STRATEGY_DEFAULTS = {
+  chunk_embed: CHUNK_DEFAULTS,
+  full_document: CHUNK_DEFAULTS,
+  page_index: { ...CHUNK_DEFAULTS, if_add_node_summary: 'yes' },
+  graph_index: CHUNK_DEFAULTS,
+  doc2json: { window_size: 4000, window_overlap: 200, use_images: false, pages_per_window: 3 },
+} as const satisfies Record<Strategy, Record<string, unknown>>
+
+/** Results of a knowledge base of whole documents, unless its settings say. */
+export const FULL_DOCUMENT_TOP_K = 3
+
+/** `retrieval_config` that a new knowledge base of each strategy gets over what all of them have. */
+export const STRATEGY_RETRIEVAL: Record<Strategy, { method?: 'tree_search'; top_k?: number }> = {
+  chunk_embed: {},
+  full_document: { top_k: FULL_DOCUMENT_TOP_K },
+  page_index: { method: 'tree_search' },
+  graph_index: {},
+  doc2json: {},
+}
+
+/** Whether sources are indexed with the help of a language model, and whether they can be without. */
+export const STRATEGY_MODEL: Record<Strategy, 'none' | 'optional' | 'required'> = {
+  chunk_embed: 'none',
+  full_document: 'none',
+  page_index: 'optional',
+  graph_index: 'required',
+  doc2json: 'required',
+}
+
+/** Types that a field of a record may have; `string` and `array` mean text and list. A list is one of texts. */
+export const RECORD_FIELD_TYPES = ['text', 'string', 'number', 'integer', 'boolean', 'list', 'array'] as const
+
+const MAX_RECORD_FIELDS = 50
+/** Characters of a form, as JSON: it is part of every question. */
+const MAX_FORM_CHARS = 20_000
+/** Names that objects in JavaScript have already. */
+const RESERVED = ['constructor', 'prototype']
+
+/** One field of the records that `doc2json` makes. */
+const recordField = z.object({
+  name: z
+    .string('Each field of json_schema needs a name')
+    .regex(/^[A-Za-z][A-Za-z0-9_]{0,62}$/, 'A field name is a letter, then letters, digits or underscores, 63 at most')
+    .refine((name) => !RESERVED.includes(name.toLowerCase()), 'This field name is reserved'),
+  description: z.string().max(2000).default(''),
+  type: z
+    .enum(RECORD_FIELD_TYPES, `The type of a field of json_schema is one of ${RECORD_FIELD_TYPES.join(', ')}`)
+    .default('text'),
+})
+export type RecordField = z.output<typeof recordField>
+
+/** What is known of each document of a `doc2json` knowledge base. */
+const recordForm = z
+  .object(
+    {
+      fields: z
+        .array(recordField, 'json_schema.fields must be a list')
+        .min(1, 'json_schema.fields must have at least one field')
+        .max(MAX_RECORD_FIELDS, `json_schema.fields may have at most ${MAX_RECORD_FIELDS} fields`)
+        .refine(
+          (fields) => new Set(fields.map(({ name }) => name.toLowerCase())).size === fields.length,
+          'Two fields of json_schema have the same name',
+        ),
+    },
+    'json_schema must be an object with fields',
+  )
+  .refine(
+    (form) => JSON.stringify(form).length <= MAX_FORM_CHARS,
+    `json_schema may have at most ${MAX_FORM_CHARS} characters`,
+  )
+
+const modelName = z.string().trim().min(1).max(200).nullish()
+const yesOrNo = z.enum(['yes', 'no'], 'if_add_node_summary is "yes" or "no"').nullish()
+const windowSize = z.number().int().min(200).max(32_000)
+const windowOverlap = z.number().int().min(0)
+const pagesPerWindow = z.number().int().min(1).max(100)
+
+/** Settings with those of the strategy filled in. */
+export type IndexingConfig = Record<string, unknown> & { strategy: Strategy }
+
+/** What the documentation of the agent API nests under `extra`, and its code reads flat. */
+const NESTED = ['if_add_node_summary', 'model']
+
+/** Small windows overlap by less than the default. */
+const overlapOf = ({ strategy, window_size: size }: { strategy: Strategy; window_size?: number | null | undefined }) =>
+  strategy === 'doc2json' && size != null
+    ? { window_overlap: Math.min(STRATEGY_DEFAULTS.doc2json.window_overlap, Math.floor(size / 4)) }
+    : {}
+
+/**
+ * How sources are indexed: the strategy and its settings. Sizes are in tokens. Keys that are not known here are kept.
+ * @throws (when parsed) `invalid_request` for a strategy that is not here.
+ */
+export const indexingConfig = z
+  .looseObject({
+    strategy: z
+      .enum(STRATEGIES, `Unknown strategy. This project indexes with ${STRATEGIES.join(', ')}.`)
+      .default(STRATEGIES[0]),
+    chunk_size: z.number().int().min(50).max(4000).default(CHUNK_DEFAULTS.chunk_size),
+    overlap: z.number().int().min(0).default(CHUNK_DEFAULTS.overlap),
+    model: modelName,
+    enrichment_model: modelName,
+    extraction_model: modelName,
+    summary_model: modelName,
+    if_add_node_summary: yesOrNo,
+    extra: z.looseObject({ if_add_node_summary: yesOrNo, model: modelName }).nullish(),
+    json_schema: recordForm.nullish(),
+    window_size: windowSize.nullish(),
+    window_overlap: windowOverlap.nullish(),
+    use_images: z.boolean().nullish(),
+    pages_per_window: pagesPerWindow.nullish(),
+  })
+  .refine((config) => config.overlap < config.chunk_size, 'overlap must be smaller than chunk_size')
+  .refine(
+    ({ strategy, json_schema: form }) => strategy !== 'doc2json' || form != null,
+    'json_schema is required: doc2json fills in its fields',
+  )
+  .refine(
+    ({ window_size: size, window_overlap: overlap }) =>
+      overlap == null || overlap * 2 <= (size ?? STRATEGY_DEFAULTS.doc2json.window_size),
+    'window_overlap may be at most half of window_size',
+  )
+  .transform((config): IndexingConfig => {
+    const { chunk_size, overlap, ...others } = config
+    const sizes = config.strategy === 'doc2json' ? {} : { chunk_size, overlap }
+    const nested = Object.entries(config.extra ?? {}).filter(([key, value]) => NESTED.includes(key) && value != null)
+    const fallbacks = {
+      ...STRATEGY_DEFAULTS[config.strategy],
+      ...overlapOf(config),
+      ...Object.fromEntries(nested),
+      ...sizes,
+    }
+    const missing = Object.entries(fallbacks).filter(([key]) => config[key] == null || key in sizes)
+    return { ...others, ...Object.fromEntries(missing) }
+  })
+
+/** The flat key, or the one under `extra`. */
+const flatOrExtra = (config: Record<string, unknown>, key: string): unknown =>
+  config[key] ?? (Object(config['extra']) as Record<string, unknown>)[key]
+
+const modelOf = (value: unknown): string | null => modelName.catch(null).parse(value) ?? null
+
+/** Settings of `page_index`, from a row that any member may have written: what is unusable falls back to the default. */
+export function pageIndexSettings(config: Record<string, unknown>): { model: string | null; isSummarizing: boolean } {
+  return {
+    model: modelOf(flatOrExtra(config, 'model')),
+    isSummarizing: flatOrExtra(config, 'if_add_node_summary') !== 'no',
+  }
+}
+
+/** Settings of `graph_index`, from a row that any member may have written. */
+export const graphIndexSettings = (config: Record<string, unknown>): { model: string | null } => ({
+  model: modelOf(config['enrichment_model'] ?? flatOrExtra(config, 'model')),
+})
+
+/** Settings of `doc2json`; sizes in tokens. `fields` null: the row holds no usable form. */
+export type RecordSettings = {
+  fields: RecordField[] | null
+  model: string | null
+  windowSize: number
+  windowOverlap: number
+}
+
+/** Settings of `doc2json`, from a row that any member may have written. */
+export function recordSettings(config: Record<string, unknown>): RecordSettings {
+  const { window_size: defaultSize, window_overlap: defaultOverlap } = STRATEGY_DEFAULTS.doc2json
+  const form = recordForm.safeParse(config['json_schema'])
+  const size = windowSize.catch(defaultSize).parse(config['window_size'])
+  const overlap = windowOverlap.catch(Math.min(defaultOverlap, Math.floor(size / 4))).parse(config['window_overlap'])
+  return {
+    fields: form.success ? form.data.fields : null,
+    model: modelOf(config['extraction_model'] ?? config['model']),
+    windowSize: size,
+    windowOverlap: Math.min(overlap, Math.floor(size / 2)),
+  }
+}

@@ -196,6 +196,7 @@ describe('R05 vectors never leave the database', () => {
         for (const path of [
           'search_vectors',
           'search_lexemes?select=*',
+          'search_entities?select=*',
           'vector_graph_1',
           'term_statistics',
           'vector_sets',
@@ -267,6 +268,27 @@ describe('P04 the functions about embedding models', () => {
       const reply = await search(member, args, 'rpc/search_models')
       expect(reply.status).toBe(200)
       expect(reply.text).not.toContain('model-of-b')
+    }
+  })
+
+  it('outline_sources and sections show nothing of others, whatever is named', async () => {
+    const [theirs] = await stack.db.query<{ id: string; knowledge_base_id: string; source_id: string }>(
+      `select id, knowledge_base_id, source_id from ai.indexed_sources where tenant_id = '${TENANT.b}' limit 1`,
+    )
+    const [own] = await stack.db.query<{ id: string; knowledge_base_id: string }>(
+      `select id, knowledge_base_id from ai.indexed_sources where source_id in
+         (select id from ai.sources where tenant_id = '${TENANT.a}' and visibility = 'tenant') limit 1`,
+    )
+    const outline = (args: Record<string, unknown>) => search(member, args, 'rpc/outline_sources')
+    const sections = (args: Record<string, unknown>) => search(member, args, 'rpc/sections')
+    expect((await outline({ knowledge_base_ids: [own!.knowledge_base_id] })).json).not.toEqual([])
+    expect((await sections({ indexed_source_ids: [own!.id] })).json).not.toEqual([])
+    for (const reply of [
+      await outline({ knowledge_base_ids: [theirs!.knowledge_base_id] }),
+      await outline({ knowledge_base_ids: [own!.knowledge_base_id], source_ids: [theirs!.source_id] }),
+      await sections({ indexed_source_ids: [theirs!.id] }),
+    ]) {
+      expect(reply).toMatchObject({ status: 200, json: [] })
     }
   })
 

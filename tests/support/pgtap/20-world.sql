@@ -84,11 +84,11 @@ begin
   values (indexed, tenant, base, source, 'indexed', now(), 'bulkhead-hash-384');
   insert into ai.chunks (
     id, tenant_id, indexed_source_id, knowledge_base_id, source_id, owner_id, visibility, text, chunk_index, start_char, end_char,
-    tokens, embedding_model
+    tokens, meta, embedding_model
   )
   values (
     chunk, tenant, indexed, base, source, tests.person(owner_name), make_source.visibility, body, 0, 0, char_length(body), 10,
-    'bulkhead-hash-384'
+    '{"entities": ["Harbour tariff"]}', 'bulkhead-hash-384'
   );
   perform private.store_vectors('bulkhead-hash-384', array[chunk], array[tests.axis(axis)::extensions.vector]);
   return source;
@@ -118,6 +118,9 @@ begin
   )
   select tests.id('indexed ' || s.name), tests.tenant(s.letter), 0, 'h', 'staged', 0, 6, 1, 1, '{}', 'bulkhead-hash-384', '[1,0]'
   from tests.world_sources() as s;
+
+  insert into private.page_renderings (tenant_id, source_id)
+  values (a, tests.id('source a_open')), (b, tests.id('source b_open'));
 
   -- That this counted as usage is a matter of other tests.
   delete from ai.usage_entries where kind = 'embedding';

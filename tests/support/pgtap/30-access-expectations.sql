@@ -163,6 +163,15 @@ as $$
       ('private.search_lexemes', 'select', 'owner', 'a_found a_open'),
       ('private.search_lexemes', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
       ('private.search_lexemes', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+
+      ('private.search_entities', 'select', 'outsider', 'nothing'),
+      ('private.search_entities', 'select', 'other', 'b_found b_named b_open'),
+      ('private.search_entities', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
+      ('private.search_entities', 'select', 'member', 'a_found a_named a_open a_secret'),
+      ('private.search_entities', 'select', 'admin', 'a_boss a_found a_named a_open a_team'),
+      ('private.search_entities', 'select', 'owner', 'a_found a_open'),
+      ('private.search_entities', 'select', 'backend', 'a_boss a_demoted a_found a_left a_named a_open a_secret a_team'),
+      ('private.search_entities', 'insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.search_vectors', 'select', 'outsider', 'nothing'),
       ('private.search_vectors', 'select', 'other', 'b_found b_named b_open'),
       ('private.search_vectors', 'select', 'viewer', 'a_demoted a_found a_open a_team'),
@@ -211,6 +220,7 @@ as $$
       ('private.shipped_policies', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.staged_chunks', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.object_removals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.page_renderings', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.burnt_tool_call_tokens', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.tenant_principals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.queue_limits', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
@@ -440,8 +450,8 @@ as $$
       ('ai.approvals'), ('ai.approval_decisions'), ('private.burnt_tool_call_tokens'), ('ai.run_events'), ('ai.run_steps'), ('private.run_requests'), ('ai.tenant_settings'),
       ('ai.budgets'), ('ai.usage_entries'), ('private.budget_counters'), ('private.token_reservations'), ('private.rate_counters'),
       ('private.idempotency_keys'),
-      ('private.tenant_principals'), ('private.queue_limits'), ('ai.schedules'), ('ai.audit_events'), ('private.audit_heads'), ('private.audit_pending'), ('private.search_segments'), ('private.search_lexemes'), ('private.term_statistics'),
-      ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('ai.enrichments'), ('ai.enrichment_results'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.object_removals')
+      ('private.tenant_principals'), ('private.queue_limits'), ('ai.schedules'), ('ai.audit_events'), ('private.audit_heads'), ('private.audit_pending'), ('private.search_segments'), ('private.search_lexemes'), ('private.search_entities'), ('private.term_statistics'),
+      ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('ai.enrichments'), ('ai.enrichment_results'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.page_renderings'), ('private.object_removals')
   ) as tables (relation)
   cross join unnest(array['select', 'insert into a', 'insert into b', 'update', 'delete']) as verb;
 $$;

@@ -201,6 +201,8 @@ as $$
       'item_count = 9', null),
     ('private.search_lexemes', 'item_id', 'coalesce(tests.source_name(t.source_id), tests.letter(t.tenant_id) || ''_memory'')',
       $s$(item_id, tenant_id, segment_id, term_count, keys, lexemes) values (tests.id('x'), {tenant}, 1, 0, '{}', '')$s$, 'term_count = 1', null),
+    ('private.search_entities', 'chunk_id', '(select tests.source_name(chunks.source_id) from ai.chunks where chunks.id = t.chunk_id)',
+      $s$(tenant_id, chunk_id, segment_id, name_key, name) values ({tenant}, tests.id('chunk ' || {letter} || '_open'), 1, 'x', 'x')$s$, $s$name = 'x'$s$, null),
     ('private.term_statistics', 'segment_id', 'tests.segment_name(t.segment_id)',
       $s$(segment_id, key, tenant_id, item_count) values (1, 1, {tenant}, 1)$s$, 'item_count = 9', null),
     ('private.vector_sets', 'id', 'tests.letter(t.tenant_id)',
@@ -222,6 +224,8 @@ as $$
       $s$(tenant_id, indexed_source_id, chunk_index, content_hash, text, start_char, end_char, tokens, score, meta, embedding_model, embedding) values (
         {tenant}, tests.id('indexed ' || {letter} || '_open'), 1, 'h', 'x', 0, 1, 1, 1, '{}', 'm', '[1]'
       )$s$, $s$text = 'x'$s$, null),
+    ('private.page_renderings', 'source_id', 'tests.source_name(t.source_id)',
+      $s$(tenant_id, source_id) values ({tenant}, tests.id('source ' || {letter} || '_found'))$s$, 'attempts = 9', null),
     ('private.object_removals', 'id', 'right(t.storage_path, 1)', $s$(storage_path) values ({tenant} || '/x/y')$s$, $s$storage_path = 'x'$s$, null);
 $$;
 

@@ -36,12 +36,6 @@ const TEXT_ONLY = 'use_multimodal is stored, but only the text of documents is r
 
 const visible = (c: Context<ApiEnv>) => findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
 
-const notAGraph = () =>
-  new AppError(
-    'invalid_request',
-    'Only knowledge bases of the strategy graph_index have a graph; this one is chunk_embed.',
-  )
-
 /** @throws AppError `not_found`. */
 async function findConfiguration(db: Db, knowledgeBaseId: string) {
   const config = await readConfiguration(db, knowledgeBaseId)
@@ -107,12 +101,4 @@ export const knowledgeBaseEnrichment = new Hono<ApiEnv>()
     if (!ids.success) throw new AppError('invalid_request', ids.error.issues[0]?.message ?? 'item_ids must be ids')
     const config = await findConfiguration(c.var.db, id)
     return c.json({ ...(await readResults(c.var.db, config, ids.data)), fields: config.fields, status: config.status })
-  })
-  .post('/:id/graph-enrichment/run', actsOn('knowledge_base'), async (c) => {
-    await visible(c)
-    throw notAGraph()
-  })
-  .get('/:id/graph-enrichment/errors', actsOn('knowledge_base'), async (c) => {
-    await visible(c)
-    throw notAGraph()
   })

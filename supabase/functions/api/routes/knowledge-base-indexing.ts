@@ -9,7 +9,7 @@ import { findKnowledgeBase } from '../knowledge-base.ts'
 import { parseOptionalBody } from '../optional-body.ts'
 
 /** Sources that one request indexes anew; each is a job of its own. */
-const MAX_REINDEXED = 500
+export const MAX_REINDEXED = 500
 /** Requests to the database at the same time. */
 const CONCURRENCY = 4
 
@@ -19,7 +19,7 @@ export const reindexRequest = z.object({
   failed_only: z.boolean().nullish(),
 })
 
-type Candidate = { id: string; source_id: string; sources: { name: string; extraction_status: string } }
+export type Candidate = { id: string; source_id: string; sources: { name: string; extraction_status: string } }
 
 /** Ids per request: more would make the URL too long for some proxies. */
 const IDS_PER_REQUEST = 100
@@ -54,7 +54,11 @@ async function candidatesOf(
 }
 
 /** Queues the indexing of these sources, a few at a time. @throws AppError what the database refuses first. */
-async function dispatch(db: Db, knowledgeBaseId: string, candidates: readonly Candidate[]): Promise<(string | null)[]> {
+export async function dispatch(
+  db: Db,
+  knowledgeBaseId: string,
+  candidates: readonly Candidate[],
+): Promise<(string | null)[]> {
   const taskIds: (string | null)[] = []
   for (let from = 0; from < candidates.length; from += CONCURRENCY) {
     const batch = candidates.slice(from, from + CONCURRENCY)

@@ -1,0 +1,100 @@
+import { Hono } from 'hono'
+import type { Context } from 'hono'
+import { actsOn } from '../../_shared/context.ts'
+import type { Db } from '../../_shared/context.ts'
+import { canEnrich, needsModel } from '../../_shared/enrichment/fields.ts'
+import { AppError, unwrap } from '../../_shared/errors.ts'
+import { pageOf, uuidParam, warningsField } from '../../_shared/http.ts'
+import type { ApiEnv } from '../env.ts'
+import { findKnowledgeBase, strategyOfRow } from '../knowledge-base.ts'
+import { dispatch, MAX_REINDEXED } from './knowledge-base-indexing.ts'
+import type { Candidate } from './knowledge-base-indexing.ts'
+
+/** A knowledge base with a graph. @throws AppError `not_found`, or `invalid_request` for one of another strategy. */
+async function findGraph(c: Context<ApiEnv>) {
+  const knowledgeBase = await findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
+  const strategy = strategyOfRow(knowledgeBase)
+  if (strategy !== 'graph_index') {
+    throw new AppError(
+      'invalid_request',
+      `Only knowledge bases of the strategy graph_index have a graph; this one is ${strategy}.`,
+    )
+  }
+  return knowledgeBase
+}
+
+const COLUMNS = 'id,source_id,sources!inner(name,extraction_status)'
+
+/** Sources whose graph has gaps, as far as the caller can see them: indexing failed, or passages have no entities. */
+async function sourcesWithGaps(db: Db, knowledgeBaseId: string): Promise<Candidate[]> {
+  const read = (columns: string) =>
+    db
+      .schema('ai')
+      .from('indexed_sources')
+      .select(columns)
+      .eq('knowledge_base_id', knowledgeBaseId)
+      .eq('sources.extraction_status', 'extracted')
+      .order('created_at')
+      .limit(MAX_REINDEXED + 1)
+  const [failed, incomplete] = await Promise.all([
+    read(COLUMNS).eq('index_status', 'failed').returns<Candidate[]>(),
+    read(`${COLUMNS},chunks!inner(id)`)
+      .eq('index_status', 'indexed')
+      .is('chunks.meta->entities', null)
+      .limit(1, { referencedTable: 'chunks' })
+      .returns<Candidate[]>(),
+  ])
+  return [...unwrap<Candidate[]>(failed), ...unwrap<Candidate[]>(incomplete)]
+}
+
+type FailedChunk = {
+  id: string
+  chunk_index: number
+  source_id: string
+  indexed_source_id: string
+  sources: { name: string } | null
+  meta: { graph_error: { code: string; message: string } }
+}
+
+/** The graph of a knowledge base: entities that a model has named at indexing, by which passages are neighbours. */
+export const knowledgeBaseGraph = new Hono<ApiEnv>()
+  .post('/:id/graph-enrichment/run', actsOn('knowledge_base'), async (c) => {
+    const { id } = await findGraph(c)
+    if (!canEnrich(c.var.deps.chat)) throw needsModel()
+    const found = await sourcesWithGaps(c.var.db, id)
+    const chosen = found.slice(0, MAX_REINDEXED)
+    const taskIds = await dispatch(c.var.db, id, chosen)
+    const isMore = found.length > chosen.length
+    return c.json({
+      status: taskIds.length > 0 ? 'started' : 'noop',
+      message: taskIds.length > 0 ? 'Graph enrichment started' : 'The graph is complete',
+      task_ids: taskIds,
+      task_id: taskIds[0] ?? null,
+      knowledge_base_id: id,
+      count: taskIds.length,
+      ...warningsField(isMore ? [`Only ${MAX_REINDEXED} sources were started; run it again for the others.`] : []),
+    })
+  })
+  .get('/:id/graph-enrichment/errors', actsOn('knowledge_base'), async (c) => {
+    const { id } = await findGraph(c)
+    const page = pageOf(c, 50, 200)
+    const { data, count, error } = await c.var.db
+      .schema('ai')
+      .from('chunks')
+      .select('id,chunk_index,source_id,indexed_source_id,meta,sources(name)', { count: 'exact' })
+      .eq('knowledge_base_id', id)
+      .not('meta->graph_error', 'is', null)
+      .order('source_id')
+      .order('chunk_index')
+      .order('id')
+      .range(page.offset, page.offset + page.limit - 1)
+      .returns<FailedChunk[]>()
+    const errors = unwrap<FailedChunk[]>({ data, error }).map(({ id: chunk_id, meta, sources, ...row }) => ({
+      chunk_id,
+      ...row,
+      source_name: sources?.name ?? null,
+      code: meta.graph_error.code,
+      message: meta.graph_error.message,
+    }))
+    return c.json({ errors, total: count ?? 0, ...page })
+  })

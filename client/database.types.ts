@@ -1807,8 +1807,13 @@ export type Database = {
       claim_indexing: { Args: { indexed_source_id: string; lease_seconds?: number; worker: string }; Returns: Json }
       claim_memory: { Args: { memory_id: string }; Returns: Json }
       claim_object_removal: { Args: { id: string }; Returns: Json }
+      claim_page_rendering: {
+        Args: { lease_seconds?: number; max_pages: number; source_id: string; worker: string }
+        Returns: Json
+      }
       claim_reembedding: { Args: { lease_seconds?: number; reembedding_id: string; worker: string }; Returns: Json }
       claim_run: { Args: { executor: string; lease_seconds?: number; run_id: string }; Returns: Json }
+      close_expired_searches: { Args: Record<PropertyKey, never>; Returns: number }
       complete_upload: { Args: { source_id: string }; Returns: Json }
       create_session: { Args: { agent_id: string; initial_messages?: Json; user_id?: string }; Returns: string }
       decide_approval:
@@ -1824,6 +1829,7 @@ export type Database = {
       delete_enrichment: { Args: { knowledge_base_id: string }; Returns: undefined }
       describe_tables: { Args: { tables: Json }; Returns: Json }
       discard_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: number }
+      drifted_sources: { Args: { id_limit?: number; knowledge_base_id: string }; Returns: Json }
       due_enrichments: { Args: Record<PropertyKey, never>; Returns: string[] }
       due_ingestion: {
         Args: Record<PropertyKey, never>
@@ -1832,6 +1838,7 @@ export type Database = {
           kind: string
         }[]
       }
+      due_page_renderings: { Args: Record<PropertyKey, never>; Returns: string[] }
       due_runs: {
         Args: { present_tenants?: string[]; run_limit?: number }
         Returns: {
@@ -1898,6 +1905,10 @@ export type Database = {
         }
         Returns: boolean
       }
+      fail_page_rendering: {
+        Args: { lease_token: string; next_retry_at?: string; reason_code: string; source_id: string; status: string }
+        Returns: boolean
+      }
       fail_reembedding: {
         Args: {
           error_code: string
@@ -1923,7 +1934,13 @@ export type Database = {
       }
       finish_enrichment: { Args: { enrichment_id: string; lease_token: string }; Returns: boolean }
       finish_extraction: {
-        Args: { auto_metadata: Json; lease_token: string; page_count: number; source_id: string }
+        Args: {
+          auto_metadata: Json
+          lease_token: string
+          page_count: number
+          render_pages?: boolean
+          source_id: string
+        }
         Returns: boolean
       }
       finish_indexing: {
@@ -1938,6 +1955,7 @@ export type Database = {
       }
       finish_job: { Args: { attempt: number; job_id: string; queue: string; succeeded: boolean }; Returns: boolean }
       finish_object_removal: { Args: { id: string }; Returns: undefined }
+      finish_page_rendering: { Args: { images: Json; lease_token: string; source_id: string }; Returns: boolean }
       finish_reembedding: { Args: { lease_token: string; reembedding_id: string }; Returns: string }
       finish_request: { Args: { caller_id: string; id: string; response?: Json }; Returns: boolean }
       finish_run: {
@@ -1963,6 +1981,30 @@ export type Database = {
         Args: { expected_next_run_at: string; following_run_at: string; schedule_id: string }
         Returns: Json
       }
+      graph_neighbours: {
+        Args: {
+          chunk_ids: string[]
+          filter_metadata?: Json
+          knowledge_base_ids?: string[]
+          match_count?: number
+          source_ids?: string[]
+        }
+        Returns: {
+          chunk_id: string
+          chunk_index: number
+          end_char: number
+          entities: string[]
+          from_chunk_id: string
+          indexed_source_id: string
+          knowledge_base_id: string
+          meta: Json
+          rarity: number
+          source_id: string
+          source_name: string
+          start_char: number
+          text: string
+        }[]
+      }
       items_to_enrich: {
         Args: { enrichment_id: string; item_limit: number }
         Returns: {
@@ -1974,7 +2016,20 @@ export type Database = {
       }
       mark_dead_enrichment: { Args: { enrichment_id: string; error_message: string }; Returns: boolean }
       mark_dead_letter: { Args: { error_message: string; id: string; kind: string }; Returns: boolean }
+      mark_dead_page_rendering: { Args: { source_id: string }; Returns: boolean }
       mcp_server_secrets: { Args: { server_id: string; tenant_id: string }; Returns: string }
+      outline_sources: {
+        Args: { filter_metadata?: Json; knowledge_base_ids: string[]; row_limit?: number; source_ids?: string[] }
+        Returns: {
+          beginning: string
+          headings: string[]
+          indexed_source_id: string
+          knowledge_base_id: string
+          page_count: number
+          source_id: string
+          source_name: string
+        }[]
+      }
       person_access: {
         Args: {
           before_created_at?: string
@@ -2030,6 +2085,7 @@ export type Database = {
         Returns: Json
       }
       read_staged_chunks: { Args: { indexed_source_id: string; lease_token: string }; Returns: Json }
+      read_staged_meta: { Args: { from_chunk: number; indexed_source_id: string; lease_token: string }; Returns: Json }
       read_unembedded: { Args: { item_limit: number; lease_token: string; reembedding_id: string }; Returns: Json }
       record_run_trace: {
         Args: {
@@ -2041,6 +2097,20 @@ export type Database = {
           tool_calls: Json
         }
         Returns: boolean
+      }
+      record_usage: {
+        Args: {
+          agent_id: string
+          is_estimate: boolean
+          kind: string
+          model: string
+          prompt_tokens: number
+          provider: string
+          run_id: string
+          tenant_id: string
+          user_id: string
+        }
+        Returns: undefined
       }
       redrive_dead_letters: { Args: { max_count?: number; queue: string }; Returns: number }
       reembed_knowledge_base: {
@@ -2079,6 +2149,10 @@ export type Database = {
         Returns: boolean
       }
       renew_lease: { Args: { id: string; kind: string; lease_seconds?: number; lease_token: string }; Returns: boolean }
+      renew_page_rendering_lease: {
+        Args: { lease_seconds?: number; lease_token: string; source_id: string }
+        Returns: boolean
+      }
       request_approval: {
         Args: {
           call_id: string
@@ -2100,6 +2174,31 @@ export type Database = {
           model: string
           prompt_tokens: number
           provider: string
+        }
+        Returns: Json
+      }
+      reserve_indexing_tokens: {
+        Args: {
+          indexed_source_id: string
+          lease_token: string
+          max_tokens: number
+          model: string
+          prompt_tokens: number
+          provider: string
+        }
+        Returns: Json
+      }
+      reserve_search_tokens: {
+        Args: {
+          agent_id: string
+          max_tokens: number
+          model: string
+          prompt_tokens: number
+          provider: string
+          run_id: string
+          tenant_id: string
+          token: string
+          user_id: string
         }
         Returns: Json
       }
@@ -2196,6 +2295,25 @@ export type Database = {
           isOneToOne: false
           isSetofReturn: true
         }
+      }
+      sections: {
+        Args: { chunk_ids?: string[]; indexed_source_ids: string[]; row_limit?: number }
+        Returns: {
+          beginning: string
+          chunk_id: string
+          first_index: number
+          first_page: number
+          heading_path: string[]
+          indexed_source_id: string
+          knowledge_base_id: string
+          last_index: number
+          last_page: number
+          section_count: number
+          source_id: string
+          source_name: string
+          summary: string
+          tokens: number
+        }[]
       }
       set_budget: { Args: { max_tokens: number; period: string; scope: string; subject_id?: string }; Returns: Json }
       set_enrichment: {

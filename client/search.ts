@@ -19,7 +19,7 @@ export type SearchResult = {
   end_char: number
   /** Pages it stands on, from 1. */
   pages: number[]
-  /** Also `heading_path`, and `reranker_score` where a reranker scored it. */
+  /** Also `heading_path`; `reranker_score` where a reranker scored it; `section`, `section_chunks` and `spans` of a section. */
   meta: Record<string, unknown>
   /** Ranks, scores and matched terms of each leg; with `explain`. */
   explanation?: Record<string, unknown>
@@ -58,7 +58,12 @@ export type SearchAnswer = {
   /** There when `context`, `neighbours` or `maxContextTokens` was asked for. */
   context?: SearchContext
   query: string
+  /** How it was searched; `hybrid` where `tree_search` was not possible. */
   method: string
+  /** What the vectors were searched for, where a model rewrote the query. */
+  enriched_query?: string
+  /** What the words were searched for then. */
+  keyword_query?: string
   /** Models whose vectors were compared. */
   models: string[]
   /** Model that put the results in order; null: search alone did. */
@@ -76,7 +81,8 @@ export type SearchOptions = {
   knowledgeBaseId?: string
   /** 1 to 100; default: what the knowledge base is set to, else 5. */
   topK?: number
-  method?: 'hybrid' | 'vector_search' | 'full_text'
+  /** `tree_search`: a model picks sections; only of knowledge bases of the strategy `page_index`. */
+  method?: 'hybrid' | 'vector_search' | 'full_text' | 'tree_search'
   /** How hybrid search puts its legs together: by ranks (default) or by scores. */
   fusion?: 'rrf' | 'weighted'
   /** Share of the vector leg, 0 to 1; default 0.5, with `weighted` 0.7. */
@@ -88,6 +94,8 @@ export type SearchOptions = {
   filterMetadata?: Record<string, unknown>
   /** Results of one source at most. */
   maxPerSource?: number
+  /** Results that each source has before any has more. */
+  minPerSource?: number
   /** Leave out results whose text a better one has. */
   deduplicate?: boolean
   /** Rescore by the configured reranker, or not; default: what the knowledge base is set to. */
@@ -131,6 +139,7 @@ export function searchMethods(connection: Connection) {
         source_ids: search.sourceIds,
         filter_metadata: search.filterMetadata,
         max_per_source: search.maxPerSource,
+        min_per_source: search.minPerSource,
         deduplicate: search.deduplicate,
         rerank: typeof rerank === 'object' ? { candidate_count: rerank.candidateCount } : rerank,
         context: search.context,

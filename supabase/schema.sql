@@ -614,6 +614,7 @@ create table ai.agent_runs (
 comment on table ai.agent_runs is 'One execution of an agent: who it acted for, what went in, what came out, what it cost.';
 comment on column ai.agent_runs.user_id is 'The person the run acts for; null when the tenant''s backend acts for nobody in particular.';
 comment on column ai.agent_runs.principal_id is 'Subject of the token the run was started with: the person, or the backend principal of the tenant. Set by the database.';
+comment on column ai.agent_runs.model is 'The model that answered: of the last step. While none has ended, the one that was asked for.';
 comment on column ai.agent_runs.provider is 'Who answered, e.g. openai or offline; with model it says what stands behind an answer. imported: nobody here, the session began with it.';
 comment on column ai.agent_runs.status is 'pending: to be executed; running: somebody holds the lease; waiting: for a person, held by nobody; completed, failed, cancelled: over.';
 comment on column ai.agent_runs.invalid_citation_count is 'Citation marks in the answer that resolved to nothing and were removed.';
@@ -689,6 +690,7 @@ create policy "people read their own sessions" on ai.agent_sessions
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_sessions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('session.deleted', 'session', 'id', 'user_id agent_id');
+CREATE TRIGGER hold_chats BEFORE DELETE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.hold_chats_of_session();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agent_sessions FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
@@ -1276,6 +1278,7 @@ create table ai.indexed_sources (
 );
 comment on table ai.indexed_sources is 'A source in a knowledge base and how far its indexing is. While it is indexed anew, the chunks of the last complete indexing stay searchable.';
 comment on column ai.indexed_sources.indexed_at is 'When the chunks that are searchable now were swapped in; null before the first time.';
+comment on column ai.indexed_sources.stats is 'Of the last indexing: chunk_count, token_count, reused_count; where a model was asked, model_questions and what came of it, and notes, a list of sentences.';
 comment on column ai.indexed_sources.embedding_model is 'Model of the vectors that are searchable now.';
 comment on column ai.indexed_sources.lease_token is 'Fencing token of the worker that is indexing; every write of its must carry it.';
 CREATE INDEX indexed_sources_tenant_id_knowledge_base_id_idx ON ai.indexed_sources USING btree (tenant_id, knowledge_base_id);
@@ -1297,6 +1300,8 @@ using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_te
    FROM ai.sources
   WHERE (sources.id = indexed_sources.source_id)))));
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.indexed_sources FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER release_reservations AFTER UPDATE OF lease_token ON ai.indexed_sources FOR EACH ROW WHEN (((old.lease_token IS NOT NULL) AND (old.lease_token IS DISTINCT FROM new.lease_token))) EXECUTE FUNCTION private.release_indexing_reservations();
+CREATE TRIGGER release_reservations_of_deleted BEFORE DELETE ON ai.indexed_sources FOR EACH ROW EXECUTE FUNCTION private.release_indexing_reservations();
 
 create table ai.knowledge_bases (
   id uuid default gen_random_uuid() not null,
@@ -1324,7 +1329,7 @@ create table ai.knowledge_bases (
 );
 comment on table ai.knowledge_bases is 'A searchable set of sources.';
 comment on column ai.knowledge_bases.is_default is 'The one that uploads go to when none is named; each tenant has exactly one, made with it.';
-comment on column ai.knowledge_bases.indexing_config is 'strategy chunk_embed, or full_document, whose results are whole documents (made so by the functions: ai.search gives passages of both); chunk_size and overlap in tokens.';
+comment on column ai.knowledge_bases.indexing_config is 'strategy (chunk_embed, full_document, page_index, graph_index or doc2json) and its settings; chunk_size and overlap in tokens. What a strategy makes of chunks, and of results, is made by the functions and the worker: ai.search gives passages of all.';
 comment on column ai.knowledge_bases.retrieval_config is 'method hybrid, vector_search or full_text; top_k; vector_weight 0..1.';
 comment on column ai.knowledge_bases.language is 'Text search configuration of its words: stemming and stop words; ''simple'' has neither. Scripts without spaces are recognised by the text itself.';
 comment on column ai.knowledge_bases.embedding_model is 'Model of the vectors that search compares here. Null until the first source is indexed; changed by ai.switch_embedding_model().';
@@ -1692,6 +1697,7 @@ CREATE TRIGGER audit_updated AFTER UPDATE OF visibility ON ai.sources FOR EACH R
 CREATE TRIGGER copy_visibility_to_chunks AFTER UPDATE ON ai.sources FOR EACH ROW WHEN ((((old.visibility IS DISTINCT FROM new.visibility) OR (old.owner_id IS DISTINCT FROM new.owner_id)) OR (old.allowed_principals IS DISTINCT FROM new.allowed_principals))) EXECUTE FUNCTION private.copy_visibility_to_chunks();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER remove_object_of_source AFTER DELETE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.remove_object_of_source();
+CREATE TRIGGER remove_page_images_of_source AFTER DELETE ON ai.sources FOR EACH ROW WHEN (((old.derivatives -> 'image'::text) IS DISTINCT FROM '[]'::jsonb)) EXECUTE FUNCTION private.remove_page_images_of_source();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
 create table ai.tenant_settings (
@@ -1852,14 +1858,14 @@ create table ai.usage_entries (
   created_at timestamp with time zone default now() not null,
   constraint usage_entries_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
   constraint usage_entries_are_not_negative CHECK ((LEAST(prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens) >= 0)),
-  constraint usage_entries_kind_is_known CHECK ((kind = ANY (ARRAY['chat'::text, 'embedding'::text, 'enrichment'::text]))),
+  constraint usage_entries_kind_is_known CHECK ((kind = ANY (ARRAY['chat'::text, 'enrichment'::text, 'indexing'::text, 'search'::text, 'embedding'::text, 'rerank'::text]))),
   constraint usage_entries_pkey PRIMARY KEY (id),
   constraint usage_entries_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE SET NULL (run_id),
   constraint usage_entries_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
   constraint usage_entries_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE SET NULL
 );
 comment on table ai.usage_entries is 'Tokens of one call to a model, and whose they were. created_at is when the call began.';
-comment on column ai.usage_entries.kind is 'chat: runs of agents; enrichment: enriching a knowledge base; embedding: indexing, which is no part of budgets.';
+comment on column ai.usage_entries.kind is 'chat: runs of agents; enrichment: enriching a knowledge base; indexing and search: models asked while a source is indexed or searched for; embedding and rerank: vectors and rescoring, which are no part of budgets.';
 comment on column ai.usage_entries.is_estimate is 'The provider''s count never came: prompt_tokens is what was estimated before the call.';
 CREATE INDEX usage_entries_tenant_id_agent_id_idx ON ai.usage_entries USING btree (tenant_id, agent_id, created_at);
 CREATE INDEX usage_entries_tenant_id_created_at_idx ON ai.usage_entries USING btree (tenant_id, created_at);
@@ -2320,12 +2326,60 @@ CREATE OR REPLACE FUNCTION ai.claim_object_removal(id uuid)
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  select jsonb_build_object('storage_path', object_removals.storage_path)
+  select
+    jsonb_build_object('storage_path', object_removals.storage_path)
+    || case when cardinality(object_removals.more_paths) > 0 then jsonb_build_object('more_paths', object_removals.more_paths) else '{}' end
   from private.object_removals
   where object_removals.id = claim_object_removal.id;
 $function$;
-comment on function ai.claim_object_removal(uuid) is 'Ledger: {"storage_path"} of an object to remove, or null if that is done. Removing twice is harmless.';
+comment on function ai.claim_object_removal(uuid) is 'Ledger: {"storage_path", "more_paths"?} of objects to remove, or null if that is done. Removing twice is harmless.';
 grant execute on function ai.claim_object_removal(uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.claim_page_rendering(source_id uuid, worker text, max_pages integer, lease_seconds integer DEFAULT 60)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  earlier private.page_renderings;
+  claimed private.page_renderings;
+  source ai.sources;
+begin
+  select * into earlier
+  from private.page_renderings
+  where page_renderings.source_id = claim_page_rendering.source_id
+    and (
+      page_renderings.status = 'pending'
+      or (page_renderings.status = 'rendering' and page_renderings.lease_expires_at < now())
+    )
+  for update;
+  if earlier.source_id is null then
+    return null;
+  end if;
+  perform private.remove_unlisted_page_images(earlier);
+  select * into source from ai.sources where sources.id = claim_page_rendering.source_id;
+  update private.page_renderings
+  set
+    status = 'rendering', reason_code = null, attempts = page_renderings.attempts + 1, next_retry_at = null,
+    folder = gen_random_uuid(), page_limit = least(greatest(claim_page_rendering.max_pages, 1), greatest(coalesce(source.page_count, 1), 1), 2000),
+    lease_token = gen_random_uuid(), leased_by = claim_page_rendering.worker,
+    lease_expires_at = now() + make_interval(secs => least(greatest(claim_page_rendering.lease_seconds, 1), 600))
+  where page_renderings.source_id = claim_page_rendering.source_id
+  returning * into claimed;
+  return jsonb_build_object(
+    'lease_token', claimed.lease_token, 'source_id', claimed.source_id, 'tenant_id', claimed.tenant_id,
+    'size_bytes', source.size_bytes, 'content_hash', source.content_hash, 'storage_path', source.storage_path,
+    'image_paths', array(
+      select private.page_image_path(claimed.tenant_id, claimed.source_id, claimed.folder, pages.page)
+      from generate_series(1, claimed.page_limit) as pages (page)
+      order by pages.page
+    ),
+    'attempts', claimed.attempts
+  );
+end;
+$function$;
+comment on function ai.claim_page_rendering(uuid,text,integer,integer) is 'Ledger: takes the lease on the pages of a source that wait to be rendered, or whose lease has run out; image_paths: where the image of page 1, 2, ... goes, for at most max_pages (to 2000) pages. Null when there is nothing to do or somebody else is at it.';
+grant execute on function ai.claim_page_rendering(uuid,text,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.claim_reembedding(reembedding_id uuid, worker text, lease_seconds integer DEFAULT 60)
  RETURNS jsonb
@@ -2383,6 +2437,19 @@ AS $function$
 $function$;
 comment on function ai.claim_run(uuid,text,integer) is 'Ledger: takes up a run that is pending, or whose executor''s lease has run out, for lease_seconds (1 to 600). Null when there is nothing to take up: the run is over, waits for a person, is held, is behind another of its session, or the tenant has no free place. A run that must not go on is ended instead: cancelled, or failed with membership_lost, agent_unpublished, insufficient_credits or interrupted (after 10 attempts that got no further). Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, agent_id, principal_id, request, streams, history, retrieved_context, context_handler_id, last_seq, attempts, is_resumed, usage (of all its executors, the calls of dead ones estimated), steps: [{step, turn, record, calls: [{call_id, started, is_retry_safe, finished, decision, checked}]}]}.';
 grant execute on function ai.claim_run(uuid,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.close_expired_searches()
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.close_reservations(
+    array(select token_reservations.id from private.token_reservations where token_reservations.expires_at < now() order by token_reservations.id limit 1000),
+    null
+  );
+$function$;
+comment on function ai.close_expired_searches() is 'Ledger: counts the calls of searches to models that nobody will settle any more, each with the estimate of its prompt. Returns how many; at most 1000 at a time.';
+grant execute on function ai.close_expired_searches() to service_role;
 
 CREATE OR REPLACE FUNCTION ai.complete_upload(source_id uuid)
  RETURNS jsonb
@@ -2609,6 +2676,30 @@ $function$;
 comment on function ai.discard_embedding_model(uuid,text) is 'Removes the vectors of a model that the knowledge base is not searched by, and stops embedding with it. Returns how many. For its creator and admins. PT403, PT404, PT409 for the model in use.';
 grant execute on function ai.discard_embedding_model(uuid,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.drifted_sources(knowledge_base_id uuid, id_limit integer DEFAULT 500)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'count', count(*), 'indexed_source_ids',
+    coalesce(jsonb_agg(drifted.id order by drifted.place) filter (where drifted.place <= drifted_sources.id_limit), '[]')
+  )
+  from (
+    select indexed_sources.id, row_number() over (order by indexed_sources.created_at, indexed_sources.id) as place
+    from ai.knowledge_bases
+    join ai.indexed_sources
+      on indexed_sources.tenant_id = knowledge_bases.tenant_id and indexed_sources.knowledge_base_id = knowledge_bases.id
+    where knowledge_bases.id = drifted_sources.knowledge_base_id
+      and indexed_sources.index_status = 'indexed'
+      and indexed_sources.indexing_config_snapshot <> knowledge_bases.indexing_config
+      and private.indexing_settings(indexed_sources.indexing_config_snapshot) <> private.indexing_settings(knowledge_bases.indexing_config)
+  ) as drifted;
+$function$;
+comment on function ai.drifted_sources(uuid,integer) is 'How many of the indexed sources that the caller can see were indexed with other settings than the knowledge base has now, and the ids of the first of them.';
+grant execute on function ai.drifted_sources(uuid,integer) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.due_enrichments()
  RETURNS SETOF uuid
  LANGUAGE sql
@@ -2701,6 +2792,32 @@ AS $function$
 $function$;
 comment on function ai.due_ingestion() is 'Ledger: at most 500 sources, indexed sources, re-embeddings and memories that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
 grant execute on function ai.due_ingestion() to service_role;
+
+CREATE OR REPLACE FUNCTION ai.due_page_renderings()
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select page_renderings.source_id
+  from private.page_renderings
+  where (
+      (page_renderings.status = 'rendering' and page_renderings.lease_expires_at < now())
+      or (
+        page_renderings.status = 'pending'
+        and coalesce(page_renderings.next_retry_at, page_renderings.requested_at) < now() - interval '10 seconds'
+      )
+    )
+    and not exists (
+      select from private.live_rendering_jobs() as live
+      where live.source_id = page_renderings.source_id::text
+        -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+        and (live.is_waiting or page_renderings.status = 'pending')
+    )
+  limit 500;
+$function$;
+comment on function ai.due_page_renderings() is 'Ledger: at most 500 sources whose pages wait to be rendered while no job is about them, e.g. after their worker has died. The sweep queues them again.';
+grant execute on function ai.due_page_renderings() to service_role;
 
 CREATE OR REPLACE FUNCTION ai.due_runs(run_limit integer DEFAULT 20, present_tenants uuid[] DEFAULT NULL::uuid[])
  RETURNS TABLE(id uuid, tenant_id uuid)
@@ -2982,6 +3099,40 @@ $function$;
 comment on function ai.fail_indexing(uuid,uuid,text,text,text,text,timestamp with time zone) is 'Ledger: gives the lease back with the reason; status pending means the queue will retry at next_retry_at. False when the lease is lost.';
 grant execute on function ai.fail_indexing(uuid,uuid,text,text,text,text,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.fail_page_rendering(source_id uuid, lease_token uuid, status text, reason_code text, next_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  rendering private.page_renderings;
+begin
+  if fail_page_rendering.status not in ('failed', 'pending') then
+    raise exception 'status must be failed or pending' using errcode = '22023';
+  end if;
+  perform from ai.sources where sources.id = fail_page_rendering.source_id for update;
+  select * into rendering
+  from private.page_renderings
+  where page_renderings.source_id = fail_page_rendering.source_id and page_renderings.lease_token = fail_page_rendering.lease_token
+  for update;
+  if rendering.source_id is null then
+    return false;
+  end if;
+  perform private.remove_unlisted_page_images(rendering);
+  update private.page_renderings
+  set
+    status = fail_page_rendering.status, reason_code = fail_page_rendering.reason_code, next_retry_at = fail_page_rendering.next_retry_at,
+    folder = null, page_limit = null, lease_token = null, leased_by = null, lease_expires_at = null
+  where page_renderings.source_id = rendering.source_id;
+  if fail_page_rendering.status = 'failed' then
+    perform private.note_failed_page_images(rendering.source_id, fail_page_rendering.reason_code);
+  end if;
+  return true;
+end;
+$function$;
+comment on function ai.fail_page_rendering(uuid,uuid,text,text,timestamp with time zone) is 'Ledger: gives the lease back with the reason; status pending means the queue will retry at next_retry_at. What is listed stays. False when the lease is lost.';
+grant execute on function ai.fail_page_rendering(uuid,uuid,text,text,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.fail_reembedding(reembedding_id uuid, lease_token uuid, status text, error_code text, reason_code text, error_message text, next_retry_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3060,23 +3211,25 @@ $function$;
 comment on function ai.finish_enrichment(uuid,uuid) is 'Ledger: ends a run that has nothing left to ask about. False when the lease is lost.';
 grant execute on function ai.finish_enrichment(uuid,uuid) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.finish_extraction(source_id uuid, lease_token uuid, page_count integer, auto_metadata jsonb)
+CREATE OR REPLACE FUNCTION ai.finish_extraction(source_id uuid, lease_token uuid, page_count integer, auto_metadata jsonb, render_pages boolean DEFAULT false)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
   tenant uuid;
+  has_pages_to_render constant boolean := finish_extraction.render_pages and finish_extraction.auto_metadata ->> 'document_type' = 'pdf';
 begin
   update ai.sources
   set
     extraction_status = 'extracted', extracted_at = now(), page_count = finish_extraction.page_count,
     auto_metadata = sources.auto_metadata || coalesce(finish_extraction.auto_metadata, '{}')
-      || jsonb_build_object('page_count', finish_extraction.page_count),
+      || jsonb_build_object('page_count', finish_extraction.page_count)
+      || case when has_pages_to_render then '{"page_images": {"status": "pending"}}' else '{}' end::jsonb,
     lease_token = null, leased_by = null, lease_expires_at = null,
     derivatives = jsonb_build_object(
       'markdown', jsonb_build_array(),
-      'image', jsonb_build_array(),
+      'image', coalesce(sources.derivatives -> 'image', jsonb_build_array()),
       'text', jsonb_build_array(jsonb_build_object('storage_path', null, 'format', 'txt')),
       'page_text',
       (
@@ -3095,11 +3248,14 @@ begin
   perform private.index_job(indexed_sources.id)
   from ai.indexed_sources
   where indexed_sources.source_id = finish_extraction.source_id and indexed_sources.index_status = 'pending';
+  if has_pages_to_render then
+    perform private.request_page_images(finish_extraction.source_id);
+  end if;
   return true;
 end;
 $function$;
-comment on function ai.finish_extraction(uuid,uuid,integer,jsonb) is 'Ledger: the text is complete. Queues the indexing that waits for it, in the same transaction. False when the lease is lost.';
-grant execute on function ai.finish_extraction(uuid,uuid,integer,jsonb) to service_role;
+comment on function ai.finish_extraction(uuid,uuid,integer,jsonb,boolean) is 'Ledger: the text is complete. Queues the indexing that waits for it and, with render_pages, the rendering of the pages of a PDF, in the same transaction. False when the lease is lost.';
+grant execute on function ai.finish_extraction(uuid,uuid,integer,jsonb,boolean) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.finish_indexing(indexed_source_id uuid, lease_token uuid, chunk_count integer, embedding_model text, stats jsonb)
  RETURNS boolean
@@ -3211,6 +3367,61 @@ $function$;
 comment on function ai.finish_object_removal(uuid) is 'Ledger: the object is gone.';
 grant execute on function ai.finish_object_removal(uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.finish_page_rendering(source_id uuid, lease_token uuid, images jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  source ai.sources;
+  rendering private.page_renderings;
+  listed jsonb;
+begin
+  -- The source before the rendering, the order in which extraction takes these locks.
+  select * into source from ai.sources where sources.id = finish_page_rendering.source_id for update;
+  select * into rendering
+  from private.page_renderings
+  where page_renderings.source_id = finish_page_rendering.source_id
+    and page_renderings.lease_token = finish_page_rendering.lease_token
+  for update;
+  if rendering.source_id is null then
+    return false;
+  end if;
+  select
+    jsonb_agg(
+      jsonb_build_object(
+        'storage_path', private.page_image_path(rendering.tenant_id, rendering.source_id, rendering.folder, image.page),
+        'page', image.page, 'format', 'png',
+        'metadata', jsonb_build_object('width', image.width, 'height', image.height, 'dpi', image.dpi)
+      )
+      order by image.page
+    )
+  into listed
+  from jsonb_to_recordset(finish_page_rendering.images) as image (page int, width int, height int, dpi int)
+  where image.page between 1 and rendering.page_limit;
+  if listed is null or jsonb_array_length(listed) <> jsonb_array_length(finish_page_rendering.images)
+    or (select count(distinct entry ->> 'page') from jsonb_array_elements(listed) as entry) <> jsonb_array_length(listed)
+  then
+    raise exception 'images must be different pages of the claim, at least one' using errcode = '22023';
+  end if;
+  -- A download of one of these may be under way.
+  perform private.queue_object_removal(private.listed_page_images(source.derivatives), now() + interval '10 minutes');
+  update ai.sources
+  set
+    derivatives = sources.derivatives || jsonb_build_object('image', listed),
+    auto_metadata = sources.auto_metadata
+      || jsonb_build_object('page_images', jsonb_build_object('status', 'rendered', 'count', jsonb_array_length(listed)))
+  where sources.id = source.id;
+  update private.page_renderings
+  set
+    status = 'rendered', folder = null, page_limit = null, lease_token = null, leased_by = null, lease_expires_at = null
+  where page_renderings.source_id = rendering.source_id;
+  return true;
+end;
+$function$;
+comment on function ai.finish_page_rendering(uuid,uuid,jsonb) is 'Ledger: lists the images [{"page", "width", "height", "dpi"}] of a source, all of them in place, instead of those listed before, which are removed. False when the lease is lost.';
+grant execute on function ai.finish_page_rendering(uuid,uuid,jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.finish_reembedding(reembedding_id uuid, lease_token uuid)
  RETURNS text
  LANGUAGE plpgsql
@@ -3286,9 +3497,8 @@ begin
   new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, private.last_event(run.id), finish_run.first_seq, finish_run.events);
   perform private.write_run_journal(run.tenant_id, run.id, run.user_id, finish_run.journal);
   if jsonb_typeof(finish_run.trace) = 'object' then
-    perform ai.record_run_trace(
-      run.id, run.lease_token, trace -> 'steps', trace -> 'events', trace -> 'reasoning_steps', trace -> 'tool_calls'
-    );
+    run := private.read_run_trace(run, finish_run.trace);
+    perform private.write_tool_calls(run, finish_run.trace -> 'tool_calls');
   end if;
   -- A log ends with `complete`, whoever wrote it.
   if not exists (
@@ -3313,7 +3523,10 @@ begin
   end if;
   update ai.agent_runs
   set
-    status = finish_run.status, content = finish_run.content, error = left(finish_run.error, 2000), error_code = finish_run.error_code,
+    status = finish_run.status, model = run.model, steps = run.steps, events = run.events, reasoning_steps = run.reasoning_steps,
+    tool_call_count = run.tool_call_count, tool_call_error_count = run.tool_call_error_count,
+    tool_call_duration_ms_total = run.tool_call_duration_ms_total,
+    content = finish_run.content, error = left(finish_run.error, 2000), error_code = finish_run.error_code,
     prompt_tokens = (finish_run.usage ->> 'prompt_tokens')::int, completion_tokens = (finish_run.usage ->> 'completion_tokens')::int,
     reasoning_tokens = (finish_run.usage ->> 'reasoning_tokens')::int, cached_tokens = (finish_run.usage ->> 'cached_tokens')::int,
     total_tokens = (finish_run.usage ->> 'total_tokens')::int, invalid_citation_count = finish_run.invalid_citation_count,
@@ -3347,6 +3560,120 @@ AS $function$
 $function$;
 comment on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) is 'Ledger: begins the run of a schedule that is due at expected_next_run_at, once, in the name of its creator, and puts it off to following_run_at (at least a minute later; null: never again). Returns {outcome: fired, id, run_id}, {outcome: skipped} while its last run goes on, {outcome: refused | disabled, reason}, or null when it is not due, not enabled or somebody else was first.';
 grant execute on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.graph_neighbours(chunk_ids uuid[], knowledge_base_ids uuid[] DEFAULT NULL::uuid[], match_count integer DEFAULT 5, source_ids uuid[] DEFAULT NULL::uuid[], filter_metadata jsonb DEFAULT NULL::jsonb)
+ RETURNS TABLE(chunk_id uuid, source_id uuid, source_name text, knowledge_base_id uuid, indexed_source_id uuid, text text, chunk_index integer, start_char integer, end_char integer, meta jsonb, from_chunk_id uuid, entities text[], rarity double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+declare
+  hits constant uuid[] := array_remove(graph_neighbours.chunk_ids, null);
+  row_limit constant int := least(greatest(coalesce(match_count, 5), 1), 50);
+  -- What bounds the work: the first hits, their entities, and the chunks of each. An entity in more chunks than that says little.
+  origin_limit constant int := 10;
+  entity_limit constant int := 64;
+  chunk_limit constant int := 50;
+  -- Among these everything is found and counted: what the caller may see of what is asked for.
+  segments constant int[] := array(
+    select segment.id
+    from private.search_segments as segment
+    where segment.kind = 'chunk'
+      and segment.item_count > 0
+      and (graph_neighbours.knowledge_base_ids is null or segment.knowledge_base_id = any (graph_neighbours.knowledge_base_ids))
+  );
+begin
+  if graph_neighbours.filter_metadata is not null and jsonb_typeof(graph_neighbours.filter_metadata) <> 'object' then
+    perform private.raise_error(400, 'invalid_request', 'filter_metadata must be a JSON object.', null);
+  end if;
+  if cardinality(hits) > 1000 then
+    perform private.raise_error(400, 'invalid_request', 'chunk_ids may have at most 1,000 ids.', null);
+  end if;
+
+  return query
+  with origins as materialized (
+    select chunks.id, chunks.tenant_id, listed.place
+    from unnest(hits[:origin_limit]) with ordinality as listed (id, place)
+    join ai.chunks on chunks.id = listed.id
+  ),
+  named as materialized (
+    select origins.tenant_id, origins.id as origin_id, origins.place, entities.name_key, entities.name
+    from origins
+    join private.search_entities as entities
+      on entities.chunk_id = origins.id and entities.tenant_id = origins.tenant_id and entities.segment_id = any (segments)
+  ),
+  asked as materialized (
+    select named.tenant_id, named.name_key, min(named.place) as place
+    from named
+    group by named.tenant_id, named.name_key
+    order by min(named.place), named.name_key
+    limit entity_limit
+  ),
+  found as materialized (
+    select
+      asked.tenant_id, asked.name_key, asked.place, holders.chunk_id, count(*) over (partition by asked.tenant_id, asked.name_key) as chunk_count
+    from asked
+    cross join lateral (
+      select entities.chunk_id
+      from private.search_entities as entities
+      where entities.segment_id = any (segments) and entities.name_key = asked.name_key and entities.tenant_id = asked.tenant_id
+      limit chunk_limit + 1
+    ) as holders
+  ),
+  -- Adamic and Adar's index: what few share says more than what many do.
+  shared as materialized (
+    select found.tenant_id, found.chunk_id, found.name_key, found.place, 1 / ln(found.chunk_count::float8) as rarity
+    from found
+    where found.chunk_count between 2 and chunk_limit and found.chunk_id <> all (hits)
+  ),
+  ranked as (
+    select shared.chunk_id, sum(shared.rarity order by shared.name_key) as rarity, min(shared.place) as place
+    from shared
+    group by shared.chunk_id
+    order by 2 desc, 3, 1
+  ),
+  -- Rows come from the tables under row-level security, which has the last word.
+  chosen as materialized (
+    select ranked.rarity, ranked.place, visible.*
+    from ranked
+    cross join lateral (
+      select
+        chunks.id, chunks.source_id, sources.name as source_name, chunks.knowledge_base_id, chunks.indexed_source_id, chunks.text,
+        chunks.chunk_index, chunks.start_char, chunks.end_char, chunks.meta
+      from ai.chunks
+      join ai.sources on sources.id = chunks.source_id
+      where chunks.id = ranked.chunk_id
+        and (graph_neighbours.source_ids is null or chunks.source_id = any (graph_neighbours.source_ids))
+        and (graph_neighbours.filter_metadata is null or sources.metadata @> graph_neighbours.filter_metadata)
+      limit 1
+    ) as visible
+    order by ranked.rarity desc, ranked.place, ranked.chunk_id
+    limit row_limit
+  )
+  select
+    chosen.id, chosen.source_id, chosen.source_name, chosen.knowledge_base_id, chosen.indexed_source_id, chosen.text, chosen.chunk_index,
+    chosen.start_char, chosen.end_char, chosen.meta, linked.origin_id, linked.names, chosen.rarity
+  from chosen
+  -- The hit it has most in common with; of equals, the better one.
+  cross join lateral (
+    select named.origin_id, array_agg(named.name order by shared.rarity desc, shared.name_key) as names
+    from shared
+    join named on named.tenant_id = shared.tenant_id and named.name_key = shared.name_key
+    where shared.chunk_id = chosen.id
+    group by named.origin_id, named.place
+    order by sum(shared.rarity order by shared.name_key) desc, named.place
+    limit 1
+  ) as linked
+  order by chosen.rarity desc, chosen.place, chosen.id;
+end;
+$function$;
+comment on function ai.graph_neighbours(uuid[],uuid[],integer,uuid[],jsonb) is 'Chunks one hop away from hits in the graph of strategy graph_index: they name an entity that one of the first ten of chunk_ids (best first) names. None of chunk_ids is among them. Ranked by the rarity of what they share, counted over what the caller can see of knowledge_base_ids (null: all); entities in more than 50 chunks link nothing. from_chunk_id is the hit a neighbour has most in common with, entities what that is. match_count 1 to 50; source_ids and filter_metadata as for ai.search. PT400 invalid_request.';
+grant execute on function ai.graph_neighbours(uuid[],uuid[],integer,uuid[],jsonb) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.items_to_enrich(enrichment_id uuid, item_limit integer)
  RETURNS TABLE(id uuid, source_id uuid, source_name text, source_extracted_at timestamp with time zone)
@@ -3462,6 +3789,41 @@ $function$;
 comment on function ai.mark_dead_letter(text,uuid,text) is 'Ledger: the queue has given up. Sets failed with reason dead_letter, keeping what the last attempt said. False when it has been finished or dispatched again meanwhile, or is being worked on.';
 grant execute on function ai.mark_dead_letter(text,uuid,text) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.mark_dead_page_rendering(source_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  rendering private.page_renderings;
+begin
+  perform from ai.sources where sources.id = mark_dead_page_rendering.source_id for update;
+  select * into rendering
+  from private.page_renderings
+  where page_renderings.source_id = mark_dead_page_rendering.source_id
+    and (page_renderings.status = 'pending' or (page_renderings.status = 'rendering' and page_renderings.lease_expires_at < now()))
+    -- Somebody asked again meanwhile: that job decides.
+    and not exists (
+      select from private.live_rendering_jobs() as live
+      where live.source_id = mark_dead_page_rendering.source_id::text and live.is_waiting
+    )
+  for update;
+  if rendering.source_id is null then
+    return false;
+  end if;
+  perform private.remove_unlisted_page_images(rendering);
+  update private.page_renderings
+  set
+    status = 'failed', reason_code = 'dead_letter', next_retry_at = null, folder = null, page_limit = null,
+    lease_token = null, leased_by = null, lease_expires_at = null
+  where page_renderings.source_id = rendering.source_id;
+  perform private.note_failed_page_images(rendering.source_id, 'dead_letter');
+  return true;
+end;
+$function$;
+comment on function ai.mark_dead_page_rendering(uuid) is 'Ledger: the queue has given it up. Sets failed with reason dead_letter. False when it has ended or been taken up again meanwhile.';
+grant execute on function ai.mark_dead_page_rendering(uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.mcp_server_secrets(server_id uuid, tenant_id uuid)
  RETURNS text
  LANGUAGE sql
@@ -3474,6 +3836,53 @@ AS $function$
 $function$;
 comment on function ai.mcp_server_secrets(uuid,uuid) is 'Ledger: the sealed headers of an MCP server, to ask it for its tools. Null when there are none.';
 grant execute on function ai.mcp_server_secrets(uuid,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.outline_sources(knowledge_base_ids uuid[], source_ids uuid[] DEFAULT NULL::uuid[], filter_metadata jsonb DEFAULT NULL::jsonb, row_limit integer DEFAULT 50)
+ RETURNS TABLE(indexed_source_id uuid, source_id uuid, source_name text, knowledge_base_id uuid, page_count integer, headings text[], beginning text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+  select
+    indexed_sources.id, sources.id, sources.name, indexed_sources.knowledge_base_id, sources.page_count,
+    outlines.headings, coalesce(left(first_chunks.summary, 300), left(first_chunks.text, 300))
+  from ai.indexed_sources
+  join ai.sources on sources.tenant_id = indexed_sources.tenant_id and sources.id = indexed_sources.source_id
+  -- Who may read none of its chunks is not told that there is a document.
+  cross join lateral (
+    select chunks.text, chunks.meta ->> 'section_summary' as summary
+    from ai.chunks
+    where chunks.indexed_source_id = indexed_sources.id
+    order by chunks.chunk_index
+    limit 1
+  ) as first_chunks
+  cross join lateral (
+    select array(
+      select left(array_to_string(headed.path, ' > '), 160)
+      from (
+        select
+          array[chunks.meta -> 'heading_path' ->> 0, chunks.meta -> 'heading_path' ->> 1] as path,
+          min(chunks.chunk_index) as place
+        from ai.chunks
+        where chunks.indexed_source_id = indexed_sources.id and chunks.chunk_index < 2000
+          and chunks.meta -> 'heading_path' ->> 0 is not null
+        group by path
+        order by place
+        limit 12
+      ) as headed
+      order by headed.place
+    ) as headings
+  ) as outlines
+  where indexed_sources.knowledge_base_id = any (outline_sources.knowledge_base_ids)
+    and indexed_sources.indexed_at is not null
+    and (outline_sources.source_ids is null or indexed_sources.source_id = any (outline_sources.source_ids))
+    and (outline_sources.filter_metadata is null or sources.metadata @> outline_sources.filter_metadata)
+  order by sources.created_at desc, sources.id, indexed_sources.id
+  limit least(greatest(outline_sources.row_limit, 0), 200);
+$function$;
+comment on function ai.outline_sources(uuid[],uuid[],jsonb,integer) is 'What documents are indexed in knowledge bases, as far as the caller may read them: name, pages, headings of the first two levels (at most 12, of the first 2,000 chunks) and how each begins. Newest first; row_limit is 200 at most.';
+grant execute on function ai.outline_sources(uuid[],uuid[],jsonb,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.person_access(tenant_id uuid, user_id uuid DEFAULT NULL::uuid, max_rows integer DEFAULT 50, before_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, before_source_id uuid DEFAULT NULL::uuid)
  RETURNS TABLE(source_id uuid, name text, file_type text, visibility text, owner_id uuid, created_at timestamp with time zone, reasons jsonb)
@@ -3622,6 +4031,25 @@ $function$;
 comment on function ai.read_staged_chunks(uuid,uuid) is 'Ledger: what an earlier attempt has embedded already.';
 grant execute on function ai.read_staged_chunks(uuid,uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.read_staged_meta(indexed_source_id uuid, lease_token uuid, from_chunk integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object('chunk_index', staged_chunks.chunk_index, 'content_hash', staged_chunks.content_hash, 'meta', staged_chunks.meta)
+      order by staged_chunks.chunk_index
+    ),
+    '[]'
+  )
+  from private.holds_indexing_lease(read_staged_meta.indexed_source_id, read_staged_meta.lease_token) as held
+  join private.staged_chunks on staged_chunks.indexed_source_id = held.id
+  where staged_chunks.chunk_index >= read_staged_meta.from_chunk;
+$function$;
+comment on function ai.read_staged_meta(uuid,uuid,integer) is 'Ledger: what earlier attempts were told by a model about parts of the source, for the holder of its lease only.';
+grant execute on function ai.read_staged_meta(uuid,uuid,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.read_unembedded(reembedding_id uuid, lease_token uuid, item_limit integer)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -3668,40 +4096,52 @@ AS $function$
 declare
   run ai.agent_runs;
 begin
-  update ai.agent_runs
-  set
-    steps = coalesce(record_run_trace.steps, '[]'), events = coalesce(record_run_trace.events, '[]'),
-    reasoning_steps = coalesce(record_run_trace.reasoning_steps, '[]'),
-    (tool_call_count, tool_call_error_count, tool_call_duration_ms_total) = (
-      select
-        count(*), count(*) filter (where (call.value -> 'is_error')::boolean),
-        coalesce(sum((call.value ->> 'duration_ms')::numeric), 0)::bigint
-      from jsonb_array_elements(coalesce(record_run_trace.tool_calls, '[]')) as call (value)
-    )
+  select * into run
+  from ai.agent_runs
   where agent_runs.id = record_run_trace.run_id and agent_runs.lease_token = record_run_trace.lease_token
-  returning * into run;
+  for no key update;
   if run.id is null then
     return false;
   end if;
-  delete from ai.tool_call_events where tool_call_events.tenant_id = run.tenant_id and tool_call_events.agent_run_id = run.id;
-  insert into ai.tool_call_events (
-    tenant_id, agent_run_id, agent_id, user_id, model, tool_name, call_id, status, duration_ms, arguments, result, arguments_preview,
-    result_preview, error, step, occurred_at
-  )
-  select
-    run.tenant_id, run.id, run.agent_id, run.user_id, coalesce(call.model, run.model), call.tool_name, call.call_id,
-    case when call.is_error then 'error' else 'success' end, coalesce(call.duration_ms, 0)::bigint, coalesce(call.arguments, '{}'),
-    left(call.result, 50000), left(call.arguments::text, 200), left(call.result, 200),
-    case when call.is_error then left(call.result, 2000) end, call.step, coalesce(call.occurred_at, now())
-  from jsonb_to_recordset(coalesce(record_run_trace.tool_calls, '[]')) as call (
-    step int, call_id text, tool_name text, model text, arguments jsonb, result text, is_error boolean, duration_ms numeric,
-    occurred_at timestamptz
+  run := private.read_run_trace(
+    run, jsonb_build_object(
+      'steps', record_run_trace.steps, 'events', record_run_trace.events, 'reasoning_steps', record_run_trace.reasoning_steps,
+      'tool_calls', record_run_trace.tool_calls
+    )
   );
+  update ai.agent_runs
+  set
+    steps = run.steps, events = run.events, reasoning_steps = run.reasoning_steps, model = run.model, tool_call_count = run.tool_call_count,
+    tool_call_error_count = run.tool_call_error_count, tool_call_duration_ms_total = run.tool_call_duration_ms_total
+  where agent_runs.id = run.id;
+  perform private.write_tool_calls(run, record_run_trace.tool_calls);
   return true;
 end;
 $function$;
 comment on function ai.record_run_trace(uuid,uuid,jsonb,jsonb,jsonb,jsonb) is 'Ledger: stores what happened in a run so far, in place of what was stored before; also as ai.tool_call_events. tool_calls: [{step, call_id, tool_name, arguments, result, is_error, duration_ms, model?, occurred_at?}]. False when the lease is lost.';
 grant execute on function ai.record_run_trace(uuid,uuid,jsonb,jsonb,jsonb,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.record_usage(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, kind text, model text, provider text, prompt_tokens bigint, is_estimate boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  person constant uuid := private.person_of(record_usage.user_id);
+begin
+  if record_usage.kind is null or record_usage.kind not in ('embedding', 'rerank') or record_usage.prompt_tokens is null or record_usage.prompt_tokens < 0 then
+    raise exception 'kind is embedding or rerank, and prompt_tokens is required' using errcode = '22023';
+  end if;
+  perform private.check_spender(record_usage.tenant_id, person, record_usage.agent_id, record_usage.run_id);
+  insert into ai.usage_entries (tenant_id, run_id, user_id, agent_id, kind, model, provider, prompt_tokens, total_tokens, is_estimate)
+  values (
+    record_usage.tenant_id, record_usage.run_id, person, record_usage.agent_id, record_usage.kind, record_usage.model,
+    record_usage.provider, record_usage.prompt_tokens, record_usage.prompt_tokens, coalesce(record_usage.is_estimate, true)
+  );
+end;
+$function$;
+comment on function ai.record_usage(uuid,uuid,uuid,uuid,text,text,text,bigint,boolean) is 'Ledger: writes down what a search used of models that no budget counts: kind embedding or rerank. user_id null: the backend. PT403 unless person, agent and run are of the tenant.';
+grant execute on function ai.record_usage(uuid,uuid,uuid,uuid,text,text,text,bigint,boolean) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.redrive_dead_letters(queue text, max_count integer DEFAULT 1000)
  RETURNS integer
@@ -3850,6 +4290,22 @@ $function$;
 comment on function ai.renew_lease(text,uuid,uuid,integer) is 'Ledger: keeps a lease for lease_seconds from now. False when it is lost; the holder must stop.';
 grant execute on function ai.renew_lease(text,uuid,uuid,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.renew_page_rendering_lease(source_id uuid, lease_token uuid, lease_seconds integer DEFAULT 60)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  update private.page_renderings
+  set lease_expires_at = now() + make_interval(secs => least(greatest(renew_page_rendering_lease.lease_seconds, 1), 600))
+  where page_renderings.source_id = renew_page_rendering_lease.source_id
+    and page_renderings.lease_token = renew_page_rendering_lease.lease_token;
+  return found;
+end;
+$function$;
+comment on function ai.renew_page_rendering_lease(uuid,uuid,integer) is 'Ledger: puts off the end of a lease; false when it is lost.';
+grant execute on function ai.renew_page_rendering_lease(uuid,uuid,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.request_approval(run_id uuid, lease_token uuid, call_id text, tool_name text, tool_input jsonb, message text, timeout_seconds integer DEFAULT NULL::integer, rule jsonb DEFAULT '{}'::jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -3942,10 +4398,10 @@ begin
     reserve_enrichment_tokens.max_tokens
   ) as held;
   insert into private.token_reservations (
-    tenant_id, enrichment_id, lease_token, user_id, model, provider, prompt_tokens, reserved_tokens, budget_ids
+    tenant_id, purpose, enrichment_id, lease_token, user_id, model, provider, prompt_tokens, reserved_tokens, budget_ids
   )
   values (
-    run.tenant_id, run.id, reserve_enrichment_tokens.lease_token, run.started_by, reserve_enrichment_tokens.model,
+    run.tenant_id, 'enrichment', run.id, reserve_enrichment_tokens.lease_token, run.started_by, reserve_enrichment_tokens.model,
     reserve_enrichment_tokens.provider, reserve_enrichment_tokens.prompt_tokens, reserve_enrichment_tokens.prompt_tokens + granted, budget_ids
   )
   returning id into reservation_id;
@@ -3954,6 +4410,94 @@ end;
 $function$;
 comment on function ai.reserve_enrichment_tokens(uuid,uuid,text,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model on behalf of who started the run: {id, max_tokens}; ended by ai.settle_tokens(). PT402 budget_exceeded when prompt_tokens and max_tokens are not left. Null when the lease is lost.';
 grant execute on function ai.reserve_enrichment_tokens(uuid,uuid,text,text,bigint,bigint) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.reserve_indexing_tokens(indexed_source_id uuid, lease_token uuid, model text, provider text, prompt_tokens bigint, max_tokens bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  indexed ai.indexed_sources;
+  owner uuid;
+  budget_ids uuid[];
+  granted bigint;
+  reservation_id uuid;
+begin
+  if reserve_indexing_tokens.prompt_tokens is null or reserve_indexing_tokens.prompt_tokens < 0
+    or reserve_indexing_tokens.max_tokens is null or reserve_indexing_tokens.max_tokens < 1
+  then
+    raise exception 'prompt_tokens and max_tokens are required and positive' using errcode = '22023';
+  end if;
+  -- Shared: the lease cannot change hands before the reservation stands, and several calls may be made at once.
+  select * into indexed
+  from ai.indexed_sources
+  where indexed_sources.id = reserve_indexing_tokens.indexed_source_id and indexed_sources.lease_token = reserve_indexing_tokens.lease_token
+  for share;
+  if indexed.id is null then
+    return null;
+  end if;
+  select sources.owner_id into owner from ai.sources where sources.tenant_id = indexed.tenant_id and sources.id = indexed.source_id;
+  -- All or nothing: an answer that is cut short fits no form.
+  select held.budget_ids, held.max_tokens into budget_ids, granted
+  from private.hold_tokens(
+    indexed.tenant_id, owner, null, null, reserve_indexing_tokens.prompt_tokens, reserve_indexing_tokens.max_tokens,
+    reserve_indexing_tokens.max_tokens
+  ) as held;
+  insert into private.token_reservations (
+    tenant_id, purpose, indexed_source_id, lease_token, user_id, model, provider, prompt_tokens, reserved_tokens, budget_ids
+  )
+  values (
+    indexed.tenant_id, 'indexing', indexed.id, reserve_indexing_tokens.lease_token, owner, reserve_indexing_tokens.model,
+    reserve_indexing_tokens.provider, reserve_indexing_tokens.prompt_tokens, reserve_indexing_tokens.prompt_tokens + granted, budget_ids
+  )
+  returning id into reservation_id;
+  return jsonb_build_object('id', reservation_id, 'max_tokens', granted);
+end;
+$function$;
+comment on function ai.reserve_indexing_tokens(uuid,uuid,text,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model that indexing a source makes, on behalf of the source''s owner: {id, max_tokens}; ended by ai.settle_tokens(). PT402 budget_exceeded when prompt_tokens and max_tokens are not left. Null when the lease is lost.';
+grant execute on function ai.reserve_indexing_tokens(uuid,uuid,text,text,bigint,bigint) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.reserve_search_tokens(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, token uuid, model text, provider text, prompt_tokens bigint, max_tokens bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  -- A token may be the backend's own.
+  person constant uuid := private.person_of(reserve_search_tokens.user_id);
+  -- Longer than any search waits for a model.
+  lifetime constant interval := interval '10 minutes';
+  budget_ids uuid[];
+  granted bigint;
+  reservation_id uuid;
+begin
+  if reserve_search_tokens.prompt_tokens is null or reserve_search_tokens.prompt_tokens < 0
+    or reserve_search_tokens.max_tokens is null or reserve_search_tokens.max_tokens < 1 or reserve_search_tokens.token is null
+  then
+    raise exception 'token, prompt_tokens and max_tokens are required and positive' using errcode = '22023';
+  end if;
+  perform private.check_spender(
+    reserve_search_tokens.tenant_id, person, reserve_search_tokens.agent_id, reserve_search_tokens.run_id
+  );
+  select held.budget_ids, held.max_tokens into budget_ids, granted
+  from private.hold_tokens(
+    reserve_search_tokens.tenant_id, person, reserve_search_tokens.agent_id, reserve_search_tokens.run_id,
+    reserve_search_tokens.prompt_tokens, reserve_search_tokens.max_tokens, reserve_search_tokens.max_tokens
+  ) as held;
+  insert into private.token_reservations (
+    tenant_id, purpose, run_id, lease_token, user_id, agent_id, model, provider, prompt_tokens, reserved_tokens, budget_ids, expires_at
+  )
+  values (
+    reserve_search_tokens.tenant_id, 'search', reserve_search_tokens.run_id, reserve_search_tokens.token, person,
+    reserve_search_tokens.agent_id, reserve_search_tokens.model, reserve_search_tokens.provider, reserve_search_tokens.prompt_tokens,
+    reserve_search_tokens.prompt_tokens + granted, budget_ids, now() + lifetime
+  )
+  returning id into reservation_id;
+  return jsonb_build_object('id', reservation_id, 'max_tokens', granted);
+end;
+$function$;
+comment on function ai.reserve_search_tokens(uuid,uuid,uuid,uuid,uuid,text,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model that a search makes: {id, max_tokens}; ended by ai.settle_tokens(id, token, usage), else by the sweep ten minutes later. user_id null: the backend; agent_id and run_id: who searches for the person. PT402 budget_exceeded when prompt_tokens and max_tokens are not left; PT403 unless all of them are of the tenant.';
+grant execute on function ai.reserve_search_tokens(uuid,uuid,uuid,uuid,uuid,text,text,bigint,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.reserve_tokens(run_id uuid, lease_token uuid, step integer, model text, prompt_tokens bigint, max_tokens bigint DEFAULT NULL::bigint)
  RETURNS jsonb
@@ -4510,6 +5054,89 @@ $function$;
 comment on function ai.search_models(uuid[]) is 'The models to embed a query with: one row per model among the knowledge bases that the caller can see (and names), with those it is for. Null model: nothing is embedded there yet.';
 grant execute on function ai.search_models(uuid[]) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.sections(indexed_source_ids uuid[], chunk_ids uuid[] DEFAULT NULL::uuid[], row_limit integer DEFAULT 200)
+ RETURNS TABLE(indexed_source_id uuid, source_id uuid, knowledge_base_id uuid, source_name text, chunk_id uuid, first_index integer, last_index integer, heading_path text[], first_page integer, last_page integer, summary text, beginning text, tokens bigint, section_count bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+  with visible as (
+    select
+      wanted.place,
+      chunks.id,
+      chunks.indexed_source_id,
+      chunks.source_id,
+      chunks.knowledge_base_id,
+      chunks.chunk_index,
+      chunks.tokens,
+      coalesce(chunks.meta -> 'heading_path', '[]'::jsonb) as path,
+      chunks.meta -> 'pages' -> 0 as first_page,
+      chunks.meta -> 'pages' -> -1 as last_page,
+      bool_or(chunks.meta -> 'heading_path' ->> 0 is not null) over (partition by wanted.place) as has_headings
+    from unnest(sections.indexed_source_ids) with ordinality as wanted (id, place)
+    cross join lateral (
+      select chunks.id, chunks.indexed_source_id, chunks.source_id, chunks.knowledge_base_id, chunks.chunk_index, chunks.tokens, chunks.meta
+      from ai.chunks
+      where chunks.indexed_source_id = wanted.id
+      offset 0
+    ) as chunks
+  ),
+  -- A document without headings has its pages as sections.
+  keyed as (
+    select visible.*, case when visible.has_headings then visible.path else coalesce(visible.first_page, 'null'::jsonb) end as key
+    from visible
+  ),
+  begun as (
+    select keyed.*, keyed.key is distinct from lag(keyed.key) over (partition by keyed.place order by keyed.chunk_index) as is_first
+    from keyed
+  ),
+  numbered as (
+    select begun.*, count(*) filter (where begun.is_first) over (partition by begun.place order by begun.chunk_index) as section
+    from begun
+  ),
+  grouped as (
+    select
+      numbered.place,
+      numbered.indexed_source_id,
+      numbered.source_id,
+      numbered.knowledge_base_id,
+      (array_agg(numbered.id order by numbered.chunk_index))[1] as chunk_id,
+      min(numbered.chunk_index) as first_index,
+      max(numbered.chunk_index) as last_index,
+      (array_agg(numbered.path order by numbered.chunk_index))[1] as path,
+      -- Numbers as a document's own extraction gave them; anything else is no page.
+      min(case when jsonb_typeof(numbered.first_page) = 'number' then numbered.first_page::text::numeric end)::integer as first_page,
+      max(case when jsonb_typeof(numbered.last_page) = 'number' then numbered.last_page::text::numeric end)::integer as last_page,
+      sum(numbered.tokens) as tokens,
+      sections.chunk_ids is null or bool_or(numbered.id = any (sections.chunk_ids)) as is_wanted
+    from numbered
+    group by numbered.place, numbered.indexed_source_id, numbered.source_id, numbered.knowledge_base_id, numbered.section
+  ),
+  listed as (
+    select grouped.*, count(*) over () as section_count
+    from grouped
+  ),
+  taken as (
+    select listed.*
+    from listed
+    where listed.is_wanted
+    order by listed.place, listed.first_index
+    limit least(greatest(sections.row_limit, 0), 500)
+  )
+  select
+    taken.indexed_source_id, taken.source_id, taken.knowledge_base_id, sources.name, taken.chunk_id, taken.first_index, taken.last_index,
+    array(select left(heading, 200) from jsonb_array_elements_text(taken.path) as heading limit 8),
+    taken.first_page, taken.last_page,
+    left(chunks.meta ->> 'section_summary', 600), left(chunks.text, 300), taken.tokens, taken.section_count
+  from taken
+  join ai.chunks on chunks.id = taken.chunk_id
+  join ai.sources on sources.tenant_id = chunks.tenant_id and sources.id = taken.source_id
+  order by taken.place, taken.first_index;
+$function$;
+comment on function ai.sections(uuid[],uuid[],integer) is 'The table of contents of indexed sources, in the order given, of the chunks that the caller may read: runs of chunks under one heading, or, in a document without headings, on one page. With chunk_ids only the sections that hold one of these. section_count: sections of all of them; row_limit is 500 at most.';
+grant execute on function ai.sections(uuid[],uuid[],integer) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.set_budget(scope text, period text, max_tokens bigint, subject_id uuid DEFAULT NULL::uuid)
  RETURNS jsonb
  LANGUAGE sql
@@ -4715,6 +5342,12 @@ declare
   memory public.memories;
   model_in_use text;
 begin
+  -- Spent, whatever becomes of the vector. Before anything of the memory is locked: who deletes the person locks them before their memories.
+  insert into ai.usage_entries (tenant_id, user_id, kind, model, prompt_tokens, total_tokens, is_estimate)
+  select memories.tenant_id, memories.user_id, 'embedding', store_memory_vector.embedding_model, measured.tokens, measured.tokens, true
+  from public.memories
+  cross join lateral (select greatest(ceil(char_length(memories.body) / 4.0), 1)::bigint as tokens) as measured
+  where memories.id = store_memory_vector.memory_id and md5(memories.body) = store_memory_vector.body_hash;
   perform private.hold_embedding_model(memories.tenant_id, false)
   from public.memories
   where memories.id = store_memory_vector.memory_id;
@@ -4738,7 +5371,7 @@ begin
   return true;
 end;
 $function$;
-comment on function ai.store_memory_vector(uuid,text,text,jsonb) is 'Ledger: stores the vector of a memory whose text still has this hash, of the model that its tenant''s memories are searched by. False when either has changed; 22023 for a vector of another length.';
+comment on function ai.store_memory_vector(uuid,text,text,jsonb) is 'Ledger: stores the vector of a memory whose text still has this hash, of the model that its tenant''s memories are searched by, and writes its tokens down as usage. False when either has changed; 22023 for a vector of another length.';
 grant execute on function ai.store_memory_vector(uuid,text,text,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.store_reembedded(reembedding_id uuid, lease_token uuid, items jsonb)
@@ -4817,7 +5450,7 @@ begin
   new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, private.last_event(run.id), suspend_run.first_seq, suspend_run.events);
   perform private.write_run_journal(run.tenant_id, run.id, run.user_id, suspend_run.journal);
   if run.cancel_requested_at is not null then
-    update ai.agent_runs set last_seq = new_last_seq where agent_runs.id = run.id;
+    -- It finds the end of the log by itself.
     perform private.end_run(run.id, 'cancelled');
     return null;
   end if;
@@ -4850,12 +5483,29 @@ CREATE OR REPLACE FUNCTION ai.sweep_run_log(run_limit integer DEFAULT 500)
 AS $function$
 declare
   swept uuid[];
+  outdated uuid[];
   folded int;
   removed int;
   rolled_back int;
 begin
+  -- A run goes after its conversation is held, and only where nobody else is at one of them: this waits for nothing, so it is part of no circle.
+  swept := array(
+    select agent_runs.id
+    from ai.agent_runs
+    where agent_runs.rolled_back and agent_runs.completed_at < now() - interval '5 minutes'
+    order by agent_runs.completed_at
+    limit sweep_run_log.run_limit
+  );
+  swept := private.hold_chats_of_runs(swept, false);
   delete from ai.agent_runs
-  where agent_runs.rolled_back and agent_runs.completed_at < now() - interval '5 minutes';
+  where agent_runs.id = any (
+    array(
+      select agent_runs.id
+      from ai.agent_runs
+      where agent_runs.id = any (swept) and agent_runs.rolled_back
+      for update skip locked
+    )
+  );
   get diagnostics rolled_back = row_count;
 
   -- Some minutes are left to those who read along.
@@ -4910,23 +5560,25 @@ begin
   delete from ai.run_events
   using folds
   where run_events.run_id = folds.run_id and run_events.seq = any (folds.seqs) and run_events.seq <> folds.seq;
-  update ai.agent_runs set log_state = 'folded' where agent_runs.id = any (swept);
   folded := cardinality(swept);
 
-  swept := array(
+  outdated := array(
     select agent_runs.id
     from ai.agent_runs
     left join ai.tenant_settings on tenant_settings.tenant_id = agent_runs.tenant_id
-    where agent_runs.log_state = 'folded'
+    where (agent_runs.log_state = 'folded' or agent_runs.id = any (swept))
       and agent_runs.completed_at < now() - make_interval(days => coalesce(tenant_settings.run_event_days, 30))
     order by agent_runs.completed_at
     limit sweep_run_log.run_limit
     for no key update of agent_runs skip locked
   );
-  delete from ai.run_events where run_events.run_id = any (swept);
-  delete from ai.run_steps where run_steps.run_id = any (swept);
-  update ai.agent_runs set log_state = 'removed' where agent_runs.id = any (swept);
-  removed := cardinality(swept);
+  delete from ai.run_events where run_events.run_id = any (outdated);
+  delete from ai.run_steps where run_steps.run_id = any (outdated);
+  -- Each row once: the second change of a row in one transaction locks all that it refers to.
+  update ai.agent_runs
+  set log_state = case when agent_runs.id = any (outdated) then 'removed' else 'folded' end
+  where agent_runs.id = any (swept || outdated);
+  removed := cardinality(outdated);
 
   return jsonb_build_object('folded', folded, 'removed', removed, 'rolled_back', rolled_back);
 end;
@@ -5161,12 +5813,48 @@ create table private.object_removals (
   id uuid default gen_random_uuid() not null,
   storage_path text not null,
   created_at timestamp with time zone default now() not null,
+  more_paths text[] default '{}'::text[] not null,
+  constraint object_removals_more_paths_have_a_number CHECK ((cardinality(more_paths) <= 10000)),
   constraint object_removals_pkey PRIMARY KEY (id)
 );
 comment on table private.object_removals is 'Objects whose source row is gone and whose bytes must follow. The job remove_object carries the id.';
+comment on column private.object_removals.more_paths is 'Further objects that go with the first.';
 alter table private.object_removals enable row level security;
 alter table private.object_removals force row level security;
 grant delete, insert, select on table private.object_removals to service_role;
+
+create table private.page_renderings (
+  tenant_id uuid not null,
+  source_id uuid not null,
+  status text default 'pending'::text not null,
+  reason_code text,
+  attempts integer default 0 not null,
+  next_retry_at timestamp with time zone,
+  folder uuid,
+  page_limit integer,
+  lease_token uuid,
+  leased_by text,
+  lease_expires_at timestamp with time zone,
+  requested_at timestamp with time zone default now() not null,
+  constraint page_renderings_failure_has_a_reason CHECK (((status <> 'failed'::text) OR (reason_code IS NOT NULL))),
+  constraint page_renderings_lease_matches_status CHECK (((status = 'rendering'::text) = (lease_token IS NOT NULL))),
+  constraint page_renderings_objects_have_a_place CHECK (((folder IS NULL) = (page_limit IS NULL))),
+  constraint page_renderings_page_limit_range CHECK (((page_limit >= 1) AND (page_limit <= 2000))),
+  constraint page_renderings_pkey PRIMARY KEY (source_id),
+  constraint page_renderings_source_fkey FOREIGN KEY (tenant_id, source_id) REFERENCES ai.sources(tenant_id, id) ON DELETE CASCADE,
+  constraint page_renderings_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'rendering'::text, 'rendered'::text, 'failed'::text])))
+);
+comment on table private.page_renderings is 'Documents whose pages are wanted as images, and how far that is. Carried out by the job render_pages, which carries the id of the source.';
+comment on column private.page_renderings.folder is 'Where the attempt that holds the lease stores its objects, until they are listed; another attempt has another folder.';
+comment on column private.page_renderings.page_limit is 'The attempt stores at most the objects 1.png to this number.';
+comment on column private.page_renderings.lease_token is 'Fencing token of the worker that is at it; every write of its must carry it.';
+CREATE INDEX page_renderings_tenant_id_source_id_idx ON private.page_renderings USING btree (tenant_id, source_id);
+CREATE INDEX page_renderings_unfinished_idx ON private.page_renderings USING btree (status, lease_expires_at) WHERE (status = ANY (ARRAY['pending'::text, 'rendering'::text]));
+alter table private.page_renderings enable row level security;
+alter table private.page_renderings force row level security;
+grant delete, insert, select, update on table private.page_renderings to service_role;
+CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON private.page_renderings FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
+CREATE TRIGGER remove_objects_of_rendering AFTER DELETE ON private.page_renderings FOR EACH ROW WHEN ((old.folder IS NOT NULL)) EXECUTE FUNCTION private.remove_objects_of_rendering();
 
 create table private.queue_limits (
   queue text not null,
@@ -5244,6 +5932,33 @@ alter table private.run_requests enable row level security;
 alter table private.run_requests force row level security;
 grant delete, insert, select, update on table private.run_requests to service_role;
 
+create table private.search_entities (
+  tenant_id uuid not null,
+  chunk_id uuid not null,
+  segment_id integer not null,
+  name_key text collate "C" not null,
+  name text not null,
+  constraint search_entities_chunk_fkey FOREIGN KEY (tenant_id, chunk_id) REFERENCES ai.chunks(tenant_id, id) ON DELETE CASCADE,
+  constraint search_entities_name_has_a_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
+  constraint search_entities_name_key_has_a_length CHECK (((char_length(name_key) >= 1) AND (char_length(name_key) <= 200))),
+  constraint search_entities_pkey PRIMARY KEY (chunk_id, name_key),
+  constraint search_entities_segment_fkey FOREIGN KEY (tenant_id, segment_id) REFERENCES private.search_segments(tenant_id, id) ON DELETE CASCADE
+);
+comment on table private.search_entities is 'Entities that chunks name, by meta.entities: the graph of strategy graph_index. Written by a trigger; whoever can read the chunk can read them.';
+comment on column private.search_entities.segment_id is 'As in search_lexemes.';
+comment on column private.search_entities.name_key is 'private.entity_key(name): entities are the same if this is.';
+comment on column private.search_entities.name is 'As the chunk has it.';
+CREATE INDEX search_entities_segment_id_name_key_idx ON private.search_entities USING btree (segment_id, name_key);
+alter table private.search_entities enable row level security;
+alter table private.search_entities force row level security;
+grant select on table private.search_entities to authenticated;
+grant select on table private.search_entities to service_role;
+create policy "readers of a chunk read its entities" on private.search_entities
+for select to authenticated
+using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids))) AND (EXISTS ( SELECT
+   FROM ai.chunks
+  WHERE (chunks.id = search_entities.chunk_id)))));
+
 create table private.search_lexemes (
   item_id uuid not null,
   tenant_id uuid not null,
@@ -5270,6 +5985,7 @@ for select to authenticated
 using ((((segment_id + 0) = ANY (( SELECT private.caller_segment_ids() AS caller_segment_ids)::integer[])) AND (keys && ( SELECT private.search_terms(1) AS search_terms)) AND (keys && ( SELECT private.search_terms(2) AS search_terms))));
 CREATE TRIGGER count_added_lexemes AFTER INSERT ON private.search_lexemes REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.count_lexemes();
 CREATE TRIGGER count_removed_lexemes AFTER DELETE ON private.search_lexemes REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION private.count_lexemes();
+CREATE TRIGGER index_entities_of_added AFTER INSERT ON private.search_lexemes REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.index_entities();
 CREATE TRIGGER refuse_update BEFORE UPDATE ON private.search_lexemes FOR EACH ROW EXECUTE FUNCTION private.refuse_update();
 
 create table private.search_segments (
@@ -5420,19 +6136,32 @@ create table private.token_reservations (
   budget_ids uuid[] not null,
   created_at timestamp with time zone default now() not null,
   enrichment_id uuid,
+  purpose text default 'chat'::text not null,
+  indexed_source_id uuid,
+  expires_at timestamp with time zone,
   constraint token_reservations_are_not_negative CHECK (((prompt_tokens >= 0) AND (reserved_tokens >= 0))),
-  constraint token_reservations_are_of_one_thing CHECK ((num_nonnulls(run_id, enrichment_id) = 1)),
   constraint token_reservations_enrichment_fkey FOREIGN KEY (tenant_id, enrichment_id) REFERENCES ai.enrichments(tenant_id, id) ON DELETE CASCADE,
-  constraint token_reservations_of_runs_have_a_step CHECK (((run_id IS NULL) OR (step IS NOT NULL))),
+  constraint token_reservations_indexed_source_fkey FOREIGN KEY (tenant_id, indexed_source_id) REFERENCES ai.indexed_sources(tenant_id, id) ON DELETE CASCADE,
+  constraint token_reservations_of_enrichments_name_one CHECK (((purpose = 'enrichment'::text) = (enrichment_id IS NOT NULL))),
+  constraint token_reservations_of_indexing_name_a_source CHECK (((purpose = 'indexing'::text) = (indexed_source_id IS NOT NULL))),
+  constraint token_reservations_of_runs_are_chat_or_search CHECK (((run_id IS NULL) OR (purpose = ANY (ARRAY['chat'::text, 'search'::text])))),
+  constraint token_reservations_of_runs_have_a_step CHECK (((purpose <> 'chat'::text) OR ((run_id IS NOT NULL) AND (step IS NOT NULL)))),
   constraint token_reservations_pkey PRIMARY KEY (id),
+  constraint token_reservations_purpose_is_known CHECK ((purpose = ANY (ARRAY['chat'::text, 'enrichment'::text, 'indexing'::text, 'search'::text]))),
   constraint token_reservations_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
-  constraint token_reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE
+  constraint token_reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
+  constraint token_reservations_without_a_lease_expire CHECK (((purpose = 'search'::text) = (expires_at IS NOT NULL)))
 );
 comment on table private.token_reservations is 'Calls to models under way: what each may use at most. A row is deleted when the call is settled.';
 comment on column private.token_reservations.prompt_tokens is 'Estimate of the prompt: what is counted as used if nothing is heard of the call again.';
 comment on column private.token_reservations.budget_ids is 'The budgets in whose counters the tokens are reserved.';
-comment on column private.token_reservations.enrichment_id is 'The enrichment that the call is made for; null: a run.';
+comment on column private.token_reservations.enrichment_id is 'The enrichment that the call is made for.';
+comment on column private.token_reservations.purpose is 'What the model is asked for; the kind of the usage entry that comes of it.';
+comment on column private.token_reservations.indexed_source_id is 'The source whose indexing the call is made for.';
+comment on column private.token_reservations.expires_at is 'When a search''s call counts as one that nobody heard of: a search has no lease that could be lost.';
+CREATE INDEX token_reservations_expires_at_idx ON private.token_reservations USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX token_reservations_tenant_id_enrichment_id_idx ON private.token_reservations USING btree (tenant_id, enrichment_id);
+CREATE INDEX token_reservations_tenant_id_indexed_source_id_idx ON private.token_reservations USING btree (tenant_id, indexed_source_id);
 CREATE INDEX token_reservations_tenant_id_run_id_idx ON private.token_reservations USING btree (tenant_id, run_id);
 alter table private.token_reservations enable row level security;
 alter table private.token_reservations force row level security;
@@ -6730,17 +7459,16 @@ CREATE OR REPLACE FUNCTION private.chain_audit()
  SET enable_seqscan TO 'off'
 AS $function$
 declare
-  tenants uuid[];
   tenant uuid;
 begin
-  -- Fires for every row; the first, which has the lowest id, takes them all. Rows of other transactions are invisible: none of
-  -- them is ever committed.
-  tenants := array(select distinct audit_pending.tenant_id from private.audit_pending where audit_pending.id >= new.id);
-  if not new.tenant_id = any (tenants) then
+  -- The first, which has the lowest id, takes them all. Rows of other transactions are invisible: none of them is ever committed.
+  if not exists (select from private.audit_pending where audit_pending.id = new.id) then
     return null;
   end if;
   -- In one order for everybody.
-  for tenant in select unnest(tenants) order by 1 loop
+  for tenant in
+    select distinct audit_pending.tenant_id from private.audit_pending where audit_pending.id >= new.id order by audit_pending.tenant_id
+  loop
     perform private.append_audit(tenant, new.id);
   end loop;
   return null;
@@ -6933,6 +7661,32 @@ end;
 $function$;
 comment on function private.check_source_policies() is 'PT409 conflict when the policies of ai.sources are other ones than those whose rule ai.source_access() and ai.person_access() repeat.';
 grant execute on function private.check_source_policies() to authenticated;
+
+CREATE OR REPLACE FUNCTION private.check_spender(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if (check_spender.user_id is not null and not exists (
+      select from public.memberships
+      where memberships.tenant_id = check_spender.tenant_id and memberships.user_id = check_spender.user_id
+    ))
+    or (check_spender.agent_id is not null and not exists (
+      select from ai.agents where agents.tenant_id = check_spender.tenant_id and agents.id = check_spender.agent_id
+    ))
+    or (check_spender.run_id is not null and not exists (
+      select from ai.agent_runs where agent_runs.tenant_id = check_spender.tenant_id and agent_runs.id = check_spender.run_id
+    ))
+    or not exists (select from public.tenants where tenants.id = check_spender.tenant_id)
+  then
+    perform private.raise_error(403, 'forbidden', 'You are not a member of this tenant.', 'Ask an admin of the tenant for an invitation.');
+  end if;
+end;
+$function$;
+comment on function private.check_spender(uuid,uuid,uuid,uuid) is 'PT403 unless the person (null: the backend) is a member of the tenant and agent and run, where named, are its own: nobody uses up what others have.';
+grant execute on function private.check_spender(uuid,uuid,uuid,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION private.chunk_policies_are_shipped()
  RETURNS boolean
@@ -7150,8 +7904,8 @@ begin
     )
     select
       reservation.tenant_id, reservation.run_id, users.id, agents.id, reservation.step,
-      case when reservation.enrichment_id is null then 'chat' else 'enrichment' end, reservation.model,
-      reservation.provider, case when is_estimate then reservation.prompt_tokens else coalesce((usage ->> 'prompt_tokens')::bigint, 0) end,
+      reservation.purpose, reservation.model, reservation.provider,
+      case when is_estimate then reservation.prompt_tokens else coalesce((usage ->> 'prompt_tokens')::bigint, 0) end,
       coalesce((usage ->> 'completion_tokens')::bigint, 0), coalesce((usage ->> 'reasoning_tokens')::bigint, 0),
       coalesce((usage ->> 'cached_tokens')::bigint, 0), tokens, is_estimate, reservation.created_at
     -- Nothing is kept of a tenant that is being deleted, and nothing refers to people and agents that are gone.
@@ -7540,7 +8294,10 @@ AS $function$
   where reembeddings.status = 'failed' and reembeddings.reason_code = 'dead_letter'
   union
   select 'enrich_knowledge_base', enrichments.id, enrichments.tenant_id from ai.enrichments
-  where enrichments.status = 'failed' and enrichments.reason_code = 'dead_letter';
+  where enrichments.status = 'failed' and enrichments.reason_code = 'dead_letter'
+  union
+  select 'render_pages', page_renderings.source_id, page_renderings.tenant_id from private.page_renderings
+  where page_renderings.status = 'failed' and page_renderings.reason_code = 'dead_letter';
 $function$;
 comment on function private.dead_letters() is 'Work that was given up: its queue, the id it is about, the tenant.';
 
@@ -7884,10 +8641,11 @@ begin
   into step_records
   from ai.run_steps
   where run_steps.run_id = run.id;
+  run.model := coalesce(step_records -> -1 ->> 'model', run.model);
   select coalesce(
     jsonb_agg(
       jsonb_build_object(
-        'step', run_steps.step, 'call_id', call.key,
+        'step', run_steps.step, 'call_id', call.key, 'model', coalesce(run_steps.turn ->> 'model', run.model),
         'tool_name', coalesce(call.value -> 'started' ->> 'tool_name', call.value -> 'finished' ->> 'tool_name', ''),
         'arguments', coalesce(call.value -> 'started' -> 'arguments', call.value -> 'finished' -> 'arguments', '{}'),
         'result', coalesce(call.value -> 'finished' ->> 'result', call.value -> 'finished' ->> 'text', ''),
@@ -7916,7 +8674,7 @@ begin
       'context_handler_id', run.context_handler_id, 'content', coalesce(run.content, ''),
       'retrieved_items', case jsonb_typeof(run.retrieved_context) when 'array' then jsonb_array_length(run.retrieved_context) else 0 end, 'is_new_session', run.is_new_session, 'status', end_run.status,
       'steps', jsonb_array_length(step_records),
-      'tool_calls', (select coalesce(jsonb_agg(call.value - 'is_error'), '[]') from jsonb_array_elements(calls) as call (value)),
+      'tool_calls', (select coalesce(jsonb_agg(call.value - array['is_error', 'model']), '[]') from jsonb_array_elements(calls) as call (value)),
       'usage', usage, 'error', end_run.error, 'provider', run.provider, 'model', run.model, 'ts', private.event_time()
     )
     || case when end_run.error_code is null then '{}'::jsonb else jsonb_build_object('code', end_run.error_code) end
@@ -7924,7 +8682,7 @@ begin
 
   update ai.agent_runs
   set
-    status = end_run.status, content = coalesce(run.content, ''), error = left(end_run.error, 2000), error_code = end_run.error_code,
+    status = end_run.status, model = run.model, content = coalesce(run.content, ''), error = left(end_run.error, 2000), error_code = end_run.error_code,
     steps = case when step_records = '[]' then run.steps else step_records end,
     prompt_tokens = (usage ->> 'prompt_tokens')::int, completion_tokens = (usage ->> 'completion_tokens')::int,
     reasoning_tokens = (usage ->> 'reasoning_tokens')::int, cached_tokens = (usage ->> 'cached_tokens')::int,
@@ -7940,11 +8698,11 @@ begin
     result_preview, error, step
   )
   select
-    run.tenant_id, run.id, run.agent_id, run.user_id, run.model, call.tool_name, call.call_id,
+    run.tenant_id, run.id, run.agent_id, run.user_id, call.model, call.tool_name, call.call_id,
     case when call.is_error then 'error' else 'success' end, call.duration_ms::bigint, call.arguments, left(call.result, 50000),
     left(call.arguments::text, 200), left(call.result, 200), case when call.is_error then left(call.result, 2000) end, call.step
   from jsonb_to_recordset(calls) as call (
-    step int, call_id text, tool_name text, arguments jsonb, result text, is_error boolean, duration_ms numeric
+    step int, call_id text, tool_name text, model text, arguments jsonb, result text, is_error boolean, duration_ms numeric
   )
   where not exists (
     select from ai.tool_call_events
@@ -7996,6 +8754,38 @@ end;
 $function$;
 comment on function private.enqueue(text,jsonb,timestamp with time zone,text) is 'Core of ai.enqueue(); called by the RPCs that register work, in their transaction.';
 grant execute on function private.enqueue(text,jsonb,timestamp with time zone,text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.entities_of(meta jsonb)
+ RETURNS TABLE(name_key text, name text)
+ LANGUAGE sql
+ IMMUTABLE ROWS 10
+ SET search_path TO ''
+AS $function$
+  select distinct on (keyed.name_key) keyed.name_key, listed.name
+  from (
+    select element #>> '{}' as name, place
+    from jsonb_array_elements(case when jsonb_typeof(meta -> 'entities') = 'array' then meta -> 'entities' else '[]' end)
+      with ordinality as elements (element, place)
+    where jsonb_typeof(element) = 'string'
+    order by place
+    limit 32
+  ) as listed
+  cross join lateral private.entity_key(left(listed.name, 201)) as keyed (name_key)
+  where char_length(listed.name) <= 200 and char_length(keyed.name_key) between 1 and 200
+  order by keyed.name_key, listed.place;
+$function$;
+comment on function private.entities_of(jsonb) is 'The entities in meta.entities of a chunk: the first 32 that are texts of 1 to 200 characters, each once.';
+
+CREATE OR REPLACE FUNCTION private.entity_key(name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  -- A collation of the server's own: the same on every system.
+  select btrim(regexp_replace(lower(normalize(name, NFKC) collate pg_catalog.pg_c_utf8), '\s+', ' ', 'g'));
+$function$;
+comment on function private.entity_key(text) is 'What two spellings of a name have in common: compatibility forms unified (NFKC), lower case, one blank between words.';
 
 CREATE OR REPLACE FUNCTION private.event_time()
  RETURNS text
@@ -8475,6 +9265,78 @@ end;
 $function$;
 comment on function private.held_enrichment(uuid,boolean,boolean) is 'The enrichment of a knowledge base, locked, or a row with no more than its tenant where there is none yet. PT404; PT403 for viewers, and for whoever may not change the knowledge base where the configuration is to change.';
 
+CREATE OR REPLACE FUNCTION private.hold_chats_of_runs(run_ids uuid[], waits boolean)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  chat_ids uuid[];
+  held_ids uuid[];
+begin
+  chat_ids := array(
+    select chat_messages.session_id
+    from ai.agent_runs
+    join public.chat_messages on chat_messages.tenant_id = agent_runs.tenant_id and chat_messages.id = agent_runs.chat_message_id
+    where agent_runs.id = any (hold_chats_of_runs.run_ids)
+    union
+    select chat_messages.session_id
+    from ai.agent_runs
+    join public.chat_messages on chat_messages.tenant_id = agent_runs.tenant_id and chat_messages.run_id = agent_runs.id
+    where agent_runs.id = any (hold_chats_of_runs.run_ids)
+  );
+  if hold_chats_of_runs.waits then
+    perform from public.chat_sessions where chat_sessions.id = any (chat_ids) order by chat_sessions.id for key share;
+    return hold_chats_of_runs.run_ids;
+  end if;
+  held_ids := array(
+    select chat_sessions.id from public.chat_sessions where chat_sessions.id = any (chat_ids) for key share skip locked
+  );
+  return array(
+    select agent_runs.id
+    from ai.agent_runs
+    where agent_runs.id = any (hold_chats_of_runs.run_ids)
+      and not exists (
+        select
+        from public.chat_messages
+        where chat_messages.tenant_id = agent_runs.tenant_id
+          and (chat_messages.id = agent_runs.chat_message_id or chat_messages.run_id = agent_runs.id)
+          and chat_messages.session_id <> all (held_ids)
+      )
+  );
+end;
+$function$;
+comment on function private.hold_chats_of_runs(uuid[],boolean) is 'Keeps the conversations of the chat that these runs belong to from being deleted until the transaction ends. Returns the runs whose conversations are all held: every one, after a wait for who is deleting them, or those that nobody is.';
+grant execute on function private.hold_chats_of_runs(uuid[],boolean) to service_role;
+
+CREATE OR REPLACE FUNCTION private.hold_chats_of_session()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.hold_chats_of_runs(
+    array(
+      select agent_runs.id
+      from ai.agent_runs
+      where agent_runs.tenant_id = old.tenant_id and agent_runs.session_id = old.id
+        and (
+          agent_runs.chat_message_id is not null
+          or exists (
+            select from public.chat_messages where chat_messages.tenant_id = agent_runs.tenant_id and chat_messages.run_id = agent_runs.id
+          )
+        )
+    ),
+    true
+  );
+  return old;
+end;
+$function$;
+comment on function private.hold_chats_of_session() is 'Trigger: a session that is deleted takes its runs along, so the conversations they belong to are held first.';
+
 CREATE OR REPLACE FUNCTION private.hold_embedding_model(scope uuid, exclusively boolean)
  RETURNS void
  LANGUAGE plpgsql
@@ -8774,6 +9636,29 @@ end;
 $function$;
 comment on function private.index_chunks(uuid[]) is 'Puts the words of chunks into the index, in the segment of those who may see them. Their vectors are given by store_vectors().';
 
+CREATE OR REPLACE FUNCTION private.index_entities()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  -- A chunk that is indexed anew has entities of before.
+  delete from private.search_entities
+  using added
+  where search_entities.chunk_id = added.item_id;
+
+  insert into private.search_entities (tenant_id, chunk_id, segment_id, name_key, name)
+  select added.tenant_id, added.item_id, added.segment_id, entities.name_key, entities.name
+  from added
+  join ai.chunks on chunks.id = added.item_id
+  cross join lateral private.entities_of(chunks.meta) as entities
+  where chunks.meta ? 'entities';
+  return null;
+end;
+$function$;
+comment on function private.index_entities() is 'Trigger: the entities of a chunk are where its words are, in the same transaction.';
+
 CREATE OR REPLACE FUNCTION private.index_job(indexed_source_id uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -8827,6 +9712,36 @@ begin
 end;
 $function$;
 comment on function private.index_memories(uuid[]) is 'Puts the words of memories into the index, in the segment of those who may read them: one person, or with user_id null the tenant.';
+
+CREATE OR REPLACE FUNCTION private.indexing_settings(config jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_strip_nulls(
+    case coalesce(config ->> 'strategy', 'chunk_embed')
+      when 'doc2json' then jsonb_build_object(
+        'strategy', 'doc2json', 'json_schema', config -> 'json_schema', 'model', coalesce(config ->> 'extraction_model', config ->> 'model'),
+        'window_size', coalesce(config ->> 'window_size', '4000'), 'window_overlap', coalesce(config ->> 'window_overlap', '200')
+      )
+      else jsonb_build_object(
+        'chunk_size', coalesce(config ->> 'chunk_size', '400'),
+        'overlap', coalesce(config ->> 'overlap', config ->> 'chunk_overlap', '50')
+      ) || case config ->> 'strategy'
+        when 'page_index' then jsonb_build_object(
+          'strategy', 'page_index', 'model', coalesce(config ->> 'model', config #>> '{extra,model}'),
+          'summaries', coalesce(config ->> 'if_add_node_summary', config #>> '{extra,if_add_node_summary}', 'yes')
+        )
+        when 'graph_index' then jsonb_build_object('strategy', 'graph_index', 'model', coalesce(config ->> 'enrichment_model', config ->> 'model', config #>> '{extra,model}'))
+        -- Whole documents are made of the same chunks, at the search.
+        else '{}'
+      end
+    end
+  );
+$function$;
+comment on function private.indexing_settings(jsonb) is 'Of an indexing_config, what decides how a source is indexed: two that give the same need no indexing anew. What is absent counts as its default.';
+grant execute on function private.indexing_settings(jsonb) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.is_approval_rule(rule jsonb)
  RETURNS boolean
@@ -9246,6 +10161,21 @@ $function$;
 comment on function private.lexemes_of(text,text) is 'Terms of a text with their positions, by the text search configuration `language`.';
 grant execute on function private.lexemes_of(text,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.listed_page_images(derivatives jsonb)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select array(
+    select image.entry ->> 'storage_path'
+    from jsonb_array_elements(case when jsonb_typeof(derivatives -> 'image') = 'array' then derivatives -> 'image' else '[]' end) as image (entry)
+    where image.entry ->> 'storage_path' is not null
+  );
+$function$;
+comment on function private.listed_page_images(jsonb) is 'Keys of the page images that the derivatives of a source list.';
+grant execute on function private.listed_page_images(jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION private.live_enrichment_jobs()
  RETURNS TABLE(enrichment_id text, is_waiting boolean)
  LANGUAGE sql
@@ -9276,6 +10206,19 @@ AS $function$
 $function$;
 comment on function private.live_jobs() is 'Jobs of the worker that wait (now or for a retry) or run: queue, the id they are about, and whether they are in the queue''s dead letters.';
 grant execute on function private.live_jobs() to service_role;
+
+CREATE OR REPLACE FUNCTION private.live_rendering_jobs()
+ RETURNS TABLE(source_id text, is_waiting boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select job.data ->> 'id', job.name = 'render_pages' and job.state in ('created', 'retry')
+  from pgboss.job
+  where job.name in ('render_pages', 'render_pages_dead') and job.state in ('created', 'retry', 'active');
+$function$;
+comment on function private.live_rendering_jobs() is 'Jobs about page images, given up ones too: the source they are about, and whether they wait (now or for a retry).';
+grant execute on function private.live_rendering_jobs() to service_role;
 
 CREATE OR REPLACE FUNCTION private.lock_own_source(source_id uuid)
  RETURNS ai.sources
@@ -9731,6 +10674,20 @@ $function$;
 comment on function private.nearest_items(uuid[],integer[],integer[],bigint,uuid[],uuid[],text,extensions.vector,integer) is 'Vector leg: cosine similarity, by the set''s own graph where shared_items, the chunks of the segments that the whole tenant sees, are many; exact otherwise, for filters by source and for own segments. Compares vectors of embedding_model only. PT400 invalid_embedding for another length.';
 grant execute on function private.nearest_items(uuid[],integer[],integer[],bigint,uuid[],uuid[],text,extensions.vector,integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.note_failed_page_images(source_id uuid, reason_code text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update ai.sources
+  set
+    auto_metadata = sources.auto_metadata
+      || jsonb_build_object('page_images', jsonb_build_object('status', 'failed', 'reason_code', note_failed_page_images.reason_code))
+  where sources.id = note_failed_page_images.source_id;
+$function$;
+comment on function private.note_failed_page_images(uuid,text) is 'Says at a source that its pages could not be rendered, and why. Its text has nothing to do with that.';
+grant execute on function private.note_failed_page_images(uuid,text) to service_role;
+
 CREATE OR REPLACE FUNCTION private.note_memory_act()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -9838,6 +10795,17 @@ end;
 $function$;
 comment on function private.open_scheduled_run(uuid) is 'Opens a run for the creator of a schedule, with that person''s rights of this moment, and hands it to the queue. What ai.start_run() refuses is refused here.';
 
+CREATE OR REPLACE FUNCTION private.page_image_path(tenant_id uuid, source_id uuid, folder uuid, page integer)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select concat(tenant_id, '/', source_id, '/pages/', folder, '/', page, '.png');
+$function$;
+comment on function private.page_image_path(uuid,uuid,uuid,integer) is 'Key of the object of one page: beside the original, below the folder of the attempt that made it.';
+grant execute on function private.page_image_path(uuid,uuid,uuid,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION private.parse_query(query text, languages text[])
  RETURNS private.parsed_query
  LANGUAGE plpgsql
@@ -9918,6 +10886,18 @@ $function$;
 comment on function private.people(uuid) is 'Core of public.people().';
 grant execute on function private.people(uuid) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.person_of(subject uuid)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select person_of.subject
+  where not exists (select from private.tenant_principals where tenant_principals.id = person_of.subject);
+$function$;
+comment on function private.person_of(uuid) is 'The person whose token has this subject; null when it is a tenant''s backend principal.';
+grant execute on function private.person_of(uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION private.policy_fingerprint(relation regclass)
  RETURNS text
  LANGUAGE sql
@@ -9983,6 +10963,27 @@ AS $function$
 $function$;
 comment on function private.queue_limits() is 'Core of ai.queue_limits().';
 grant execute on function private.queue_limits() to service_role;
+
+CREATE OR REPLACE FUNCTION private.queue_object_removal(storage_paths text[], run_at timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  removal_id uuid;
+begin
+  if cardinality(storage_paths) is null or cardinality(storage_paths) = 0 then
+    return;
+  end if;
+  insert into private.object_removals (storage_path, more_paths)
+  values (storage_paths[1], storage_paths[2:])
+  returning id into removal_id;
+  perform private.enqueue('remove_object', jsonb_build_object('id', removal_id), run_at, removal_id::text);
+end;
+$function$;
+comment on function private.queue_object_removal(text[],timestamp with time zone) is 'Queues the removal of these objects in the transaction of the caller; none is fine.';
+grant execute on function private.queue_object_removal(text[],timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION private.queue_tenants()
  RETURNS TABLE(tenant_id uuid, tenant_name text, waiting_jobs bigint, active_jobs bigint, pending_runs bigint, running_runs bigint, waiting_runs bigint, dead bigint)
@@ -10140,6 +11141,27 @@ $function$;
 comment on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 6 words of the items that search_terms() asks for.';
 grant execute on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.read_run_trace(run ai.agent_runs, trace jsonb)
+ RETURNS ai.agent_runs
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  run.steps := coalesce(nullif(trace -> 'steps', 'null'), '[]');
+  run.events := coalesce(nullif(trace -> 'events', 'null'), '[]');
+  run.reasoning_steps := coalesce(nullif(trace -> 'reasoning_steps', 'null'), '[]');
+  run.model := coalesce(run.steps -> -1 ->> 'model', run.model);
+  select
+    count(*), count(*) filter (where (call.value -> 'is_error')::boolean), coalesce(sum((call.value ->> 'duration_ms')::numeric), 0)::bigint
+  into run.tool_call_count, run.tool_call_error_count, run.tool_call_duration_ms_total
+  from jsonb_array_elements(coalesce(nullif(trace -> 'tool_calls', 'null'), '[]')) as call (value);
+  return run;
+end;
+$function$;
+comment on function private.read_run_trace(ai.agent_runs,jsonb) is 'The run with what its trace {steps, events, reasoning_steps, tool_calls} says about it: those, the model of the last step, and how many calls there were.';
+grant execute on function private.read_run_trace(ai.agent_runs,jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION private.record_audit(tenant_id uuid, action text, subject_type text, subject_id text, detail jsonb DEFAULT '{}'::jsonb, run_id uuid DEFAULT NULL::uuid)
  RETURNS void
  LANGUAGE plpgsql
@@ -10212,6 +11234,10 @@ begin
         set
           status = 'enriching', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null, finished_at = null
         where enrichments.id = letter.subject and enrichments.status = 'failed' and enrichments.reason_code = 'dead_letter';
+      when 'render_pages' then
+        update private.page_renderings
+        set status = 'pending', attempts = 0, reason_code = null, next_retry_at = null
+        where page_renderings.source_id = letter.subject and page_renderings.status = 'failed' and page_renderings.reason_code = 'dead_letter';
       else
         null;
     end case;
@@ -10518,6 +11544,30 @@ end;
 $function$;
 comment on function private.release_enrichment_reservations() is 'Trigger: closes the reservations of a worker that has lost its lease, and of an enrichment that is deleted. What was not settled counts with the estimate of its prompt: the provider may have charged for it.';
 
+CREATE OR REPLACE FUNCTION private.release_indexing_reservations()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.close_reservations(
+    array(
+      select token_reservations.id
+      from private.token_reservations
+      where token_reservations.tenant_id = old.tenant_id and token_reservations.indexed_source_id = old.id
+        and (tg_op = 'DELETE' or token_reservations.lease_token = old.lease_token)
+    ),
+    null
+  );
+  if tg_op = 'DELETE' then
+    return old;
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.release_indexing_reservations() is 'Trigger: closes the reservations of a worker that has lost its lease on a source, and of a source that is taken out. What was not settled counts with the estimate of its prompt.';
+
 CREATE OR REPLACE FUNCTION private.release_run_reservations()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -10600,6 +11650,50 @@ end;
 $function$;
 comment on function private.remove_object_of_source() is 'Trigger: deleting a source, by whatever way, queues the removal of its bytes in the same transaction.';
 
+CREATE OR REPLACE FUNCTION private.remove_objects_of_rendering()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.remove_unlisted_page_images(old);
+  return null;
+end;
+$function$;
+comment on function private.remove_objects_of_rendering() is 'Trigger: a source is deleted while its pages are rendered; what is stored already follows.';
+
+CREATE OR REPLACE FUNCTION private.remove_page_images_of_source()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.queue_object_removal(private.listed_page_images(old.derivatives));
+  return null;
+end;
+$function$;
+comment on function private.remove_page_images_of_source() is 'Trigger: deleting a source, by whatever way, queues the removal of its page images in the same transaction.';
+
+CREATE OR REPLACE FUNCTION private.remove_unlisted_page_images(rendering private.page_renderings)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  -- Not at once: what the attempt had under way when it lost its lease may still arrive.
+  select private.queue_object_removal(
+    array(
+      select private.page_image_path(rendering.tenant_id, rendering.source_id, rendering.folder, pages.page)
+      from generate_series(1, rendering.page_limit) as pages (page)
+    ),
+    now() + interval '10 minutes'
+  )
+  where rendering.folder is not null;
+$function$;
+comment on function private.remove_unlisted_page_images(private.page_renderings) is 'Queues the removal of every object that the last attempt may have stored and that is not listed; in ten minutes.';
+grant execute on function private.remove_unlisted_page_images(private.page_renderings) to service_role;
+
 CREATE OR REPLACE FUNCTION private.request_cancel(run_id uuid)
  RETURNS text
  LANGUAGE plpgsql
@@ -10620,6 +11714,28 @@ begin
 end;
 $function$;
 comment on function private.request_cancel(uuid) is 'Ends a run that nobody executes; of one that is executed its executor is told. Returns cancelled or running.';
+
+CREATE OR REPLACE FUNCTION private.request_page_images(source_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  earlier private.page_renderings;
+begin
+  select * into earlier from private.page_renderings where page_renderings.source_id = request_page_images.source_id for update;
+  perform private.remove_unlisted_page_images(earlier);
+  insert into private.page_renderings (tenant_id, source_id)
+  select sources.tenant_id, sources.id from ai.sources where sources.id = request_page_images.source_id
+  on conflict on constraint page_renderings_pkey do update
+  set
+    status = 'pending', reason_code = null, attempts = 0, next_retry_at = null, folder = null, page_limit = null,
+    lease_token = null, leased_by = null, lease_expires_at = null, requested_at = now();
+  perform private.enqueue('render_pages', jsonb_build_object('id', source_id), now(), source_id::text);
+end;
+$function$;
+comment on function private.request_page_images(uuid) is 'Wants the pages of a source as images, anew if they are there or in work, and queues the job.';
+grant execute on function private.request_page_images(uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION private.request_reembedding(tenant_id uuid, knowledge_base_id uuid, embedding_model text, switch_when_complete boolean)
  RETURNS void
@@ -10965,7 +12081,7 @@ CREATE OR REPLACE FUNCTION private.search_keys_of(segment_id integer, lexemes ts
  IMMUTABLE
  SET search_path TO ''
 AS $function$
-  select array_agg(keys.key)
+  select coalesce(array_agg(keys.key), '{}')
   from (
     select hashtextextended(words.lexeme, search_keys_of.segment_id) as key from unnest(search_keys_of.lexemes) as words
     union all
@@ -11322,6 +12438,14 @@ begin
     perform private.raise_error(409, 'agent_unpublished', 'This agent is not published.', 'Publish it, or use another.');
   end if;
   if start_run.chat_message_id is not null then
+    perform
+    from public.chat_sessions
+    where chat_sessions.id in (
+      select chat_messages.session_id
+      from public.chat_messages
+      where chat_messages.id = start_run.chat_message_id and chat_messages.tenant_id = agent.tenant_id and chat_messages.user_id = caller
+    )
+    for key share;
     perform
     from public.chat_messages
     where chat_messages.id = start_run.chat_message_id and chat_messages.tenant_id = agent.tenant_id
@@ -11779,6 +12903,7 @@ begin
     when 'embed_memory' then (select memories.tenant_id from public.memories where memories.id = subject)
     when 'reembed_knowledge_base' then (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = subject)
     when 'enrich_knowledge_base' then (select enrichments.tenant_id from ai.enrichments where enrichments.id = subject)
+    when 'render_pages' then (select sources.tenant_id from ai.sources where sources.id = subject)
   end;
 end;
 $function$;
@@ -11831,24 +12956,24 @@ begin
   if tokens_used.scope = 'tenant' then
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind <> 'embedding';
+    where entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind not in ('embedding', 'rerank');
   elsif tokens_used.scope = 'user' then
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.user_id = tokens_used.subject_id and entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind <> 'embedding';
+    where entries.user_id = tokens_used.subject_id and entries.tenant_id = tokens_used.tenant_id and entries.created_at >= since and entries.kind not in ('embedding', 'rerank');
   elsif tokens_used.scope = 'agent' then
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.tenant_id = tokens_used.tenant_id and entries.agent_id = tokens_used.subject_id and entries.created_at >= since and entries.kind <> 'embedding';
+    where entries.tenant_id = tokens_used.tenant_id and entries.agent_id = tokens_used.subject_id and entries.created_at >= since and entries.kind not in ('embedding', 'rerank');
   else
     select sum(entries.total_tokens) into tokens
     from ai.usage_entries as entries
-    where entries.tenant_id = tokens_used.tenant_id and entries.run_id = tokens_used.subject_id and entries.kind <> 'embedding';
+    where entries.tenant_id = tokens_used.tenant_id and entries.run_id = tokens_used.subject_id and entries.kind not in ('embedding', 'rerank');
   end if;
   return coalesce(tokens, 0);
 end;
 $function$;
-comment on function private.tokens_used(uuid,text,uuid,timestamp with time zone) is 'Tokens of calls to chat models by a tenant, person, agent or run since a moment: what the counter of a new budget begins with. Embeddings are no part of budgets.';
+comment on function private.tokens_used(uuid,text,uuid,timestamp with time zone) is 'Tokens of calls to chat models by a tenant, person, agent or run since a moment: what the counter of a new budget begins with. Vectors and rerankers are no part of budgets.';
 grant execute on function private.tokens_used(uuid,text,uuid,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION private.touch_updated_at()
@@ -12270,6 +13395,38 @@ end;
 $function$;
 comment on function private.write_run_journal(uuid,uuid,uuid,jsonb) is 'Applies entries {op: turn, call_checked, call_started, call_finished or step_done, step, call_id?, checks?, is_retry_safe?, record?, ...} and {op: tokens_used, reservation_id, usage} to a run that the caller has locked; twice the same is once. One version of one row for each step, however many its entries. Returns whether a step was done. 22023 for an unknown op.';
 grant execute on function private.write_run_journal(uuid,uuid,uuid,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.write_tool_calls(run ai.agent_runs, tool_calls jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  delete from ai.tool_call_events where tool_call_events.tenant_id = run.tenant_id and tool_call_events.agent_run_id = run.id;
+  insert into ai.tool_call_events (
+    tenant_id, agent_run_id, agent_id, user_id, model, tool_name, call_id, status, duration_ms, arguments, result, arguments_preview,
+    result_preview, error, step, occurred_at
+  )
+  select
+    run.tenant_id, run.id, run.agent_id, run.user_id, coalesce(call.model, step.model, run.model), call.tool_name, call.call_id,
+    case when call.is_error then 'error' else 'success' end, coalesce(call.duration_ms, 0)::bigint, coalesce(call.arguments, '{}'),
+    left(call.result, 50000), left(call.arguments::text, 200), left(call.result, 200),
+    case when call.is_error then left(call.result, 2000) end, call.step, coalesce(call.occurred_at, now())
+  from jsonb_to_recordset(coalesce(nullif(write_tool_calls.tool_calls, 'null'), '[]')) as call (
+    step int, call_id text, tool_name text, model text, arguments jsonb, result text, is_error boolean, duration_ms numeric,
+    occurred_at timestamptz
+  )
+  left join lateral (
+    select record.value ->> 'model' as model
+    from jsonb_array_elements(run.steps) as record (value)
+    where (record.value ->> 'step')::int = call.step
+    limit 1
+  ) as step on true;
+end;
+$function$;
+comment on function private.write_tool_calls(ai.agent_runs,jsonb) is 'Writes the calls of a run as ai.tool_call_events, in place of those before: each with the model of its step.';
+grant execute on function private.write_tool_calls(ai.agent_runs,jsonb) to service_role;
 
 -- On tables of the platform
 

@@ -26,6 +26,7 @@ const principal: Principal = {
   userId: 'user',
   agentId: 'agent',
   runId: 'run_000000000000',
+  runUuid: '00000000-0000-4000-8000-0000000000f1',
   caller: unused,
   db: unused,
   actingDb: unused,

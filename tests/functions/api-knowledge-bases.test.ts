@@ -70,18 +70,86 @@ describe('knowledge bases', () => {
     const path = `/api/knowledge-bases/${made['id']}`
     const changed = await member.json(200, 'PATCH', path, { json: { indexing_config: { strategy: 'chunk_embed' } } })
     expect(changed['indexing_config'].strategy).toBe('chunk_embed')
+  })
+
+  it.each([
+    [{ strategy: 'page_index' }, { if_add_node_summary: 'yes' }, { method: 'tree_search' }, ['no language model']],
+    [{ strategy: 'page_index', extra: { if_add_node_summary: 'no' } }, { if_add_node_summary: 'no' }, {}, ['model']],
+    [{ strategy: 'graph_index', chunk_size: 300 }, { chunk_size: 300 }, { method: 'hybrid' }, ['cannot be indexed']],
+    [
+      { strategy: 'doc2json', json_schema: { fields: [{ name: 'berth', type: 'number' }] }, use_images: true },
+      { window_size: 4000, window_overlap: 200, pages_per_window: 3 },
+      { method: 'hybrid', top_k: 5 },
+      ['from the text of documents only', 'cannot be indexed'],
+    ],
+  ])(
+    'of %j have the defaults of their strategy, and say what is missing',
+    async (sent, config, retrieval, warnings) => {
+      const json = { name: 'Strategy', indexing_config: sent }
+      const made = await member.json(201, 'POST', '/api/knowledge-bases', { json })
+      expect(made).toMatchObject({ indexing_config: { ...sent, ...config }, retrieval_config: retrieval })
+      expect(made['warnings']).toEqual(warnings.map((text) => expect.stringContaining(text)))
+      const shown = await member.json(200, 'GET', `/api/knowledge-bases/${made['id']}`)
+      expect(shown).toMatchObject({ indexing_config: made['indexing_config'], drift: null })
+    },
+  )
+
+  it('keep the retrieval that was asked for, over what their strategy has', async () => {
+    const json = { name: 'Tree', indexing_config: { strategy: 'page_index' }, retrieval_config: { top_k: 7 } }
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json })
+    expect(made['retrieval_config']).toMatchObject({ method: 'tree_search', top_k: 7, vector_weight: 0.5 })
+    const path = `/api/knowledge-bases/${made['id']}`
+    const changed = await member.json(200, 'PATCH', path, { json: { retrieval_config: { top_k: 8 } } })
+    expect(changed['retrieval_config']).toMatchObject({ method: 'tree_search', top_k: 8 })
+    const words = await member.json(200, 'PATCH', path, { json: { retrieval_config: { method: 'full_text' } } })
+    expect(words['retrieval_config']).toMatchObject({ method: 'full_text', top_k: 5 })
+    const whole = { indexing_config: { strategy: 'full_document' }, retrieval_config: { method: 'hybrid' } }
+    expect((await member.json(200, 'PATCH', path, { json: whole }))['retrieval_config']).toMatchObject({ top_k: 3 })
+  })
+
+  it('list what each strategy is made with, and whether it works here', async () => {
     const { strategies } = await viewer.json(200, 'GET', '/api/config/kb-defaults')
-    expect(Object.keys(strategies)).toEqual(['chunk_embed', 'full_document'])
+    expect(Object.keys(strategies)).toEqual(['chunk_embed', 'full_document', 'page_index', 'graph_index', 'doc2json'])
+    expect(strategies.page_index).toMatchObject({
+      indexing_config: { if_add_node_summary: 'yes' },
+      default_method: 'tree_search',
+      model: 'optional',
+      available: true,
+    })
+    expect(strategies.doc2json).toMatchObject({ default_method: 'hybrid', model: 'required', available: false })
+    expect(strategies.full_document).toMatchObject({ top_k: 3, model: 'none', available: true })
+  })
+
+  it('name the sources that were indexed with other settings, until they are indexed anew', async () => {
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Drift' } })
+    const path = `/api/knowledge-bases/${made['id']}`
+    await uploadAndIndex(member, 'drift.md', '# Drift\n\nThe buoy drifts.\n', { knowledge_base_id: made['id'] })
+    const { indexed_sources: indexed } = await member.json(200, 'GET', path)
+    const drift = { count: 1, indexed_source_ids: [indexed[0].id] }
+    const changed = await member.json(200, 'PATCH', path, { json: { indexing_config: { chunk_size: 200 } } })
+    expect(changed['drift']).toEqual(drift)
+    expect((await viewer.json(200, 'GET', path))['drift']).toEqual(drift)
+    await member.json(200, 'POST', `${path}/reindex`, { json: { indexed_source_ids: drift.indexed_source_ids } })
+    await eventually(async () => expect((await member.json(200, 'GET', path))['source_counts'].indexed).toBe(1))
+    expect((await member.json(200, 'GET', path))['drift']).toBeNull()
   })
 
   it.each([
     [{}, 'Name is required'],
     [
-      { name: 'K', indexing_config: { strategy: 'page_index' } },
-      'Unknown strategy. This project indexes with chunk_embed or full_document.',
+      { name: 'K', indexing_config: { strategy: 'tree' } },
+      'Unknown strategy. This project indexes with chunk_embed, full_document, page_index, graph_index, doc2json.',
+    ],
+    [{ name: 'K', indexing_config: { strategy: 'doc2json' } }, 'json_schema is required'],
+    [
+      { name: 'K', indexing_config: { strategy: 'doc2json', json_schema: { fields: [{ name: '__proto__' }] } } },
+      'A field name is a letter',
     ],
     [{ name: 'K', indexing_config: { chunk_size: 100, overlap: 100 } }, 'overlap must be smaller than chunk_size'],
-    [{ name: 'K', retrieval_config: { method: 'tree_search' } }, 'retrieval_config.method: Invalid option'],
+    [
+      { name: 'K', retrieval_config: { method: 'tree_search' } },
+      'tree_search needs knowledge bases of the strategy page_index',
+    ],
   ])('refuse %j', async (json, message) => {
     expect((await member.json(400, 'POST', '/api/knowledge-bases', { json }))['error']).toContain(message)
   })
@@ -227,7 +295,8 @@ describe('search', () => {
     [{ query: 'x', top_k: 0 }, 'top_k: Too small'],
     [{ query: 'x', top_k: 1e9 }, 'top_k: Too big'],
     [{ query: 'x', vector_weight: -1 }, 'vector_weight: Too small'],
-    [{ query: 'x', retrieval_method: 'tree_search' }, 'retrieval_method must be one of'],
+    [{ query: 'x', retrieval_method: 'fuzzy' }, 'retrieval_method must be one of'],
+    [{ query: 'x', retrieval_method: 'tree_search' }, 'tree_search needs knowledge bases of the strategy page_index'],
     [{ query: 'x', source_ids: ['x'] }, 'source_ids.0: Invalid UUID'],
     [{ query: 'x', filter_metadata: 'or=' }, 'filter_metadata: Invalid input'],
     [{ query: 'a\u0000' }, 'cannot be stored'],

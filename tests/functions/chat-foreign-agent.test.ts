@@ -232,7 +232,7 @@ describe('the run of a foreign agent', () => {
       ...deps,
       ledger: { ...deps.ledger, ...change },
       log: { info() {}, error() {} },
-      search: searchProviders(providersFromEnv({})),
+      search: searchProviders(providersFromEnv({}), deps),
       agentEndpoint: createAgentEndpoint({ baseUrl: agent.url, apiKey: 'foreign-key', publishableKey: publishable }),
     })
     const headers = { authorization: member.headers['authorization'] ?? '', 'content-type': 'application/json' }

@@ -3,6 +3,7 @@ import { createAgentEndpoint } from '../../supabase/functions/chat/agent-endpoin
 import { createApp } from '../../supabase/functions/chat/app.ts'
 import { depsFromEnv } from '../../supabase/functions/_shared/deps.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
+import { providersFromEnv } from '../../supabase/functions/_shared/providers/index.ts'
 import { createOfflineEmbedder } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
 import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
 import { searchProviders } from '../../supabase/functions/_shared/search.ts'
@@ -32,10 +33,10 @@ async function ask(embedder: Embedder = createOfflineEmbedder()) {
     publishableKey: stack.keys.publishable,
     stallTimeoutMs: 300,
   })
+  const deps = { ...depsFromEnv(stack.stack.env, 'chat'), log: { info() {}, error() {} } }
   const app = createApp({
-    ...depsFromEnv(stack.stack.env, 'chat'),
-    log: { info() {}, error() {} },
-    search: searchProviders({ embedderFor: () => embedder, reranker: null }),
+    ...deps,
+    search: searchProviders({ ...providersFromEnv({}), embedderFor: () => embedder, reranker: null }, deps),
     agentEndpoint,
   })
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }

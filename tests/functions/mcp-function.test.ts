@@ -373,10 +373,10 @@ describe('who may call the MCP server', () => {
 /** The app in this process, with another `api` behind it. */
 function inProcess(agentApi: AgentApi): App {
   const { env } = stack.stack
+  const deps = { ...depsFromEnv(env, 'mcp'), log: { info: () => {}, error: () => {} } }
   return createApp({
-    ...depsFromEnv(env, 'mcp'),
-    log: { info: () => {}, error: () => {} },
-    search: searchProviders(providersFromEnv(env)),
+    ...deps,
+    search: searchProviders(providersFromEnv(env), deps),
     agentApi,
   })
 }

@@ -33,6 +33,7 @@ const principal: Principal = {
   userId: '33333333-3333-4333-8333-333333333333',
   agentId: '44444444-4444-4444-8444-444444444444',
   runId: 'run_0123456789ab',
+  runUuid: '00000000-0000-4000-8000-0000000000f1',
   caller: () => Promise.resolve({ userId: 'u', token: CALLER_TOKEN, tenantId: null }),
   db: () => Promise.reject(new Error('An MCP tool has no business with the database.')),
   actingDb: () => Promise.reject(new Error('An MCP tool has no business with the database.')),

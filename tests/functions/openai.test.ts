@@ -153,8 +153,10 @@ describe('embeddings through an OpenAI-compatible endpoint', () => {
     const embedder = createOpenAiEmbedder(env(), FAST)
     const texts = Array.from({ length: 70 }, (_, i) => (i === 5 ? '' : `text number ${i}`))
     const before = server.requests.length
-    const vectors = await embedder.embed(texts)
+    const counted: number[] = []
+    const vectors = await embedder.embed(texts, undefined, (tokens) => counted.push(tokens))
     expect(vectors).toHaveLength(70)
+    expect(counted).toEqual([1, 1])
     expect(vectors[69]).toEqual((await embedder.embed(['text number 69']))[0])
     for (const vector of vectors) expect(Math.hypot(...vector)).toBeCloseTo(1, 5)
     expect(server.requests.length - before).toBe(3)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { diversify, mergeHits, pagesOf } from '../../supabase/functions/_shared/search/hits.ts'
+import { diversify, mergeHits, pagesOf, spreadOver } from '../../supabase/functions/_shared/search/hits.ts'
 import { isConsistent, searchOptions, withOptions } from '../../supabase/functions/_shared/search/options.ts'
 import type { SearchOptions } from '../../supabase/functions/_shared/search/options.ts'
 import { commonSettings, retrievalConfig, retrievalOf } from '../../supabase/functions/_shared/search/settings.ts'
@@ -229,5 +229,30 @@ describe('the embedder for a model', () => {
     const { embedder, embedderFor } = providersFromEnv({ OPENAI_API_KEY: 'k' })
     expect(embedderFor(embedder.model)).toBe(embedder)
     expect(embedderFor('other')).toBe(embedderFor('other'))
+  })
+})
+
+describe('results spread over sources', () => {
+  const hits = ['a', 'a', 'a', 'b', 'a', 'b', 'c'].map((source_id, index) => hitOf({ text: `${index}`, source_id }))
+  const texts = (topK: number, min?: number) => spreadOver(hits, topK, min).map(({ text }) => text)
+
+  it.each([
+    [3, undefined, ['0', '1', '2']],
+    [3, 1, ['0', '3', '6']],
+    [4, 1, ['0', '1', '3', '6']],
+    [5, 2, ['0', '1', '3', '5', '6']],
+    [2, 1, ['0', '3']],
+    [2, 2, ['0', '1']],
+    [9, 9, ['0', '1', '2', '3', '4', '5', '6']],
+  ])('at most %d, at least %s of each', (topK, min, expected) => {
+    expect(texts(topK, min)).toEqual(expected)
+  })
+
+  it('are asked for by the knowledge base or the request', () => {
+    expect(settings({ min_per_source: 2 }).minPerSource).toBe(2)
+    expect(settings({ min_per_source: 0 })).not.toHaveProperty('minPerSource')
+    expect(requestOf({}, { min_per_source: 2 }).minPerSource).toBe(2)
+    expect(requestOf({ min_per_source: 1 }, { min_per_source: 2 }).minPerSource).toBe(1)
+    expect(requestOf({ min_per_source: 0 }, { min_per_source: 2 }).minPerSource).toBeUndefined()
   })
 })

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createOfflineEmbedder } from '../../supabase/functions/_shared/providers/offline-embedder.ts'
+import { eventually } from '../support/eventually.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
-import { HARBOR, MERIDIAN, caller, eventsOf, only, uploadAndIndex, userCaller } from './support/http.ts'
+import { HARBOR, MERIDIAN, caller, eventsOf, only, serviceCaller, uploadAndIndex, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
 import { json, scoring, startSearchServer } from './support/search-server.ts'
 import type { SearchServer } from './support/search-server.ts'
@@ -49,6 +50,11 @@ beforeEach(() => {
   server.embedded.length = 0
 })
 
+const usageOf = (kind: string) =>
+  stack.db.query<Json>(
+    `select tenant_id, user_id, model, total_tokens::int, is_estimate from ai.usage_entries where kind = $1 and not is_estimate order by created_at`,
+    [kind],
+  )
 const search = (user: FunctionsCaller, sent: object, status = 200) =>
   user.json(status, 'POST', '/search', { json: sent })
 const sourcesOf = (found: Json): string[] => found['results'].map((hit: Json) => hit['source_id'])
@@ -57,6 +63,31 @@ const setModel = (knowledgeBaseId: string, model: string) =>
   stack.db.query('update ai.knowledge_bases set embedding_model = $2 where id = $1', [knowledgeBaseId, model])
 
 describe('a query', () => {
+  it('is usage of whoever asks, and of nobody where it is the backend', async () => {
+    await stack.db.query(`delete from ai.usage_entries where not is_estimate`)
+    await search(viewer, { query: 'Which buoys are red?' })
+    await search(serviceCaller(stack, { 'x-tenant-id': HARBOR }), { query: 'Which buoys are green?' })
+    const [{ id } = {}] = await stack.db.query<Json>(`select id from auth.users where email = 'viewer@harbor.example'`)
+    const own = { tenant_id: HARBOR, model: 'stub-a', total_tokens: 1, is_estimate: false }
+    await eventually(async () =>
+      expect(await usageOf('embedding')).toEqual([
+        { ...own, user_id: id },
+        { ...own, user_id: null },
+      ]),
+    )
+  })
+
+  it('is searched for by hybrid where tree_search has no model', async () => {
+    const json = { name: 'Tree', indexing_config: { strategy: 'page_index' } }
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json })
+    const fields = { knowledge_base_id: made['id'] }
+    await uploadAndIndex(member, 'menu.md', '# Soup\n\nSoup of the day.\n', fields)
+    await uploadAndIndex(member, 'law.md', '# Berths\n\nShips berth at noon.\n\n# Cranes\n\nCranes lift.\n', fields)
+    const found = await search(member, { query: 'When do ships berth?', knowledge_base_ids: [made['id']] })
+    expect(found).toMatchObject({ method: 'hybrid', warnings: [expect.stringContaining('no language model')] })
+    expect(namesOf(found)[0]).toBe('law.md')
+  })
+
   it('R10: is embedded once for one caller and tenant, and anew for any other', async () => {
     const query = 'How much does a crane lift?'
     const both = await userCaller(stack, 'both@bulkhead.example')

@@ -36,6 +36,33 @@ describe('the memory of query vectors', () => {
     expect(asked).toEqual(['a', 'ab'])
   })
 
+  it('tells what was embedded, once, as it was counted or estimated', async () => {
+    const vectors = createQueryVectors()
+    const uses: unknown[] = []
+    const { embedder } = countingEmbedder()
+    const counting: Embedder = {
+      ...embedder,
+      embed: (texts, signal, onUsage) => {
+        onUsage?.(7)
+        return embedder.embed(texts, signal)
+      },
+    }
+    const gone = new AbortController()
+    const ask = (of: Embedder, query: string, signal?: AbortSignal) =>
+      vectors.vectorOf(caller('u1', HARBOR), of, query, signal, (use) => uses.push(use))
+    await Promise.all([ask(counting, 'a'), ask(counting, 'a')])
+    await ask(counting, 'a')
+    expect(uses).toEqual([{ model: 'm', tokens: 7, isEstimate: false }])
+    const asked = ask(embedder, 'x'.repeat(40), gone.signal)
+    gone.abort(new Error('gone'))
+    await expect(asked).rejects.toThrow('gone')
+    await expect.poll(() => uses).toHaveLength(2)
+    expect(uses[1]).toEqual({ model: 'm', tokens: 10, isEstimate: true })
+    const broken = { ...embedder, embed: () => Promise.reject(new Error('down')) }
+    await expect(ask(broken, 'new')).rejects.toThrow('down')
+    expect(uses).toHaveLength(2)
+  })
+
   it.each([
     ['another person', caller('u2', HARBOR), 'm'],
     ['another tenant by header', caller('u1', MERIDIAN), 'm'],

@@ -199,6 +199,39 @@ describe('reranking hits', () => {
     expect(await rerankHits(null, wish, 'q', [], 2)).toEqual({ hits: [], model: null, warning: null })
   })
 
+  it('tells what it took: as it was counted, else estimated, and nothing of a request that failed', async () => {
+    const ranking = [{ index: 0, relevance_score: 1 }]
+    const uses: unknown[] = []
+    const rescore = (reranker: Reranker) =>
+      rerankHits(reranker, { ...wish, model: 'named' }, 'q'.repeat(40), hits, 2, undefined, (use) => uses.push(use))
+    const counted = [
+      { usage: { total_tokens: 30, prompt_tokens: 20 } },
+      { meta: { billed_units: { input_tokens: 12, search_units: 1 } } },
+      { meta: { billed_units: { search_units: 1 }, tokens: { input_tokens: 13 } } },
+    ]
+    for (const usage of counted) {
+      server.answer(json({ results: ranking, ...usage }))
+      await rescore(http())
+    }
+    server.answer(json({ results: ranking, meta: { billed_units: { search_units: 1 } }, usage: { total_tokens: -1 } }))
+    await rescore(http())
+    // An answer that is of no use was paid for all the same.
+    server.answer(json({ results: [{ index: 99, relevance_score: 1 }], usage: { total_tokens: 8 } }))
+    await rescore(http())
+    server.answer(json({ choices: [{ message: { content: '{"scores": [1, 2, 3]}' } }], usage: { total_tokens: 44 } }))
+    await rescore(chat())
+    await rescore(failing(new Error('x')))
+    expect(uses).toEqual([
+      { model: 'named', tokens: 30, isEstimate: false },
+      { model: 'named', tokens: 12, isEstimate: false },
+      { model: 'named', tokens: 13, isEstimate: false },
+      { model: 'named', tokens: expect.any(Number), isEstimate: true },
+      { model: 'named', tokens: 8, isEstimate: false },
+      { model: 'judge', tokens: 44, isEstimate: false },
+    ])
+    expect((uses[3] as { tokens: number }).tokens).toBeGreaterThanOrEqual(10)
+  })
+
   it('ends with whoever asked', async () => {
     const stopped = AbortSignal.abort(new Error('gone'))
     await expect(rerankHits(failing(new Error('x')), wish, 'q', hits, 2, stopped)).rejects.toThrow('gone')

@@ -116,6 +116,9 @@ describe('POST /search', () => {
     expect((await search(member, strict))['results']).toEqual([])
     const capped = await search(member, { query: 'rule', max_per_source: 1, top_k: 50, knowledge_base_ids: [small] })
     expect(sourcesOf(capped)).toHaveLength(new Set(sourcesOf(capped)).size)
+    const best = { query: 'rule for ships', top_k: 2, knowledge_base_ids: [small] }
+    expect(new Set(sourcesOf(await search(member, best))).size).toBe(1)
+    expect(new Set(sourcesOf(await search(member, { ...best, min_per_source: 1 }))).size).toBe(2)
     const texts = async (deduplicate: boolean) =>
       (await search(member, { query: 'harbour closed', deduplicate, top_k: 50 }))['results'].map(
         (hit: Json) => hit['text'],

@@ -60,6 +60,7 @@ export function createPrincipal(deps: Deps, caller: Caller, run: StartedRun, age
     userId: caller.userId,
     agentId,
     runId: run.run_id,
+    runUuid: run.id,
     caller: freshCaller,
     db: async () => deps.clientFor(await freshCaller()),
     actingDb: async () => deps.clientFor(await actingCaller()),

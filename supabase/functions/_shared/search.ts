@@ -1,32 +1,60 @@
+import type { Spender } from './budget-ledger.ts'
 import type { Caller, Db } from './context.ts'
-import { AppError, unwrap } from './errors.ts'
-import type { ContextItem, Providers } from './providers/index.ts'
+import type { Log } from './errors.ts'
+import type { ChatMessage, ContextItem, Providers } from './providers/index.ts'
 import { DEFAULT_MAX_CONTEXT_TOKENS, contextOf } from './search/context.ts'
 import { wholeDocuments } from './search/documents.ts'
-import { diversify, mergeHits } from './search/hits.ts'
-import type { SearchHit } from './search/hits.ts'
+import { findPassages } from './search/find.ts'
+import type { FindRequest } from './search/find.ts'
+import { withNeighbours } from './search/graph.ts'
+import { diversify, spreadOver } from './search/hits.ts'
+import type { RetrievalMethod, SearchHit } from './search/hits.ts'
 import type { SearchContext } from './search/layout.ts'
-import { queryVectorFor, searchGroups } from './search/models.ts'
-import type { ModelGroup } from './search/models.ts'
+import { withPageImages } from './search/page-images.ts'
+import { enrichQuery } from './search/query-enrichment.ts'
+import type { EnrichedQuery } from './search/query-enrichment.ts'
 import { createQueryVectors } from './search/query-vectors.ts'
 import type { QueryVectors } from './search/query-vectors.ts'
 import { rerankHits } from './search/rerank.ts'
+import { RETRIEVAL_DEFAULTS, checkMethod } from './search/settings.ts'
 import type { RetrievalSettings } from './search/settings.ts'
+import { MODEL_TIMEOUT_MS, askForSearch, usageRecorder } from './search/spending.ts'
+import type { Asked, SearchLedger, SearchModels } from './search/spending.ts'
+import { treeSearch } from './search/tree-search.ts'
 
 export type { SearchHit } from './search/hits.ts'
 
 /** What search needs from outside. */
-export type SearchProviders = Pick<Providers, 'embedderFor' | 'reranker'> & { queryVectors: QueryVectors }
+export type SearchProviders = Pick<Providers, 'embedderFor' | 'reranker'> &
+  SearchModels & { queryVectors: QueryVectors }
 
 /** Deps of functions that search. */
 export type WithSearch = { search: SearchProviders }
 
 /** The providers of a process, with a memory of query vectors that lasts as long as it does. */
-export function searchProviders({
-  embedderFor,
-  reranker,
-}: Pick<Providers, 'embedderFor' | 'reranker'>): SearchProviders {
-  return { embedderFor, reranker, queryVectors: createQueryVectors() }
+export function searchProviders(
+  { chat, embedderFor, reranker }: Pick<Providers, 'chat' | 'embedderFor' | 'reranker'>,
+  { ledger, log }: { ledger: SearchLedger; log: Log },
+): SearchProviders {
+  return {
+    chat,
+    embedderFor,
+    reranker,
+    ledger,
+    log,
+    queryVectors: createQueryVectors(),
+    modelTimeoutMs: MODEL_TIMEOUT_MS,
+  }
+}
+
+/** Who searches, and who pays for it. */
+export type Searcher = {
+  db: Db
+  caller: Caller
+  /** In a tenant that the caller's own token was found to be good for. */
+  spender: Spender
+  /** What was said before the query in the same conversation; asked for only where queries are rewritten. */
+  history?: (() => Promise<readonly ChatMessage[]>) | undefined
 }
 
 /** A search as the functions run it; what is absent is the database's default. */
@@ -45,6 +73,10 @@ export type SearchRequest = { [Setting in keyof RetrievalSettings]: RetrievalSet
 export type SearchOutcome = {
   /** Best first. */
   hits: SearchHit[]
+  /** How it was searched: where the method asked for could not be used, another. */
+  method: RetrievalMethod
+  /** What the query was rewritten to; null: it was not. */
+  queries: EnrichedQuery | null
   /** Models whose vectors were compared. */
   models: string[]
   /** Model that rescored the results; null: none did. */
@@ -58,108 +90,130 @@ export type SearchOutcome = {
 const MAX_QUERY_CHARS = 4000
 const DEFAULT_TOP_K = 10
 
+/** Hits that are looked at to give `topK` results: of more of them it can be seen which sources there are. */
+function candidatesOf({ rerank, minPerSource }: SearchRequest, topK: number): number {
+  if (rerank) return Math.max(topK, rerank.candidateCount)
+  return minPerSource ? Math.min(Math.max(4 * topK, 50), 100) : topK
+}
+
 /**
- * Searches as the caller may: each knowledge base by the model its vectors are of, then reranked and put into a context as
- * asked. The query is embedded here, so that the text alone decides what is compared; a longer one is cut to 4,000 characters.
- * A model that nobody here can embed with, and a reranker that fails, cost a warning and not the answer.
- * @throws AppError what the embedding provider or the database refuses; the reason of `signal` when that fires.
+ * Searches as the caller may: by vectors and words, or by letting a model pick from tables of contents; then reranked and put
+ * into a context as asked. The query is embedded here, so that the text alone decides what is compared; a longer one is cut to
+ * 4,000 characters. What models and rerankers cannot do costs a warning and not the answer.
+ * @throws AppError `invalid_request` for a method that the knowledge bases do not have, `budget_exceeded`, what the embedding
+ * provider or the database refuses; the reason of `signal` when that fires.
  */
 export async function search(
-  { db, caller }: { db: Db; caller: Caller },
+  searcher: Searcher,
   providers: SearchProviders,
   request: SearchRequest,
   signal?: AbortSignal,
 ): Promise<SearchOutcome> {
-  const query = request.query.slice(0, MAX_QUERY_CHARS).replace(/[\uD800-\uDBFF]$/, '')
+  checkMethod(request)
+  const { db, caller, spender } = searcher
+  const asked = request.query.slice(0, MAX_QUERY_CHARS).replace(/[\uD800-\uDBFF]$/, '')
   const topK = request.topK ?? DEFAULT_TOP_K
-  const candidates = request.rerank ? Math.max(topK, request.rerank.candidateCount) : topK
-  const wanted = { ...request, query, topK: candidates, ...(request.wholeDocuments ? { maxPerSource: 1 } : {}) }
-  const outcome: SearchOutcome = { hits: [], models: [], reranker: null, context: null, warnings: [] }
+  const candidates = candidatesOf(request, topK)
+  const warnings: string[] = []
+  const record = usageRecorder(providers, spender)
+  const models: string[] = []
 
-  // Words are compared without regard to models.
-  const groups: ModelGroup[] =
-    request.method === 'full_text'
-      ? [{ embedding_model: null, knowledge_base_ids: [] }]
-      : await searchGroups(db, request.knowledgeBaseIds)
-  const vectors = await Promise.all(groups.map((group) => vectorFor(group)))
-  const searches = await Promise.all(
-    groups.map((group, index) => {
-      const ids = groups.length > 1 ? group.knowledge_base_ids : request.knowledgeBaseIds
-      return searchGroup(db, { ...wanted, knowledgeBaseIds: ids }, vectors[index] ?? null, signal)
-    }),
-  )
-  outcome.models = vectors.flatMap((vector) => vector?.model ?? [])
-  outcome.hits = diversify(mergeHits(searches), searches.length > 1 ? wanted : {}).slice(0, candidates)
+  const queries = request.queryEnrichment
+    ? await rewritten(searcher, providers, asked, request, warnings, signal)
+    : null
+  const query = queries?.enriched_query ?? asked
+  const find = async (changes: Partial<FindRequest>): Promise<SearchHit[]> => {
+    const { embedderFor, queryVectors } = providers
+    const found = await findPassages(
+      { db, caller, embedderFor, queryVectors, signal, onEmbedded: (use) => record('embedding', use) },
+      {
+        ...request,
+        query: queries?.keyword_query ?? asked,
+        vectorQuery: query,
+        topK: candidates,
+        ...(request.wholeDocuments ? { maxPerSource: 1 } : {}),
+        ...changes,
+      },
+    )
+    models.push(...found.models)
+    warnings.push(...found.warnings)
+    return found.hits
+  }
+
+  let method = request.method ?? RETRIEVAL_DEFAULTS.method
+  let hits: SearchHit[] | null = null
+  if (method === 'tree_search') {
+    const { answer, problem } = await byTree(searcher, providers, { ...request, query, topK: candidates }, find, signal)
+    if (answer !== null) warnings.push(...answer.warnings)
+    else warnings.push(`tree_search was not possible: ${problem}. These are the results of hybrid.`)
+    hits = answer === null ? null : diversify(answer.hits, request).slice(0, candidates)
+    method = answer === null ? 'hybrid' : method
+  }
+  hits ??= await withNeighbours(db, { ...request, method }, await find({ method }), candidates, signal)
+  const outcome: SearchOutcome = { hits, method, queries, models, reranker: null, context: null, warnings }
+  outcome.models = [...new Set(models)]
+
   if (request.rerank) {
-    const reranked = await rerankHits(providers.reranker, request.rerank, query, outcome.hits, topK, signal)
+    const most = request.minPerSource ? candidates : topK
+    const reranked = await rerankHits(providers.reranker, request.rerank, query, outcome.hits, most, signal, (use) =>
+      record('rerank', use),
+    )
     outcome.hits = reranked.hits
     outcome.reranker = reranked.model
-    if (reranked.warning !== null) outcome.warnings.push(reranked.warning)
+    if (reranked.warning !== null) warnings.push(reranked.warning)
   }
-  outcome.hits = outcome.hits.slice(0, topK)
+  outcome.hits = spreadOver(outcome.hits, topK, request.minPerSource)
   if (request.wholeDocuments) {
-    const { hits, warnings } = await wholeDocuments(db, outcome.hits, signal)
-    outcome.hits = hits
-    outcome.warnings.push(...warnings)
+    const whole = await wholeDocuments(db, outcome.hits, signal)
+    outcome.hits = whole.hits
+    warnings.push(...whole.warnings)
+  }
+  if (request.contextMode === 'image') {
+    const illustrated = await withPageImages(db, outcome.hits, signal)
+    outcome.hits = illustrated.hits
+    warnings.push(...illustrated.warnings)
   }
   if (request.context) {
     const { unit, neighbours = 0, maxTokens = DEFAULT_MAX_CONTEXT_TOKENS } = request.context
     outcome.context = await contextOf(db, outcome.hits, { unit, neighbours, maxTokens }, signal)
     const { left_out: count } = outcome.context
-    if (count > 0) outcome.warnings.push(`${count} of the results did not fit into max_context_tokens.`)
+    if (count > 0) warnings.push(`${count} of the results did not fit into max_context_tokens.`)
   }
   return outcome
-
-  async function vectorFor({ embedding_model: model }: ModelGroup): Promise<ModelVector | null> {
-    if (model === null) return null
-    const values = await queryVectorFor(model, { caller, query, signal }, providers)
-    if (values !== null) return { model, values }
-    outcome.warnings.push(
-      `Nobody here can embed with ${JSON.stringify(model.slice(0, 200))}; what has its vectors was searched by words alone.`,
-    )
-    return null
-  }
 }
 
-type ModelVector = { model: string; values: number[] }
-
-/** One search in one vector space; without a vector by words alone. */
-async function searchGroup(
-  db: Db,
-  request: SearchRequest & { topK: number },
-  vector: ModelVector | null,
+/** The query as a model writes it for the two legs; null, with a warning, where none can. */
+async function rewritten(
+  { spender, history }: Searcher,
+  providers: SearchProviders,
+  query: string,
+  { queryEnrichment }: SearchRequest,
+  warnings: string[],
   signal: AbortSignal | undefined,
-): Promise<SearchHit[]> {
-  const args = {
-    query: request.query,
-    method: vector === null ? 'full_text' : request.method,
-    query_embedding: vector === null ? undefined : JSON.stringify(vector.values),
-    embedding_model: vector?.model,
-    knowledge_base_ids: request.knowledgeBaseIds,
-    match_count: request.topK,
-    source_ids: request.sourceIds,
-    filter_metadata: request.filterMetadata,
-    vector_weight: request.vectorWeight,
-    similarity_threshold: request.similarityThreshold,
-    fusion: request.fusion,
-    max_per_source: request.maxPerSource,
-    deduplicate: request.deduplicate,
-    explain: request.explain,
-  }
-  // What is undefined is not sent: the database has its own defaults.
-  const call = db.schema('ai').rpc('search', args)
-  try {
-    const hits = unwrap<SearchHit[]>(await (signal ? call.abortSignal(signal) : call))
-    // Nothing but zeros, e.g. by a weight of 0 on the only leg that found something, has no best to be measured by.
-    return hits.map((hit) => ({ ...hit, score: hit.score ?? 0 }))
-  } catch (error) {
-    signal?.throwIfAborted()
-    if (!(error instanceof AppError) || error.code !== 'invalid_embedding') throw error
-    // The caller sent a text; that its vector does not fit is between the provider and what is stored.
-    throw new AppError('upstream_failed', 'The embedding provider sent a vector that cannot be compared.', {
-      cause: error,
-    })
-  }
+): Promise<EnrichedQuery | null> {
+  const { answer, problem } = await askForSearch(providers, spender, signal, async (access) =>
+    enrichQuery(access, query, (await history?.()) ?? [], queryEnrichment ?? {}),
+  )
+  if (problem !== null) warnings.push(`The query was not enriched: ${problem}.`)
+  return answer
+}
+
+type TreeRequest = SearchRequest & { topK: number }
+
+/** The sections that a model picks, as hits. */
+function byTree(
+  { db, spender }: Searcher,
+  providers: SearchProviders,
+  request: TreeRequest,
+  find: (changes: Partial<FindRequest>) => Promise<SearchHit[]>,
+  signal: AbortSignal | undefined,
+): Promise<Asked<{ hits: SearchHit[]; warnings: string[] }>> {
+  const { query, sourceIds, filterMetadata, topK, explain, treeModel, knowledgeBaseIds = [] } = request
+  const ask = <T>(question: Parameters<typeof askForSearch<T>>[3]) => askForSearch(providers, spender, signal, question)
+  return treeSearch(
+    { db, ask, signal, find: (changes) => find({ ...changes, method: 'hybrid', explain: false }) },
+    { query, knowledgeBaseIds, sourceIds, filterMetadata, topK, explain, model: treeModel ?? null },
+  )
 }
 
 /** Search hits as context items, numbered from 1 in their order. */

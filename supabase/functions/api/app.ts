@@ -13,6 +13,7 @@ import { approvals, runApprovals } from './routes/approvals.ts'
 import { config } from './routes/config.ts'
 import { contextHandlers } from './routes/context-handlers.ts'
 import { knowledgeBaseEnrichment } from './routes/knowledge-base-enrichment.ts'
+import { knowledgeBaseGraph } from './routes/knowledge-base-graph.ts'
 import { knowledgeBaseIndexing } from './routes/knowledge-base-indexing.ts'
 import { knowledgeBaseItems } from './routes/knowledge-base-items.ts'
 import { knowledgeBaseSearch } from './routes/knowledge-base-search.ts'
@@ -50,6 +51,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   app.route('/knowledge-bases', knowledgeBaseIndexing)
   app.route('/knowledge-bases', knowledgeBaseItems)
   app.route('/knowledge-bases', knowledgeBaseEnrichment)
+  app.route('/knowledge-bases', knowledgeBaseGraph)
   app.route('/knowledge-bases', knowledgeBases)
   app.route('/context-handlers', contextHandlers)
   app.route('/config', config)

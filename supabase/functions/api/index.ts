@@ -21,7 +21,7 @@ const app = createApp({
   egress: tools.egress,
   mcp: mcpDiscovery(deps.ledger, tools),
   chat: providers.chat,
-  search: searchProviders(providers),
+  search: searchProviders(providers, deps),
   objects: objectStoreFromEnv(process.env),
   runs: runSettings(process.env, `function:${crypto.randomUUID()}`),
 })

@@ -130,6 +130,7 @@ const namedRunRequest = runRequest.meta({ id: 'RunRequest' })
 const RUN_ERRORS: ErrorCode[] = [
   'invalid_request',
   'insufficient_credits',
+  'budget_exceeded',
   'agent_not_found',
   'session_not_found',
   'not_found',

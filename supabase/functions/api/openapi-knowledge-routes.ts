@@ -73,7 +73,7 @@ const SOURCES: DocumentedRoute[] = [
   }),
   source('get', '/sources/{id}/derivatives/{type}/download', 'Downloads what was extracted', 200, 'bytes', {
     query: { index: z.int().describe('From 0.') },
-    errors: bad(THING),
+    errors: bad([...THING, 'storage_failed']),
   }),
 ]
 
@@ -191,10 +191,15 @@ const KNOWLEDGE_BASES: DocumentedRoute[] = [
     z.looseObject({
       results: z.array(shape.searchResult),
       query: z.string(),
-      retrieval_method: z.string(),
+      retrieval_method: z.string().describe('As asked or "auto"; "hybrid" where tree_search was not possible.'),
       total_results: z.int(),
+      enriched_query: z
+        .string()
+        .optional()
+        .describe('What the vectors were searched for, where a model rewrote the query.'),
+      keyword_query: z.string().optional().describe('What the words were searched for then.'),
     }),
-    { body: searchRequest, errors: bad(['upstream_failed', 'upstream_timeout', 'rate_limited']) },
+    { body: searchRequest, errors: bad(['budget_exceeded', 'upstream_failed', 'upstream_timeout', 'rate_limited']) },
   ),
   base(
     'get',
@@ -244,12 +249,29 @@ const KNOWLEDGE_BASES: DocumentedRoute[] = [
       errors: bad(THING),
     },
   ),
-  base('post', '/knowledge-bases/{id}/graph-enrichment/run', 'Refused: no graphs here', 400, shape.errorShape, {
-    errors: THING,
-  }),
-  base('get', '/knowledge-bases/{id}/graph-enrichment/errors', 'Refused: no graphs here', 400, shape.errorShape, {
-    errors: THING,
-  }),
+  base(
+    'post',
+    '/knowledge-bases/{id}/graph-enrichment/run',
+    'Indexes anew what has no complete graph; strategy graph_index only',
+    200,
+    fields({
+      status: z.enum(['started', 'noop']),
+      message: z.string(),
+      task_ids: z.array(z.string().nullable()),
+      task_id: z.string().nullable(),
+      knowledge_base_id: z.uuid(),
+      count: z.int(),
+    }),
+    { errors: bad([...THING, 'enrichment_needs_model']) },
+  ),
+  base(
+    'get',
+    '/knowledge-bases/{id}/graph-enrichment/errors',
+    'Passages without entities and why, as far as the caller can see them; strategy graph_index only',
+    200,
+    fields({ errors: z.array(shape.graphError), ...shape.page }),
+    { query: page, errors: bad(THING) },
+  ),
   base(
     'get',
     '/config/kb-defaults',
@@ -263,7 +285,7 @@ const handler = route('Context handlers')
 const CONTEXT_HANDLERS: DocumentedRoute[] = [
   handler('post', '/context-handlers', 'Searches and stores what was found', 201, shape.contextHandler, {
     body: contextHandlerRequest,
-    errors: bad([...THING, 'rate_limited']),
+    errors: bad([...THING, 'budget_exceeded', 'rate_limited']),
   }),
   handler(
     'get',

@@ -291,6 +291,19 @@ export const enrichmentResults = z
   })
   .meta({ id: 'EnrichmentResults' })
 
+/** A passage that the graph of its knowledge base does not hold. */
+export const graphError = z
+  .object({
+    chunk_id: id,
+    chunk_index: z.int(),
+    source_id: id,
+    source_name: z.string().nullable(),
+    indexed_source_id: id,
+    code: z.string(),
+    message: z.string(),
+  })
+  .meta({ id: 'GraphError' })
+
 const knowledgeBaseFields = {
   id,
   name: z.string(),
@@ -314,6 +327,7 @@ export const knowledgeBase = z
   .looseObject({
     ...knowledgeBaseFields,
     ...contents,
+    drift: z.object({ count: z.int(), indexed_source_ids: z.array(id) }).nullable(),
     indexed_sources: z.array(z.object({ id, source_id: id, index_status: z.string() })),
   })
   .meta({ id: 'KnowledgeBase' })

@@ -62,7 +62,8 @@ export async function retrieveFrom(
         rows.map((row) => {
           const settings = retrievalOf(row)
           const topK = choices.find((choice) => choice.id === row.id)?.top_k ?? settings.topK
-          return search(reader, deps.search, { ...settings, query, topK, knowledgeBaseIds: [row.id] })
+          const spender = { tenantId: row.tenant_id, userId: reader.caller.userId }
+          return search({ ...reader, spender }, deps.search, { ...settings, query, topK, knowledgeBaseIds: [row.id] })
         }),
       )
       const hits = withoutTwins(outcomes.flatMap((outcome) => outcome.hits))
@@ -90,6 +91,7 @@ export async function retrieveFrom(
         metadata: {
           embedding_models: [...new Set(outcomes.flatMap((outcome) => outcome.models))],
           rerankers: [...new Set(outcomes.flatMap((outcome) => outcome.reranker ?? []))],
+          retrieval_methods: [...new Set(outcomes.map((outcome) => outcome.method))],
           total_results: hits.length,
           context_tokens: context.tokens,
         },

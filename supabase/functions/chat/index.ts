@@ -13,6 +13,6 @@ deps.log.info('started', {
   agent_endpoint: agentEndpoint.isOwn ? 'own' : 'foreign',
 })
 
-const app = createApp({ ...deps, search: searchProviders(providers), agentEndpoint })
+const app = createApp({ ...deps, search: searchProviders(providers, deps), agentEndpoint })
 
 export default { fetch: app.fetch }

@@ -27,7 +27,14 @@ export async function answerFromOwnAgent(
       sessionId: agentSessionId,
       messageId: turn.message_id,
       maySearch: context.knowledgeBaseIds === null,
-      contextItems: items.map((item) => ({ item_id: item.itemId, meta: { score: item.meta['score'] } })),
+      contextItems: items.map(({ itemId, meta: { score, section_chunks, images } }) => ({
+        item_id: itemId,
+        meta: {
+          score,
+          ...(section_chunks === undefined ? {} : { section_chunks }),
+          ...(images === undefined ? {} : { images }),
+        },
+      })),
       caller,
       requestId,
     },

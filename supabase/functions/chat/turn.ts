@@ -5,6 +5,7 @@ import { describeError } from '../_shared/errors.ts'
 import type { AppError } from '../_shared/errors.ts'
 import type { ContextItem } from '../_shared/providers/index.ts'
 import { contextItemsOf, search } from '../_shared/search.ts'
+import { chatHistory } from '../_shared/search/history.ts'
 import { commonSettings, readKnowledgeBases } from '../_shared/search/settings.ts'
 import type { ChatDeps } from './env.ts'
 import { turnFailure } from './failure.ts'
@@ -116,11 +117,17 @@ export async function runTurn(context: TurnContext, send: Send): Promise<void> {
 
 async function retrieve(context: TurnContext, ids: string[], signal: AbortSignal): Promise<ContextItem[]> {
   if (ids.length === 0) return []
-  const { db, deps, message, requestId } = context
+  const { db, caller, deps, turn, message, requestId } = context
   const settings = commonSettings(await readKnowledgeBases(db, ids))
   // An answer quotes passages; so many whole documents would be more than a model reads.
   const request = { ...settings, query: message, knowledgeBaseIds: ids, topK: MATCH_COUNT, wholeDocuments: false }
-  const { hits, warnings } = await search(context, deps.search, request, signal)
+  const searcher = {
+    db,
+    caller,
+    spender: { tenantId: turn.tenant_id, userId: turn.user_id, agentId: turn.agent_id },
+    history: () => chatHistory(db, turn.session_id, turn.message_id),
+  }
+  const { hits, warnings } = await search(searcher, deps.search, request, signal)
   if (warnings.length > 0) deps.log.info('retrieval_warnings', { request_id: requestId, warnings })
   return contextItemsOf(hits)
 }

@@ -8,9 +8,11 @@ import { searchProviders } from '../_shared/search.ts'
 
 const { supabaseUrl, publishableKey } = projectSettings(process.env)
 
+const deps = depsFromEnv(process.env, 'mcp')
+
 const app = createApp({
-  ...depsFromEnv(process.env, 'mcp'),
-  search: searchProviders(providersFromEnv(process.env)),
+  ...deps,
+  search: searchProviders(providersFromEnv(process.env), deps),
   agentApi: createAgentApi(supabaseUrl, publishableKey),
 })
 

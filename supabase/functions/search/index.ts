@@ -8,6 +8,6 @@ const deps = depsFromEnv(process.env, 'search')
 const providers = providersFromEnv(process.env)
 deps.log.info('started', { embeddings: providers.embedder.model, has_reranker: providers.reranker !== null })
 
-const app = createApp({ ...deps, search: searchProviders(providers) })
+const app = createApp({ ...deps, search: searchProviders(providers, deps) })
 
 export default { fetch: app.fetch }

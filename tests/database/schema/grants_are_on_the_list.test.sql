@@ -89,6 +89,7 @@ prepare expected_for_people as
     ('ai.sources', 'update', 'metadata name visibility'),
     ('ai.sources', 'delete', 'all'),
     -- ai.search runs with the caller's rights and reads these; the schema is not exposed, and the policies are those of the chunks.
+    ('private.search_entities', 'select', 'all'),
     ('private.search_lexemes', 'select', 'all'),
     ('private.search_segments', 'select', 'all'),
     ('ai.enrichments', 'select', 'attempts celery_task_id created_at created_by error_code error_message fields finished_at id knowledge_base_id llm_model max_tokens next_retry_at reason_code run_number scope started_at started_by status tenant_id updated_at use_multimodal'),

@@ -57,12 +57,14 @@ export function startApi(stack: TestStack, changes: ApiChanges = {}): ApiApp {
   const world: OutsideWorld = { mcp: undefined, asked: [], egress: null, logged: [] }
   const line = (event: string, fields: object) => void world.logged.push(JSON.stringify({ event, ...fields }))
   const own = depsFromEnv(env, 'api')
+  const ledger = { ...own.ledger, ...changes.ledger }
+  const log = { info: line, error: line }
   const deps = {
     ...own,
-    ledger: { ...own.ledger, ...changes.ledger },
-    log: { info: line, error: line },
+    ledger,
+    log,
     chat: providers.chat,
-    search: searchProviders(providers),
+    search: searchProviders(providers, { ledger, log }),
     objects: objectStoreFromEnv(env),
     tools: toolKitFromEnv(env),
     runs: { ...runSettings(env, 'function:test'), ...changes.runs },

@@ -74,6 +74,7 @@ export function callContext(
     userId,
     agentId: AGENT,
     runId,
+    runUuid: '00000000-0000-4000-8000-0000000000f1',
     caller: () => Promise.resolve({ userId, token, tenantId }),
     db: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),
     actingDb: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),

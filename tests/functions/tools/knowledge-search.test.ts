@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { depsFromEnv } from '../../../supabase/functions/_shared/deps.ts'
 import { providersFromEnv } from '../../../supabase/functions/_shared/providers/index.ts'
 import { searchProviders } from '../../../supabase/functions/_shared/search.ts'
 import { createKnowledgeSearch } from '../../../supabase/functions/_shared/tools/knowledge-search.ts'
@@ -324,7 +325,8 @@ describe('one call', () => {
   let defaults = runDefaults({})
   const toolOf = (...knowledgeBases: LinkedKnowledgeBase[]) => {
     let key = 0
-    const search = searchProviders(providersFromEnv({}))
+    const { ledger } = depsFromEnv(stack.stack.env, 'api')
+    const search = searchProviders(providersFromEnv({}), { ledger, log: { info() {}, error() {} } })
     return createKnowledgeSearch({ knowledgeBases, defaults, search, citations: true, nextKey: () => ++key })
   }
   const call = async (...bases: LinkedKnowledgeBase[]) => {

@@ -19,6 +19,8 @@ export type ObjectQuestion = {
   model: string | null
   /** Tokens that the answer may have. */
   maxTokens: number
+  /** Absent: the model's own. */
+  reasoningEffort?: ChatRequest['reasoningEffort'] | undefined
 }
 
 /** A document, or its beginning. */
@@ -45,6 +47,7 @@ const requestOf = (question: ObjectQuestion, document: AskedDocument | null): Ch
   context: document === null ? [] : [{ key: 1, text: document.text, sourceName: document.name, meta: {} }],
   citations: false,
   maxTokens: question.maxTokens,
+  ...(question.reasoningEffort === undefined ? {} : { reasoningEffort: question.reasoningEffort }),
   responseFormat: {
     type: 'json_schema',
     json_schema: { name: question.schemaName, strict: true, schema: question.schema },

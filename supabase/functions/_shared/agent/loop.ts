@@ -23,6 +23,14 @@ export type LoopOutcome = LoopResult & {
 const definitionsOf = ({ tools }: LoopSetup): ToolDefinition[] =>
   tools.map(({ name, description, inputSchema }) => ({ name, description, inputSchema }))
 
+/** Codes of failures that an event within the step tells. */
+const FAULTS_OF_THE_PROVIDER: readonly string[] = [
+  'rate_limited',
+  'upstream_failed',
+  'upstream_timeout',
+  'context_length_exceeded',
+]
+
 /** Announces a step, or takes back what was shown of one whose executor was lost while the model answered. */
 function beginStep(run: RunState, step: number, isLast: boolean, isBegun: boolean): void {
   if (isBegun) {
@@ -110,8 +118,8 @@ async function finishStep(run: RunState, turn: MadeTurn, journalled: readonly Re
   const { outcome, failure } = end
   const ended = { ...record, outcome, error: failure?.message ?? null, error_code: failure?.code ?? null }
   note(run, { op: 'step_done', step, record: ended })
-  // Of the model's answer only: what else ends a run, and a stop, is told at its end. A try that is repeated was told by `step_reset`.
-  if (turn.failure !== null && !hasCalls && !run.signal.aborted) {
+  // Of the provider only: what else ends a run, a budget or a stop, is told at its end. A try that is repeated was told by `step_reset`.
+  if (turn.failure !== null && FAULTS_OF_THE_PROVIDER.includes(turn.failure.code) && !run.signal.aborted) {
     const { code, message } = turn.failure
     run.setup.emit('error', { ...stepFields(step), error: message, message, code })
   }

@@ -3,8 +3,9 @@ import { AppError, describeError, unwrap } from '../errors.ts'
 import { createHooks } from '../hooks/engine.ts'
 import { permissionsOf } from '../hooks/permissions.ts'
 import { runLost } from '../runs.ts'
+import type { ChatMessage } from '../providers/index.ts'
 import type { WithSearch } from '../search.ts'
-import { SEARCH_METHODS } from '../search/hits.ts'
+import { RETRIEVAL_METHODS } from '../search/hits.ts'
 import type { LinkedKnowledgeBase } from '../tools/knowledge-search.ts'
 import { buildTools } from '../tools/registry.ts'
 import type { WithTools } from '../tools/registry.ts'
@@ -77,6 +78,8 @@ export async function equip(
     /** Whether knowledge_search is offered. */
     searches: boolean
     runtimeBases: readonly LinkedKnowledgeBase[]
+    /** What was said so far, with the question of this run. */
+    history: readonly ChatMessage[]
   },
 ): Promise<Equipment> {
   const { run, principal, emit, signal } = parts
@@ -106,7 +109,7 @@ export async function equip(
       const row = rows.get(id)
       if (row === undefined || bases.some((base) => base.id === id)) continue
       const topK = count(config['top_k'])
-      const method = SEARCH_METHODS.find((known) => known === config['retrieval_method'])
+      const method = RETRIEVAL_METHODS.find((known) => known === config['retrieval_method'])
       const maxContextTokens = config['max_context_tokens']
       bases.push({
         ...row,
@@ -126,6 +129,7 @@ export async function equip(
     searchDefaults: deps.runs.defaults,
     citations: parts.citations,
     nextKey: parts.nextKey,
+    history: parts.history,
   })
   return { ...built, hooks, warnings: [...warnings, ...built.warnings] }
 }

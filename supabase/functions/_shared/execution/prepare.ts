@@ -15,6 +15,7 @@ import { findAgent } from './agent.ts'
 import type { AgentRow } from './agent.ts'
 import { settingOf } from './agent-settings.ts'
 import { equip, runtimeKnowledgeBases } from './equipment.ts'
+import { createIllustration } from './illustration.ts'
 import type { Execution, Resumption } from './outcome.ts'
 import { collectRunContext, rereadRunContext } from './run-context.ts'
 import type { RunContext } from './run-context.ts'
@@ -87,6 +88,9 @@ async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
   const citations = context.citable && body.citations_enabled === true
   const timeout = body.timeout_seconds ?? settingOf(agent.settings, 'timeout_seconds') ?? DEFAULT_TIMEOUT_SECONDS
   const spentMs = resumed?.steps.reduce((sum, { record }) => sum + (record?.duration_ms ?? 0), 0) ?? 0
+  const principal = createPrincipal(deps, caller, run, agent.id)
+  const access = { db: () => principal.db(), objects: deps.tools.pageImages, log: deps.log }
+  const illustration = createIllustration(access, resumed?.steps ?? [])
   return {
     run,
     resumed,
@@ -99,9 +103,19 @@ async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
       citations,
       ...sampling,
     },
-    principal: createPrincipal(deps, caller, run, agent.id),
-    equip: (given) =>
-      equip(deps, { ...given, withTools: streams, citations, runtimeBases, searches: body.knowledge_search !== false }),
+    principal,
+    asking: illustration.chat,
+    equip: async (given) =>
+      illustration.watch(
+        await equip(deps, {
+          ...given,
+          withTools: streams,
+          citations,
+          runtimeBases,
+          searches: body.knowledge_search !== false,
+          history: messages,
+        }),
+      ),
     maxSteps: settingOf(agent.settings, 'max_steps') ?? DEFAULT_MAX_STEPS,
     fallbackModel: settingOf(agent.settings, 'fallback_model') ?? null,
     isTainted: streams && (await hasReadUntrusted(db, run)),
@@ -135,7 +149,7 @@ export async function openRun(
   body: RunRequest,
   { streams, warnings }: { streams: boolean; warnings: string[] },
 ): Promise<Opened> {
-  const context = await collectRunContext(reader, deps, body, agent.settings)
+  const context = await collectRunContext({ ...reader, agent }, deps, body, agent.settings)
   // An unknown one is refused before there is a run.
   await runtimeKnowledgeBases(reader.db, body.runtime_knowledge_bases ?? [])
   const run = await startRun(reader.db, {

@@ -5,6 +5,9 @@ import { isUuid } from '../ids.ts'
 import type { ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
 import type { SearchHit, WithSearch } from '../search.ts'
+import { sessionHistory } from '../search/history.ts'
+import { placeOf, readSections, sectionMeta } from '../search/sections.ts'
+import { imagesField } from '../search/page-images.ts'
 import { readKnowledgeBases, retrievalOf } from '../search/settings.ts'
 import { settingOf } from './agent-settings.ts'
 import type { ContextItemInput, KnowledgeBaseChoice, RunRequest } from './run-request.ts'
@@ -28,6 +31,8 @@ type ChunkRow = {
   source_id: string
   start_char: number
   end_char: number
+  indexed_source_id: string
+  chunk_index: number
   meta: Record<string, unknown>
 }
 
@@ -48,7 +53,7 @@ const unique = (values: (string | null | undefined)[]) => [
 ]
 
 async function readChunks(db: Db, ids: string[]): Promise<Map<string, ChunkRow>> {
-  const columns = 'id,text,source_id,start_char,end_char,meta'
+  const columns = 'id,text,source_id,start_char,end_char,indexed_source_id,chunk_index,meta'
   const rows = await inBatches(ids, async (batch) =>
     unwrap(await db.schema('ai').from('chunks').select(columns).in('id', batch).returns<ChunkRow[]>()),
   )
@@ -64,12 +69,44 @@ async function readSourceNames(db: Db, ids: string[]): Promise<Map<string, strin
   return new Map(rows.map((row) => [row.id, row.name]))
 }
 
+/** Sections that are read again for one run; what is left of them are the chunks they begin with. */
+const MAX_SECTIONS = 50
+
+/** Those of the chunks that stand for a section, with its text: by the id of the chunk. */
+async function readSectionsOf(
+  db: Db,
+  inputs: ContextItemInput[],
+  chunks: Map<string, ChunkRow>,
+): Promise<Map<string, Pick<ChunkRow, 'text' | 'end_char' | 'meta'>>> {
+  const wanted = inputs
+    .flatMap((input) => {
+      const chunk = chunks.get(String(input.item_id ?? input.id).toLowerCase())
+      const place = chunk && placeOf(chunk, input.meta)
+      return chunk && place ? [{ chunk, place }] : []
+    })
+    .slice(0, MAX_SECTIONS)
+  if (wanted.length === 0) return new Map()
+  const texts = await readSections(
+    db,
+    wanted.map(({ place }) => place),
+  )
+  return new Map(
+    wanted.flatMap(({ chunk, place }, index) => {
+      const read = texts[index]
+      if (read == null) return []
+      const end_char = read.spans.at(-1)?.end_char ?? chunk.end_char
+      return [[chunk.id, { text: read.text, end_char, meta: sectionMeta(read, place) }]]
+    }),
+  )
+}
+
 /**
  * Items a client gave. A reference is read again under the caller's own token and wins over a text beside it: what the
  * model gets under an id, and what a citation says it was, is what the caller may read under that id.
  */
 async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunContext, 'items' | 'warnings'>> {
   const chunks = await readChunks(db, unique(inputs.map((input) => input.item_id ?? input.id)))
+  const sections = await readSectionsOf(db, inputs, chunks)
   const names = await readSourceNames(
     db,
     unique([...inputs.map((input) => input.source_id), ...[...chunks.values()].map((chunk) => chunk.source_id)]),
@@ -87,16 +124,19 @@ async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunC
     if (chunk) {
       if (seen.has(chunk.id)) continue
       seen.add(chunk.id)
+      const { text, end_char, meta } = sections.get(chunk.id) ?? chunk
       add({
         itemId: chunk.id,
         sourceId: chunk.source_id,
-        text: chunk.text,
+        text,
         meta: {
-          ...chunk.meta,
+          ...meta,
           start_char: chunk.start_char,
-          end_char: chunk.end_char,
+          end_char,
           // How well it matched is known only to whoever searched.
           ...(typeof input.meta?.['score'] === 'number' ? { score: input.meta['score'] } : {}),
+          // Which pages to show; whether they may be read is asked again.
+          ...imagesField(input.meta),
         },
       })
     } else if (input.text?.trim()) {
@@ -134,18 +174,19 @@ async function storedItems(db: Db, id: string): Promise<ContextItemInput[]> {
   const items = Array.isArray(data.retrieved_context) ? (data.retrieved_context as Record<string, unknown>[]) : []
   return items.flatMap((item) => {
     const reference = item['item_id'] ?? item['chunk_id'] ?? item['id']
-    return typeof reference === 'string' ? [{ item_id: reference }] : []
+    const meta = Object(item['meta']) as Record<string, unknown>
+    return typeof reference === 'string' ? [{ item_id: reference, meta }] : []
   })
 }
 
-/** On whose behalf a run's context is read. */
-type Reader = { db: Db; caller: Caller }
+/** On whose behalf a run's context is read, through which agent. */
+export type Reader = { db: Db; caller: Caller; agent: { id: string; tenant_id: string } }
 
 /** Retrieves from the named knowledge bases under the caller's token. @throws AppError `not_found` when one is unknown. */
 async function retrieve(
-  reader: Reader,
+  { agent, ...reader }: Reader,
   deps: WithSearch,
-  message: string,
+  { message, session_id: sessionId }: RunRequest,
   choices: KnowledgeBaseChoice[],
 ): Promise<Pick<RunContext, 'items' | 'warnings' | 'retrievalWarning'>> {
   const rows = await readKnowledgeBases(
@@ -167,8 +208,13 @@ async function retrieve(
       filterMetadata: choice.filter_metadata ?? undefined,
     }
   })
+  const searcher = {
+    ...reader,
+    spender: { tenantId: agent.tenant_id, userId: reader.caller.userId, agentId: agent.id },
+    history: () => (sessionId ? sessionHistory(reader.db, agent.tenant_id, sessionId) : Promise.resolve([])),
+  }
   try {
-    const found = await Promise.all(searches.map((request) => search(reader, deps.search, request)))
+    const found = await Promise.all(searches.map((request) => search(searcher, deps.search, request)))
     const hits = withoutTwins(found.flatMap((outcome) => outcome.hits))
     const warnings = [...new Set(found.flatMap((outcome) => outcome.warnings))]
     return { items: contextItemsOf(hits), warnings, retrievalWarning: null }
@@ -287,7 +333,7 @@ export async function collectRunContext(
   } else if (request.context_items?.length) {
     Object.assign(context, await givenItems(reader.db, request.context_items))
   } else if (request.knowledge_bases?.length) {
-    Object.assign(context, await retrieve(reader, deps, request.message, request.knowledge_bases))
+    Object.assign(context, await retrieve(reader, deps, request, request.knowledge_bases))
   }
   const kept = withinBudget(context.items, maxTokens)
   if (kept.length < context.items.length) {

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { jsonObject, uuid } from '../http.ts'
 import { MULTITASK_STRATEGIES } from '../runs.ts'
-import { SEARCH_METHODS } from '../search/hits.ts'
+import { RETRIEVAL_METHODS } from '../search/hits.ts'
 import { metadataFilter } from '../search/options.ts'
 
 const topK = z.number().int().min(1).max(100)
@@ -15,7 +15,7 @@ const knowledgeBaseChoice = z
     top_k: topK.nullish(),
     similarity_threshold: z.number().min(0).max(1).nullish(),
     filter_metadata: metadataFilter.nullish(),
-    retrieval_method: z.enum(SEARCH_METHODS).nullish(),
+    retrieval_method: z.enum(RETRIEVAL_METHODS).nullish(),
   })
   .transform(({ id, knowledge_base_id, ...rest }, context) => {
     const chosen = id ?? knowledge_base_id
@@ -36,7 +36,7 @@ const contextItem = z.object({
 const runtimeKnowledgeBase = z.strictObject({
   id: uuid,
   top_k: topK.nullish(),
-  retrieval_method: z.enum(SEARCH_METHODS).nullish(),
+  retrieval_method: z.enum(RETRIEVAL_METHODS).nullish(),
   similarity_threshold: z.number().min(0).max(1).nullish(),
   filter_metadata: metadataFilter.nullish(),
   source_ids: z.array(uuid).max(100).nullish(),

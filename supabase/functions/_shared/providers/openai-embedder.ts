@@ -2,9 +2,10 @@ import type OpenAI from 'openai'
 import type { Env } from '../env.ts'
 import { optional } from '../env.ts'
 import { AppError } from '../errors.ts'
-import type { Embedder } from './index.ts'
+import type { Embedder, OnUsage } from './index.ts'
 import type { OpenAiTimeouts } from './openai-client.ts'
 import { createSdk, providerError } from './openai-client.ts'
+import { isCount } from './usage.ts'
 
 const DEFAULT_EMBEDDING_MODEL = 'text-embedding-3-small'
 const EMBEDDING_BATCH = 64
@@ -26,7 +27,11 @@ export function createOpenAiEmbedder(env: Env, timeouts: OpenAiTimeouts = {}): E
   const dimensions = Number(optional(env, 'EMBEDDING_DIMENSIONS') ?? 0)
   if (!Number.isInteger(dimensions) || dimensions < 0) throw new Error('EMBEDDING_DIMENSIONS is not a whole number.')
 
-  async function embedBatch(input: string[], signal: AbortSignal | undefined): Promise<number[][]> {
+  async function embedBatch(
+    input: string[],
+    signal: AbortSignal | undefined,
+    onUsage: OnUsage | undefined,
+  ): Promise<number[][]> {
     let answer: OpenAI.CreateEmbeddingResponse
     try {
       answer = await sdk.embeddings.create(
@@ -38,6 +43,9 @@ export function createOpenAiEmbedder(env: Env, timeouts: OpenAiTimeouts = {}): E
       signal?.throwIfAborted()
       throw providerError(error)
     }
+    // Not every compatible server counts.
+    const tokens = (answer.usage as OpenAI.CreateEmbeddingResponse.Usage | undefined)?.prompt_tokens
+    if (isCount(tokens)) onUsage?.(tokens)
     const vectors = [...answer.data].sort((a, b) => a.index - b.index).map((entry) => entry.embedding)
     if (vectors.length !== input.length || vectors.some((vector) => vector.length !== vectors[0]?.length)) {
       throw new AppError('upstream_failed', 'The embedding provider sent another number of vectors than asked for.')
@@ -48,12 +56,12 @@ export function createOpenAiEmbedder(env: Env, timeouts: OpenAiTimeouts = {}): E
     // Vectors shortened to another length are another space.
     model: dimensions > 0 ? `${model}@${dimensions}` : model,
     dimensions,
-    async embed(texts, signal) {
+    async embed(texts, signal, onUsage) {
       const vectors: number[][] = []
       for (let from = 0; from < texts.length; from += EMBEDDING_BATCH) {
         // An empty input is refused by the API; a space has no meaning either.
         const batch = texts.slice(from, from + EMBEDDING_BATCH).map((text) => text.trim() || ' ')
-        vectors.push(...(await embedBatch(batch, signal)))
+        vectors.push(...(await embedBatch(batch, signal, onUsage)))
       }
       return vectors
     },

@@ -124,6 +124,7 @@ export function createOpenAiChat(env: Env, timeouts: OpenAiTimeouts = {}): ChatP
   return {
     name: 'openai',
     model,
+    takesImages: true,
     modelFor,
     contextWindow: (requested) => window ?? knownContextWindow(modelFor(requested)),
     stream,

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import { withTimeout } from '../fetch.ts'
 import type { Ranking } from './reranker.ts'
+import { isCount } from './usage.ts'
 
 /** What the rerankers share: one bounded request, and answers that are not believed unseen. */
 
@@ -8,6 +9,19 @@ import type { Ranking } from './reranker.ts'
 const MAX_DOCUMENT_CHARS = 8_000
 /** Characters of an answer that are read: scores of a hundred documents need a few thousand. */
 const MAX_ANSWER_CHARS = 1_000_000
+
+/**
+ * Tokens of a request as a reranker's answer counts them, its own words included; null where it does not. Units that are
+ * not tokens, as some bill by, are no count.
+ */
+export function countedTokens(answer: unknown): number | null {
+  const { usage, meta } = Object(answer) as { usage?: unknown; meta?: unknown }
+  const { total_tokens: total, prompt_tokens: prompt } = Object(usage) as Record<string, unknown>
+  const { billed_units: billed, tokens } = Object(meta) as { billed_units?: unknown; tokens?: unknown }
+  const { input_tokens: billedTokens } = Object(billed) as Record<string, unknown>
+  const { input_tokens: inputTokens } = Object(tokens) as Record<string, unknown>
+  return [total, prompt, billedTokens, inputTokens].find(isCount) ?? null
+}
 
 /** A document as it is sent: cut, but never inside a character. */
 export const shortened = (document: string): string =>

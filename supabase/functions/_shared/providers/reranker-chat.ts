@@ -1,6 +1,6 @@
 import type { Ranking, Reranker } from './reranker.ts'
 import type { RerankCall } from './reranker-call.ts'
-import { checkedRankings, postJson, shortened } from './reranker-call.ts'
+import { checkedRankings, countedTokens, postJson, shortened } from './reranker-call.ts'
 
 /** Options of `createChatReranker`; `url` is the endpoint's base URL. */
 export type ChatRerankerOptions = Omit<RerankCall, 'url'> & { baseUrl: string; model: string }
@@ -28,7 +28,7 @@ export function createChatReranker({ baseUrl, apiKey, model, timeoutMs }: ChatRe
   const call: RerankCall = { url: `${baseUrl}/chat/completions`, apiKey, timeoutMs }
   return {
     modelFor: () => model,
-    async rerank({ query, documents }, signal) {
+    async rerank({ query, documents }, signal, onUsage) {
       // As JSON, so that a passage cannot close its own frame and begin another.
       const content = JSON.stringify({ query, passages: documents.map(shortened) })
       const messages = [
@@ -36,6 +36,8 @@ export function createChatReranker({ baseUrl, apiKey, model, timeoutMs }: ChatRe
         { role: 'user', content },
       ]
       const answer = await postJson(call, { model, messages }, signal)
+      const tokens = countedTokens(answer)
+      if (tokens !== null) onUsage?.(tokens)
       const { choices } = Object(answer) as { choices?: { message?: { content?: unknown } }[] }
       const text = Array.isArray(choices) ? choices[0]?.message?.content : undefined
       const { scores } = Object(objectIn(typeof text === 'string' ? text : '')) as { scores?: unknown }

@@ -1,6 +1,6 @@
 import type { Ranking, Reranker } from './reranker.ts'
 import type { RerankCall } from './reranker-call.ts'
-import { checkedRankings, postJson, shortened } from './reranker-call.ts'
+import { checkedRankings, countedTokens, postJson, shortened } from './reranker-call.ts'
 
 /** Options of `createHttpReranker`. */
 export type HttpRerankerOptions = RerankCall & {
@@ -20,7 +20,7 @@ export function createHttpReranker(options: HttpRerankerOptions): Reranker {
   const modelFor: Reranker['modelFor'] = (requested) => options.model ?? (requested || null)
   return {
     modelFor,
-    async rerank({ query, documents, topN, model }, signal) {
+    async rerank({ query, documents, topN, model }, signal, onUsage) {
       const name = modelFor(model)
       const answer = await postJson(
         options,
@@ -32,6 +32,8 @@ export function createHttpReranker(options: HttpRerankerOptions): Reranker {
         },
         signal,
       )
+      const tokens = countedTokens(answer)
+      if (tokens !== null) onUsage?.(tokens)
       const { results, data } = Object(answer) as { results?: unknown; data?: unknown }
       const entries = listOf(results ?? data).map((entry): Ranking => {
         const { index, relevance_score: score } = Object(entry) as { index?: unknown; relevance_score?: unknown }

@@ -1,5 +1,6 @@
 import type { Env } from '../env.ts'
 import { optional } from '../env.ts'
+import type { OnUsage } from './index.ts'
 import { createChatReranker } from './reranker-chat.ts'
 import { createHttpReranker } from './reranker-http.ts'
 
@@ -22,9 +23,10 @@ export interface Reranker {
   modelFor(requested: string | null | undefined): string | null
   /**
    * The best documents first; may leave out some, never names one twice.
+   * @param onUsage gets the tokens that the provider has counted; not called where it counts none.
    * @throws AppError `upstream_failed` (also for an answer that makes no sense), `upstream_timeout` or `rate_limited`.
    */
-  rerank(request: RerankRequest, signal?: AbortSignal): Promise<Ranking[]>
+  rerank(request: RerankRequest, signal?: AbortSignal, onUsage?: OnUsage): Promise<Ranking[]>
 }
 
 /** Milliseconds a reranker may take unless RERANK_TIMEOUT_MS says otherwise: somebody is waiting for the results. */

@@ -2,7 +2,8 @@ import type OpenAI from 'openai'
 import type { ChatRequest, ToolCall, Usage } from './index.ts'
 import { estimateTokens } from './text.ts'
 
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+/** Whether a provider's number of tokens is one. */
+export const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const countOf = (value: unknown): number => (isCount(value) ? value : 0)
 
 /** Usage as the provider counted it; null when it did not. */

@@ -2,6 +2,10 @@
 export const SEARCH_METHODS = ['hybrid', 'vector_search', 'full_text'] as const
 export type SearchMethod = (typeof SEARCH_METHODS)[number]
 
+/** Retrieval methods of a knowledge base: `tree_search` lets a model pick from tables of contents, with strategy `page_index` only. */
+export const RETRIEVAL_METHODS = [...SEARCH_METHODS, 'tree_search'] as const
+export type RetrievalMethod = (typeof RETRIEVAL_METHODS)[number]
+
 /** How the legs of a hybrid search become one order: by ranks, or by scores. */
 export const FUSIONS = ['rrf', 'weighted'] as const
 export type Fusion = (typeof FUSIONS)[number]
@@ -65,4 +69,17 @@ export function diversify(
     counts.set(hit.source_id, count + 1)
     return true
   })
+}
+
+/**
+ * The best `topK` of the hits, in their order, so that each source that is found has its best `minPerSource` among them
+ * before any has more; of more sources than there is room for, those of the best hits.
+ * @param hits at most so many of each source as there may be
+ */
+export function spreadOver(hits: readonly SearchHit[], topK: number, minPerSource: number | undefined): SearchHit[] {
+  if (minPerSource === undefined) return hits.slice(0, topK)
+  const bySource = Map.groupBy(hits, (hit) => hit.source_id)
+  const kept = new Set([...bySource.values()].flatMap((own) => own.slice(0, minPerSource)).slice(0, topK))
+  for (const hit of hits) if (kept.size < topK) kept.add(hit)
+  return hits.filter((hit) => kept.has(hit))
 }

@@ -1,7 +1,7 @@
 import type { Caller, Db } from '../context.ts'
 import { AppError, unwrap } from '../errors.ts'
 import type { Embedder } from '../providers/index.ts'
-import type { QueryVectors } from './query-vectors.ts'
+import type { EmbeddingUse, QueryVectors } from './query-vectors.ts'
 
 /** What can be searched with one vector: knowledge bases whose vectors one model made. Null model: nothing is embedded there. */
 export type ModelGroup = { embedding_model: string | null; knowledge_base_ids: string[] }
@@ -39,11 +39,12 @@ export async function queryVectorFor(
   model: string,
   { caller, query, signal }: { caller: Caller; query: string; signal?: AbortSignal | undefined },
   providers: { embedderFor: EmbedderFor; queryVectors: QueryVectors },
+  onEmbedded?: (use: EmbeddingUse) => void,
 ): Promise<number[] | null> {
   const embedder = providers.embedderFor(model)
   if (embedder === null) return null
   try {
-    return await providers.queryVectors.vectorOf(caller, embedder, query, signal)
+    return await providers.queryVectors.vectorOf(caller, embedder, query, signal, onEmbedded)
   } catch (error) {
     if (isUnknownModel(error)) return null
     throw error

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { jsonObject, uuid } from '../http.ts'
 import type { SearchRequest } from '../search.ts'
 import { FUSIONS } from './hits.ts'
+import { CONTEXT_MODES } from './page-images.ts'
 import { DEFAULT_CANDIDATE_COUNT } from './rerank.ts'
 import type { RetrievalSettings } from './settings.ts'
 
@@ -53,6 +54,8 @@ export const searchOptions = {
   vector_weight: share.nullish(),
   fusion: z.enum(FUSIONS).nullish(),
   max_per_source: count.nullish(),
+  /** Results that each source has before any has more; 0: as good as they are. */
+  min_per_source: z.number().int().min(0).max(100).nullish(),
   deduplicate: z.boolean().nullish(),
   /** `true`, or how many of the first results are rescored; `false`: not even where the knowledge base says so. */
   rerank: z.union([z.boolean(), z.strictObject({ candidate_count: count.default(DEFAULT_CANDIDATE_COUNT) })]).nullish(),
@@ -60,6 +63,8 @@ export const searchOptions = {
   expand: z.strictObject({ neighbors: z.number().int().min(0).max(5) }).nullish(),
   context: z.enum(['chunks', 'pages']).nullish(),
   max_context_tokens: z.number().int().min(50).max(100_000).nullish(),
+  /** `image`: results name the images of their pages in `meta.images`, where there are any. */
+  context_mode: z.enum(CONTEXT_MODES).nullish(),
   explain: z.boolean().nullish(),
 }
 
@@ -100,10 +105,16 @@ export function withOptions(
     vectorWeight: weight,
     fusion,
     maxPerSource: options.max_per_source ?? settings.maxPerSource,
+    minPerSource: (options.min_per_source ?? settings.minPerSource) || undefined,
     deduplicate: options.deduplicate ?? settings.deduplicate,
     rerank: rerankOf(options.rerank, settings.rerank),
     explain: options.explain ?? undefined,
     wholeDocuments: settings.wholeDocuments,
+    hasGraph: settings.hasGraph,
+    hasSections: settings.hasSections,
+    treeModel: settings.treeModel,
+    queryEnrichment: settings.queryEnrichment,
+    contextMode: options.context_mode ?? settings.contextMode,
     context:
       expand || context || maxTokens
         ? { unit: context ?? 'chunks', neighbours: expand?.neighbors, maxTokens: maxTokens ?? undefined }

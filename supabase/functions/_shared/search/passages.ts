@@ -61,18 +61,29 @@ function join(pieces: readonly Piece[], pages: number[]): Passage {
 const isAligned = (chunk: { text: string; start_char: number; end_char: number }) =>
   chunk.text.length === chunk.end_char - chunk.start_char
 
+/** What of a hit is needed to put it beside other chunks. */
+type Located = Pick<
+  SearchHit,
+  'chunk_id' | 'indexed_source_id' | 'chunk_index' | 'text' | 'start_char' | 'end_char' | 'meta'
+>
+
+/** What of a section stands where, as the search that made it says; null for a chunk. */
+const sectionSpans = ({ meta }: Located): Span[] | null =>
+  Array.isArray(meta['section_chunks']) && Array.isArray(meta['spans']) ? (meta['spans'] as Span[]) : null
+
 /** The hit alone. */
-export function passageOfHit(hit: SearchHit): Passage {
+export function passageOfHit(hit: Located): Passage {
   const pages = pagesOf(hit)
   const span = { chunk_id: hit.chunk_id, start_char: hit.start_char, end_char: hit.end_char, page: pages[0] ?? null }
-  return { text: hit.text, spans: [{ ...span, text_start: 0, text_end: hit.text.length }], pages }
+  const own = sectionSpans(hit)
+  return { text: hit.text, spans: own ?? [{ ...span, text_start: 0, text_end: hit.text.length }], pages }
 }
 
 /**
  * The hit between its neighbours, as far as they follow on each other without a missing index. What two chunks share
  * is there once, as part of the one nearer to the hit, so that the hit stays whole.
  */
-export function passageWithNeighbours(hit: SearchHit, neighbours: readonly Neighbour[]): Passage {
+export function passageWithNeighbours(hit: Located, neighbours: readonly Neighbour[]): Passage {
   if (!isAligned(hit)) return passageOfHit(hit)
   const byIndex = new Map(
     neighbours

@@ -3,14 +3,30 @@ import type { Caller } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { withTimeout } from '../fetch.ts'
 import type { Embedder } from '../providers/index.ts'
+import { estimateTokens } from '../providers/text.ts'
 
 /** Embeds queries, and remembers for a while what it has embedded, for each caller apart. */
 export interface QueryVectors {
   /**
    * The vector of a query, of unit length.
+   * @param onEmbedded is called once for a query that is embedded anew, also when `signal` has fired meanwhile.
    * @throws AppError what the embedder refuses; the reason of `signal` when that fires first.
    */
-  vectorOf(caller: Caller, embedder: Embedder, query: string, signal?: AbortSignal): Promise<number[]>
+  vectorOf(
+    caller: Caller,
+    embedder: Embedder,
+    query: string,
+    signal?: AbortSignal,
+    onEmbedded?: (use: EmbeddingUse) => void,
+  ): Promise<number[]>
+}
+
+/** What embedding a query took. */
+export type EmbeddingUse = {
+  model: string
+  tokens: number
+  /** Whether the provider did not count. */
+  isEstimate: boolean
 }
 
 /** Options of `createQueryVectors`; tests give their own. */
@@ -71,7 +87,7 @@ export function createQueryVectors(options: QueryVectorOptions = {}): QueryVecto
   const callers = new Map<string, Map<string, Entry>>()
 
   return {
-    vectorOf(caller, embedder, query, signal) {
+    vectorOf(caller, embedder, query, signal, onEmbedded) {
       const scope = scopeOf(caller)
       const queries = callers.get(scope) ?? new Map<string, Entry>()
       touch(callers, scope, queries, maxCallers)
@@ -79,7 +95,7 @@ export function createQueryVectors(options: QueryVectorOptions = {}): QueryVecto
       let entry = queries.get(key)
       if (entry === undefined || entry.expiresAt <= now()) {
         // Not ended by one asker's signal: another may be waiting for the same vector.
-        const made: Entry = { vector: embedOne(embedder, query), expiresAt: now() + ttlMs }
+        const made: Entry = { vector: embedOne(embedder, query, onEmbedded), expiresAt: now() + ttlMs }
         made.vector.catch(() => {
           if (queries.get(key) === made) queries.delete(key)
         })
@@ -91,8 +107,16 @@ export function createQueryVectors(options: QueryVectorOptions = {}): QueryVecto
   }
 }
 
-async function embedOne(embedder: Embedder, query: string): Promise<number[]> {
-  const [vector] = await embedder.embed([query], withTimeout(undefined, EMBEDDING_TIMEOUT_MS))
+async function embedOne(
+  embedder: Embedder,
+  query: string,
+  onEmbedded: ((use: EmbeddingUse) => void) | undefined,
+): Promise<number[]> {
+  let counted: number | null = null
+  const [vector] = await embedder.embed([query], withTimeout(undefined, EMBEDDING_TIMEOUT_MS), (tokens) => {
+    counted = tokens
+  })
+  onEmbedded?.({ model: embedder.model, tokens: counted ?? estimateTokens(query), isEstimate: counted === null })
   if (vector === undefined) throw new AppError('upstream_failed', 'The embedding provider sent no vector.')
   return vector
 }

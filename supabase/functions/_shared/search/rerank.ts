@@ -1,5 +1,6 @@
 import type { Reranker } from '../providers/reranker.ts'
 import { toAppError } from '../errors.ts'
+import { estimateTokens } from '../providers/text.ts'
 import type { SearchHit } from './hits.ts'
 
 /** A wish to have results rescored. */
@@ -13,12 +14,16 @@ export type RerankWish = {
 /** Candidates that are fetched for a reranker unless told otherwise. */
 export const DEFAULT_CANDIDATE_COUNT = 20
 
+/** What rescoring took. */
+export type RerankUse = { model: string; tokens: number; isEstimate: boolean }
+
 /** Results after the reranker, or as they were, with the reason. */
 export type Reranked = { hits: SearchHit[]; model: string | null; warning: string | null }
 
 /**
  * The best `topK` of the hits by the reranker's scores. Fails open: whatever goes wrong, the hits stay in the order they came in.
  * `score` becomes the reranker's, with 1 for the best; its own measure is `meta.reranker_score`.
+ * @param onUse is called when the reranker has answered, also where the answer is of no use but was counted.
  * @throws the reason of `signal` when that fires.
  */
 export async function rerankHits(
@@ -28,19 +33,30 @@ export async function rerankHits(
   hits: readonly SearchHit[],
   topK: number,
   signal?: AbortSignal,
+  onUse?: (use: RerankUse) => void,
 ): Promise<Reranked> {
   const unchanged = (warning: string | null): Reranked => ({ hits: hits.slice(0, topK), model: null, warning })
   if (hits.length === 0) return unchanged(null)
   if (reranker === null) return unchanged('No reranker is configured; the results are in their first order.')
   const model = reranker.modelFor(wish.model)
+  const documents = hits.map((hit) => hit.text)
+  let counted: number | null = null
+  const used = () =>
+    onUse?.({
+      model: model ?? 'default',
+      tokens: counted ?? estimateTokens(query + documents.join('')),
+      isEstimate: counted === null,
+    })
   try {
-    const documents = hits.map((hit) => hit.text)
     const rankings = await reranker.rerank(
       { query, documents, topN: topK, ...(wish.model ? { model: wish.model } : {}) },
       signal,
+      (tokens) => (counted = tokens),
     )
+    used()
     return { hits: rescored(hits, rankings).slice(0, topK), model: model ?? 'default', warning: null }
   } catch (error) {
+    if (counted !== null) used()
     signal?.throwIfAborted()
     return unchanged(`${toAppError(error).message} The results are in their first order.`)
   }

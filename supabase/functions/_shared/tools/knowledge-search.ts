@@ -1,9 +1,9 @@
 import { formatContext } from '../providers/prompt.ts'
-import type { ContextItem } from '../providers/index.ts'
+import type { ChatMessage, ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
 import type { SearchProviders } from '../search.ts'
 import { describeError, toAppError, unwrap } from '../errors.ts'
-import type { SearchMethod } from '../search/hits.ts'
+import type { RetrievalMethod } from '../search/hits.ts'
 import { retrievalOf } from '../search/settings.ts'
 import type { StoredSettings } from '../search/settings.ts'
 import type { Tool, ToolCallContext, ToolResult } from './types.ts'
@@ -14,7 +14,7 @@ export type LinkedKnowledgeBase = StoredSettings & {
   name: string
   description: string | null
   topK?: number
-  method?: SearchMethod
+  method?: RetrievalMethod
   similarityThreshold?: number
   filterMetadata?: Record<string, unknown>
   sourceIds?: string[]
@@ -32,6 +32,8 @@ export type KnowledgeSearchOptions = {
   nextKey: () => number
   /** Whether the text carries those numbers. */
   citations: boolean
+  /** What was said in the run so far. */
+  history?: readonly ChatMessage[] | undefined
 }
 
 const CHARS_PER_TOKEN = 4
@@ -110,10 +112,17 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
     const settings = retrievalOf(base)
     // Ten whole documents would fill any allowance: they keep to a number of their own.
     const isUnset = base.retrieval_config['top_k'] == null && !settings.wholeDocuments
-    const caller = await context.principal.caller()
-    const db = await context.principal.db()
+    const { principal } = context
+    const caller = await principal.caller()
+    const db = await principal.db()
+    const { tenantId, userId, agentId, runUuid: runId } = principal
     const outcome = await search(
-      { db, caller },
+      {
+        db,
+        caller,
+        spender: { tenantId, userId, agentId, runId },
+        history: () => Promise.resolve(options.history ?? []),
+      },
       options.search,
       {
         ...settings,
@@ -127,6 +136,8 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
       },
       context.signal,
     )
+    const { warnings } = outcome
+    if (warnings.length > 0) context.log.info('retrieval_warnings', { knowledge_base_id: base.id, warnings })
     return withinAllowance(contextItemsOf(outcome.hits), base.maxContextTokens ?? defaults.searchMaxContextTokens)
   }
 

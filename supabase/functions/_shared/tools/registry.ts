@@ -1,6 +1,7 @@
 import { describeError, toAppError, unwrap } from '../errors.ts'
 import type { Deps } from '../context.ts'
 import type { RunConfiguration } from '../ledger.ts'
+import type { ChatMessage } from '../providers/index.ts'
 import type { WithSearch } from '../search.ts'
 import { secretHost } from '../secrets.ts'
 import { createCustomTool } from './custom-http.ts'
@@ -31,6 +32,8 @@ export type ToolsRequest = {
   searchDefaults: SearchDefaults
   citations: boolean
   nextKey: () => number
+  /** What was said so far: knowledge_search understands questions by it, where that is switched on. */
+  history?: readonly ChatMessage[]
 }
 
 export type BuiltTools = {
@@ -77,9 +80,9 @@ export async function buildTools(
   }
 
   if (request.bases.length > 0) {
-    const { bases: knowledgeBases, searchDefaults: defaults, citations, nextKey } = request
+    const { bases: knowledgeBases, searchDefaults: defaults, citations, nextKey, history } = request
     add(
-      createKnowledgeSearch({ knowledgeBases, defaults, citations, nextKey, search: deps.search }),
+      createKnowledgeSearch({ knowledgeBases, defaults, citations, nextKey, history, search: deps.search }),
       'knowledge_search',
     )
   }

@@ -10,6 +10,8 @@ export type Principal = {
   readonly agentId: string
   /** Public id, `run_...`. */
   readonly runId: string
+  /** Internal id of the run. */
+  readonly runUuid: string
   /**
    * The caller with a token that is good for at least half a minute: their own while it is fresh, else a delegated one
    * (`act: {sub: 'agent', agent_id, run_id}`), for which the membership is checked again.

@@ -4,7 +4,7 @@ import { actsOn } from '../../_shared/context.ts'
 import { AppError, fromPostgrest, missing, unwrap } from '../../_shared/errors.ts'
 import { jsonObject, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
-import { SEARCH_METHODS } from '../../_shared/search/hits.ts'
+import { RETRIEVAL_METHODS } from '../../_shared/search/hits.ts'
 import type { ApiEnv } from '../env.ts'
 
 /** Body of `POST /api/agents/{id}/knowledge-bases`. */
@@ -16,7 +16,7 @@ export const assignmentRequest = z.object({
 /** What the search of a run reads of `config`; anything else is stored, has no effect, and that is said. */
 const READ_SETTINGS: Record<string, z.ZodType> = {
   top_k: z.number().min(1),
-  retrieval_method: z.enum(SEARCH_METHODS),
+  retrieval_method: z.enum(RETRIEVAL_METHODS),
   max_context_tokens: z.number().min(1),
 }
 

@@ -6,7 +6,7 @@ import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, warningsField } from '../../_shared/http.ts'
 import { isUuid } from '../../_shared/ids.ts'
 import { search } from '../../_shared/search.ts'
-import { SEARCH_METHODS } from '../../_shared/search/hits.ts'
+import { RETRIEVAL_METHODS } from '../../_shared/search/hits.ts'
 import type { SearchHit } from '../../_shared/search/hits.ts'
 import {
   CONTRADICTION,
@@ -24,7 +24,7 @@ import { lookUpKnowledgeBase } from '../knowledge-base.ts'
 export const searchRequest = z.object({
   query: searchQuery,
   retrieval_method: z
-    .enum([...SEARCH_METHODS, 'auto'], `retrieval_method must be one of ${SEARCH_METHODS.join(', ')}`)
+    .enum([...RETRIEVAL_METHODS, 'auto'], `retrieval_method must be one of ${RETRIEVAL_METHODS.join(', ')}`)
     .nullish(),
   ...searchOptions,
 })
@@ -71,7 +71,9 @@ export const knowledgeBaseSearch = new Hono<ApiEnv>().post('/:id/search', async 
     body,
     retrievalOf(knowledgeBase),
   )
-  const found = await search(c.var, c.var.deps.search, request)
+  const { db, caller } = c.var
+  const spender = { tenantId: knowledgeBase.tenant_id, userId: caller.userId }
+  const found = await search({ db, caller, spender }, c.var.deps.search, request)
   if (found.hits.length === 0 && !(await hasIndexed(c.var.db, knowledgeBase.id))) {
     throw new AppError('invalid_request', 'Nothing is indexed in this knowledge base.', {
       hint: 'Add extracted sources to it, and wait until their index_status is indexed.',
@@ -80,7 +82,9 @@ export const knowledgeBaseSearch = new Hono<ApiEnv>().post('/:id/search', async 
   return c.json({
     results: found.hits.map(present),
     query: body.query,
-    retrieval_method: asked,
+    // As it was asked for, unless it was another in the end.
+    retrieval_method: found.method === request.method ? asked : found.method,
+    ...(found.queries ?? {}),
     total_results: found.hits.length,
     ...contextField(found.context),
     ...warningsField([...warnings, ...found.warnings]),

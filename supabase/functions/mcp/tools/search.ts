@@ -32,12 +32,13 @@ export function registerSearch(server: McpServer, context: ToolContext): void {
     ({ query, knowledge_base_ids: named, top_k: topK }, { signal }) =>
       answered(context, 'search', async () => {
         const knowledgeBaseIds = named ? [...new Set(named.map((id) => id.toLowerCase()))] : undefined
-        const settings = await settingsFor(context.db, knowledgeBaseIds)
+        const { settings, tenantId } = await settingsFor(context.db, knowledgeBaseIds)
         const asked = topK ?? settings.topK ?? RETRIEVAL_DEFAULTS.top_k
+        const { db, caller } = context
         const found = await search(
-          context,
+          { db, caller, spender: { tenantId, userId: caller.userId } },
           context.deps.search,
-          { ...noSettings, ...settings, query, knowledgeBaseIds, topK: asked },
+          { ...noSettings, ...settings, query, knowledgeBaseIds, topK: asked, contextMode: 'text' },
           signal,
         )
         const results: object[] = []
@@ -63,7 +64,11 @@ const noSettings = {
   fusion: undefined,
   similarityThreshold: undefined,
   maxPerSource: undefined,
+  minPerSource: undefined,
   deduplicate: undefined,
   rerank: undefined,
   wholeDocuments: undefined,
+  hasSections: undefined,
+  treeModel: undefined,
+  queryEnrichment: undefined,
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { resolveCaller } from '../../_shared/context.ts'
 import { parseBody, uuid, warningsField } from '../../_shared/http.ts'
 import { search } from '../../_shared/search.ts'
-import { SEARCH_METHODS, pagesOf } from '../../_shared/search/hits.ts'
+import { RETRIEVAL_METHODS, pagesOf } from '../../_shared/search/hits.ts'
 import type { SearchHit } from '../../_shared/search/hits.ts'
 import {
   CONTRADICTION,
@@ -23,7 +23,7 @@ export const searchRequest = z
     query: searchQuery,
     /** Absent: all of the tenant's that the caller can see. */
     knowledge_base_ids: z.array(uuid).min(1).max(MAX_IDS).nullish(),
-    method: z.enum(SEARCH_METHODS).nullish(),
+    method: z.enum(RETRIEVAL_METHODS).nullish(),
     ...searchOptions,
   })
   .refine(isConsistent, CONTRADICTION)
@@ -50,17 +50,20 @@ export const searches = new Hono<SearchEnv>().post('/', async (c) => {
   const body = await parseBody(c, searchRequest)
   const ids = body.knowledge_base_ids ? [...new Set(body.knowledge_base_ids)] : undefined
   await resolveCaller(c, ids ? 'knowledge_base' : undefined, ids?.[0])
-  const settings = await settingsFor(c.var.db, ids)
+  const { settings, tenantId } = await settingsFor(c.var.db, ids)
   const request = withOptions({ query: body.query, knowledgeBaseIds: ids, method: body.method ?? undefined }, body, {
     topK: RETRIEVAL_DEFAULTS.top_k,
     ...settings,
   })
-  const found = await search(c.var, c.var.deps.search, request)
+  const { db, caller } = c.var
+  const searcher = { db, caller, spender: { tenantId, userId: caller.userId } }
+  const found = await search(searcher, c.var.deps.search, request)
   return c.json({
     results: found.hits.map(present),
     ...contextField(found.context),
     query: body.query,
-    method: request.method ?? RETRIEVAL_DEFAULTS.method,
+    method: found.method,
+    ...(found.queries ?? {}),
     models: found.models,
     reranker: found.reranker,
     ...warningsField(found.warnings),

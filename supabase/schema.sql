@@ -5387,6 +5387,22 @@ begin
   if held.id is null then
     return false;
   end if;
+  -- Spent, whatever becomes of the vectors. Before anything is locked: who deletes a person locks them before what is theirs.
+  insert into ai.usage_entries (tenant_id, user_id, kind, model, prompt_tokens, total_tokens, is_estimate)
+  select held.tenant_id, measured.owner_id, 'embedding', held.embedding_model, sum(measured.tokens), sum(measured.tokens), true
+  from (
+    select sources.owner_id, chunks.tokens
+    from jsonb_to_recordset(store_reembedded.items) as item (id uuid)
+    join ai.chunks on chunks.id = item.id
+    join ai.sources on sources.tenant_id = chunks.tenant_id and sources.id = chunks.source_id
+    where held.knowledge_base_id is not null and chunks.tenant_id = held.tenant_id and chunks.knowledge_base_id = held.knowledge_base_id
+    union all
+    select memories.user_id, greatest(ceil(char_length(memories.body) / 4.0), 1)::bigint
+    from jsonb_to_recordset(store_reembedded.items) as item (id uuid)
+    join public.memories on memories.id = item.id
+    where held.knowledge_base_id is null and memories.tenant_id = held.tenant_id
+  ) as measured
+  group by measured.owner_id;
   -- Locked: what is being deleted or shown to others at this moment is waited for, and left out if it is gone or reads otherwise.
   if held.knowledge_base_id is not null then
     select array_agg(kept.id), array_agg(kept.embedding)
@@ -5419,7 +5435,7 @@ begin
   return true;
 end;
 $function$;
-comment on function ai.store_reembedded(uuid,uuid,jsonb) is 'Ledger: stores vectors of the new model beside those in use: [{id, text_hash, embedding}]. Items that are gone or read otherwise meanwhile are left out. False when the lease is lost; 22023 for vectors of unequal length.';
+comment on function ai.store_reembedded(uuid,uuid,jsonb) is 'Ledger: stores vectors of the new model beside those in use: [{id, text_hash, embedding}], and writes their tokens down as usage. Items that are gone or read otherwise meanwhile are left out. False when the lease is lost; 22023 for vectors of unequal length.';
 grant execute on function ai.store_reembedded(uuid,uuid,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.suspend_run(run_id uuid, lease_token uuid, first_seq integer, events jsonb, journal jsonb, wait_reason text)
@@ -11188,6 +11204,7 @@ begin
   from staged
   join ai.indexed_sources on indexed_sources.tenant_id = staged.tenant_id and indexed_sources.id = staged.indexed_source_id
   join ai.sources on sources.tenant_id = indexed_sources.tenant_id and sources.id = indexed_sources.source_id
+  where staged.tokens > 0
   group by staged.tenant_id, sources.owner_id, staged.embedding_model;
   return null;
 end;

@@ -1,6 +1,6 @@
 -- Indexing is counted where its vectors are written, as usage of the source's owner; budgets are about chat models.
 begin;
-select plan(4);
+select plan(5);
 select tests.make_source('a_text', 'a', 'member');
 select tests.make_source('b_text', 'b', null);
 create function pg_temp.stage(name text, chunk int, tokens int)
@@ -26,6 +26,8 @@ select results_eq(
 );
 select pg_temp.stage('a_text', 1, 7);
 select is((select sum(total_tokens) from ai.usage_entries where tenant_id = tests.tenant('a')), 74::numeric, 'what is embedded again is counted again');
+select pg_temp.stage('a_text', 5, 0);
+select is((select count(*) from ai.usage_entries where total_tokens = 0), 0::bigint, 'what has no tokens is none');
 select tests.sign_in('member');
 select is((select sum(total_tokens) from ai.usage_by_day() where kind = 'embedding'), 74::numeric, 'its owner reads it');
 select tests.as_superuser();

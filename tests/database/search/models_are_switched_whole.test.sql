@@ -1,6 +1,6 @@
 -- Vectors of two models side by side, and the switch between them: whole or not at all, there and back.
 begin;
-select plan(64);
+select plan(66);
 select tests.make_world();
 delete from private.staged_chunks;
 delete from private.reembeddings;
@@ -121,6 +121,20 @@ select is(pg_temp.vectors('m2'), 3, 'are left out');
 select is(tests.outcome(format('select ai.store_reembedded(%L, %L, %L)', pg_temp.reembedding(), tests.kept('second'), (select jsonb_agg(chunk - 'text' || '{"embedding": [1, 2]}') from jsonb_array_elements(ai.read_unembedded(pg_temp.reembedding(), tests.kept_id('second'), 1)) as chunk))), '22023', 'vectors of another length are refused');
 select is(pg_temp.embed('second'), 5, 'what the first stored is not embedded again');
 select is(pg_temp.finish('second'), 'switched', 'when nothing is missing it is switched');
+select tests.as_superuser();
+select ok(
+  (
+    select sum(usage_entries.total_tokens) >= (select sum(chunks.tokens) from ai.chunks where chunks.knowledge_base_id = tests.kept_id('base'))
+    from ai.usage_entries
+    where usage_entries.tenant_id = tests.tenant('a') and usage_entries.kind = 'embedding' and usage_entries.model = 'm2'
+  ),
+  'every vector of the new model is usage'
+);
+select is_empty(
+  $$select from ai.usage_entries where model = 'm2' and (tenant_id <> tests.tenant('a') or user_id is not null and user_id not in (select owner_id from ai.sources where tenant_id = tests.tenant('a') and owner_id is not null))$$,
+  'of whoever the sources belong to'
+);
+select tests.as_service();
 select is(pg_temp.base(), 'm2', 'search is asked by the new model');
 select is((select string_agg(distinct embedding_model, ',') from ai.indexed_sources where knowledge_base_id = tests.kept_id('base')), 'm2', 'the indexed sources say so');
 select is(pg_temp.vectors('bulkhead-hash-384'), 8, 'the old vectors stay');

@@ -118,6 +118,7 @@ describe('chunks of any document are exact, complete, bounded and reproducible',
     { chunkSize: 100, overlap: 0 },
     { chunkSize: 60, overlap: 30 },
     { chunkSize: 20, overlap: 10 },
+    { chunkSize: 100, overlap: 20, keepsSectionsApart: true },
   ])('$chunkSize tokens, overlap $overlap, 150 random documents', (options) => {
     let count = 0
     for (let seed = 1; seed <= 150; seed++)
@@ -183,6 +184,21 @@ describe('structure', () => {
     expect(linux[1]?.embedded).toBe(`On Linux\n\n${linux[1]?.text}`)
     expect(linux[1]?.text).not.toContain('On Linux')
     expect(chunks.at(-1)?.meta.heading_path).toEqual(['Guide', 'Use'])
+  })
+
+  test('short sections share a chunk, unless they are kept apart', () => {
+    const text = `Before.\n\n# Guide\n\n## Install\n\nPut it in.\n\n## Use\n\n${filler(600)}\n\n# Index\n\nA to Z.`
+    const sections = (options: object) =>
+      expectSound(pagesOf(text), { chunkSize: 400, overlap: 0, ...options }).map(({ meta }) => meta.heading_path)
+    expect(sections({})).toEqual([[], ['Guide', 'Use'], []])
+    expect(sections({ keepsSectionsApart: true })).toEqual([
+      [],
+      ['Guide', 'Install'],
+      ['Guide', 'Use'],
+      ['Guide', 'Use'],
+      ['Guide', 'Use'],
+      ['Index'],
+    ])
   })
 
   test('headings of a wiki are headings, also as tokenized copies have them', () => {
@@ -357,6 +373,11 @@ describe('structure', () => {
       expect(chunkOptionsFrom({ chunk_size: wrong, overlap: wrong })).toEqual({ chunkSize: 400, overlap: 50 })
     for (const wrong of ['x', [], 7, true])
       expect(chunkOptionsFrom(wrong as never)).toEqual({ chunkSize: 400, overlap: 50 })
+    expect(chunkOptionsFrom({ strategy: 'page_index' })).toEqual({
+      chunkSize: 400,
+      overlap: 50,
+      keepsSectionsApart: true,
+    })
     expect(chunkOptionsFrom({ chunk_size: Infinity })).toEqual({ chunkSize: 400, overlap: 50 })
   })
 })

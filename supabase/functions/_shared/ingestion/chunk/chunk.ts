@@ -7,7 +7,12 @@ import { TokenEstimator } from './tokens.ts'
 import { readUnits, type Unit } from './units.ts'
 
 /** Sizes in estimated tokens. */
-export type ChunkOptions = { chunkSize: number; overlap: number }
+export type ChunkOptions = {
+  chunkSize: number
+  overlap: number
+  /** Whether each section has chunks of its own, however short it is; absent: short ones share a chunk with what follows. */
+  keepsSectionsApart?: boolean
+}
 
 export const DEFAULT_CHUNK_OPTIONS: ChunkOptions = { chunkSize: 400, overlap: 50 }
 
@@ -51,6 +56,8 @@ export function chunkOptionsFrom(config: Record<string, unknown> | null | undefi
       Math.floor(chunkSize / 2),
       Math.min(DEFAULT_CHUNK_OPTIONS.overlap, Math.floor(chunkSize / 2)),
     ),
+    // Its table of contents is read off the chunks.
+    ...(config?.strategy === 'page_index' ? { keepsSectionsApart: true } : {}),
   }
 }
 
@@ -93,7 +100,8 @@ function tableHeader(first: Unit, text: string): string | null {
  * time in proportion to the text, but seconds for the longest: in a process that has to stay responsive, `chunkInThread`.
  * @throws ExtractionFailure `limit_exceeded` when there are more than `maxChunks`.
  */
-export function chunkPages(pages: Page[], { chunkSize, overlap }: ChunkOptions, maxChunks = MAX_CHUNKS): Chunk[] {
+export function chunkPages(pages: Page[], options: ChunkOptions, maxChunks = MAX_CHUNKS): Chunk[] {
+  const { chunkSize, overlap, keepsSectionsApart = false } = options
   const { text, pagesOf } = joinPages(pages)
   const tokens = new TokenEstimator(text)
   const blocks = readBlocks(text)
@@ -101,25 +109,27 @@ export function chunkPages(pages: Page[], { chunkSize, overlap }: ChunkOptions, 
   const paths = headingPaths(blocks)
   const boilerplate = findBoilerplate(pages)
 
-  return pack(units, { limit: chunkSize, overlap, tokens, maxChunks }).map(({ from, to }, chunk_index) => {
-    const members = units.slice(from, to)
-    const first = members[0] as Unit
-    const whole = text.slice(first.start, (members.at(-1) as Unit).end)
-    const start_char = first.start + (whole.length - whole.trimStart().length)
-    const body = whole.trim()
-    const end_char = start_char + body.length
-    const heading_path = commonPath(members, paths)
-    const heading = heading_path.at(-1)
-    const above = [heading && !body.split('\n', 1)[0]?.includes(heading) ? heading : null, tableHeader(first, text)]
-    return {
-      chunk_index,
-      text: body,
-      start_char,
-      end_char,
-      tokens: tokens.count(start_char, end_char),
-      score: scoreOf(body, boilerplate),
-      meta: { pages: pagesOf(start_char, end_char), heading_path },
-      embedded: [...above, body].filter(Boolean).join('\n\n'),
-    }
-  })
+  return pack(units, { limit: chunkSize, overlap, keepsSectionsApart, tokens, maxChunks }).map(
+    ({ from, to }, chunk_index) => {
+      const members = units.slice(from, to)
+      const first = members[0] as Unit
+      const whole = text.slice(first.start, (members.at(-1) as Unit).end)
+      const start_char = first.start + (whole.length - whole.trimStart().length)
+      const body = whole.trim()
+      const end_char = start_char + body.length
+      const heading_path = commonPath(members, paths)
+      const heading = heading_path.at(-1)
+      const above = [heading && !body.split('\n', 1)[0]?.includes(heading) ? heading : null, tableHeader(first, text)]
+      return {
+        chunk_index,
+        text: body,
+        start_char,
+        end_char,
+        tokens: tokens.count(start_char, end_char),
+        score: scoreOf(body, boilerplate),
+        meta: { pages: pagesOf(start_char, end_char), heading_path },
+        embedded: [...above, body].filter(Boolean).join('\n\n'),
+      }
+    },
+  )
 }

@@ -5,9 +5,15 @@ import type { Unit } from './units.ts'
 /** The units `from` (inclusive) to `to` (exclusive) make one chunk. */
 export type Span = { from: number; to: number }
 
-export type PackOptions = { limit: number; overlap: number; tokens: TokenEstimator; maxChunks: number }
+export type PackOptions = {
+  limit: number
+  overlap: number
+  keepsSectionsApart: boolean
+  tokens: TokenEstimator
+  maxChunks: number
+}
 
-/** A section shorter than this share of a chunk shares its chunk with the next one. */
+/** A section shorter than this share of a chunk shares its chunk with the next one, unless sections are kept apart. */
 const SMALL = 0.25
 /** A cut at a block's begin is preferred to one inside it if the chunk stays at least this full. */
 const FULL_ENOUGH = 0.5
@@ -17,7 +23,9 @@ const FULL_ENOUGH = 0.5
  * paragraph, else at a sentence. After a cut inside a section the next chunk repeats up to `overlap` tokens.
  * @throws ExtractionFailure `limit_exceeded` when that takes more than `maxChunks`.
  */
-export function pack(units: Unit[], { limit, overlap, tokens, maxChunks }: PackOptions): Span[] {
+export function pack(units: Unit[], options: PackOptions): Span[] {
+  const { limit, overlap, keepsSectionsApart, tokens, maxChunks } = options
+  const leastOfSection = keepsSectionsApart ? 0 : limit * SMALL
   const size = (from: number, to: number) => tokens.count((units[from] as Unit).start, (units[to - 1] as Unit).end)
   const spans: Span[] = []
   let from = 0
@@ -41,7 +49,7 @@ export function pack(units: Unit[], { limit, overlap, tokens, maxChunks }: PackO
     let hasText = units.slice(from, to).some((unit) => !unit.isHeading)
     while (to < units.length && size(from, to + 1) <= limit) {
       const next = units[to] as Unit
-      if (next.isHeading && hasText && size(from, to) >= limit * SMALL) break
+      if (next.isHeading && hasText && size(from, to) >= leastOfSection) break
       hasText ||= !next.isHeading
       to++
     }

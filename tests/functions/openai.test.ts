@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeError } from '../../supabase/functions/_shared/errors.ts'
 import type { ChatEvent, ChatRequest } from '../../supabase/functions/_shared/providers/index.ts'
@@ -174,6 +177,26 @@ describe('embeddings through an OpenAI-compatible endpoint', () => {
     expect(server.requests.at(-1)?.body).toMatchObject({ dimensions: 256 })
     expect(() => createOpenAiEmbedder({ EMBEDDING_DIMENSIONS: 'many' })).toThrow('EMBEDDING_DIMENSIONS')
   })
+
+  it.each([['{"hello": "world"}'], ['{"data": [{"index": 0}]}'], ['[]'], ['"fine"']])(
+    'that are none are a fault of the provider: %s',
+    async (body) => {
+      const other = createServer((_, response) => {
+        response.setHeader('content-type', 'application/json')
+        response.end(body)
+      })
+      other.listen(0, '127.0.0.1')
+      await once(other, 'listening')
+      const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}/v1`
+      try {
+        const embedder = createOpenAiEmbedder({ ...env(), OPENAI_BASE_URL: url }, FAST)
+        await expect(embedder.embed(['x'])).rejects.toMatchObject({ code: 'upstream_failed' })
+      } finally {
+        other.closeAllConnections()
+        other.close()
+      }
+    },
+  )
 })
 
 describe('providersFromEnv', () => {

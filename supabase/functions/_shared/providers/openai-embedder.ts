@@ -43,6 +43,9 @@ export function createOpenAiEmbedder(env: Env, timeouts: OpenAiTimeouts = {}): E
       signal?.throwIfAborted()
       throw providerError(error)
     }
+    // Some other kind of server may answer at that address, with something else.
+    const isAnswer = Array.isArray(answer?.data) && answer.data.every((entry) => Array.isArray(entry?.embedding))
+    if (!isAnswer) throw new AppError('upstream_failed', 'The embedding provider sent no vectors.')
     // Not every compatible server counts.
     const tokens = (answer.usage as OpenAI.CreateEmbeddingResponse.Usage | undefined)?.prompt_tokens
     if (isCount(tokens)) onUsage?.(tokens)

@@ -994,6 +994,7 @@ export type Database = {
           leased_by: string | null
           next_retry_at: string | null
           reason_code: string | null
+          requested_by: string | null
           source_id: string
           stats: NonNullable<Json>
           tenant_id: string
@@ -1017,6 +1018,7 @@ export type Database = {
           leased_by?: string | null
           next_retry_at?: string | null
           reason_code?: string | null
+          requested_by?: string | null
           source_id: string
           stats?: NonNullable<Json>
           tenant_id: string
@@ -1039,6 +1041,7 @@ export type Database = {
           leased_by?: string | null
           next_retry_at?: string | null
           reason_code?: string | null
+          requested_by?: string | null
           source_id?: string
           stats?: NonNullable<Json>
           tenant_id?: string

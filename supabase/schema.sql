@@ -1266,6 +1266,7 @@ create table ai.indexed_sources (
   leased_by text,
   lease_expires_at timestamp with time zone,
   created_at timestamp with time zone default now() not null,
+  requested_by uuid default private.caller_user_id(),
   constraint indexed_sources_error_code_is_known CHECK ((error_code = ANY (ARRAY['rate_limited'::text, 'transient'::text, 'timeout'::text, 'permanent'::text, 'no_content'::text, 'internal'::text]))),
   constraint indexed_sources_failure_has_a_reason CHECK (((index_status <> 'failed'::text) OR ((error_code IS NOT NULL) AND (error_message IS NOT NULL)))),
   constraint indexed_sources_index_status_is_known CHECK ((index_status = ANY (ARRAY['pending'::text, 'indexing'::text, 'indexed'::text, 'failed'::text, 'cancelled'::text]))),
@@ -1273,6 +1274,7 @@ create table ai.indexed_sources (
   constraint indexed_sources_knowledge_base_id_source_id_key UNIQUE (knowledge_base_id, source_id),
   constraint indexed_sources_lease_matches_status CHECK (((index_status = 'indexing'::text) = (lease_token IS NOT NULL))),
   constraint indexed_sources_pkey PRIMARY KEY (id),
+  constraint indexed_sources_requested_by_fkey FOREIGN KEY (requested_by) REFERENCES auth.users(id) ON DELETE SET NULL,
   constraint indexed_sources_source_fkey FOREIGN KEY (tenant_id, source_id) REFERENCES ai.sources(tenant_id, id) ON DELETE CASCADE,
   constraint indexed_sources_tenant_id_id_key UNIQUE (tenant_id, id)
 );
@@ -1281,6 +1283,8 @@ comment on column ai.indexed_sources.indexed_at is 'When the chunks that are sea
 comment on column ai.indexed_sources.stats is 'Of the last indexing: chunk_count, token_count, reused_count; where a model was asked, model_questions and what came of it, and notes, a list of sentences.';
 comment on column ai.indexed_sources.embedding_model is 'Model of the vectors that are searchable now.';
 comment on column ai.indexed_sources.lease_token is 'Fencing token of the worker that is indexing; every write of its must carry it.';
+comment on column ai.indexed_sources.requested_by is 'Who put the source into the knowledge base, or had it indexed anew last, and pays for the models that are asked. Null: a backend; then the owner of the source pays.';
+CREATE INDEX indexed_sources_requested_by_idx ON ai.indexed_sources USING btree (requested_by);
 CREATE INDEX indexed_sources_tenant_id_knowledge_base_id_idx ON ai.indexed_sources USING btree (tenant_id, knowledge_base_id);
 CREATE INDEX indexed_sources_tenant_id_source_id_idx ON ai.indexed_sources USING btree (tenant_id, source_id);
 CREATE INDEX indexed_sources_unfinished_idx ON ai.indexed_sources USING btree (index_status, lease_expires_at) WHERE (index_status = ANY (ARRAY['pending'::text, 'indexing'::text]));
@@ -2443,12 +2447,31 @@ CREATE OR REPLACE FUNCTION ai.close_expired_searches()
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
+  with expired as materialized (
+    select token_reservations.id, token_reservations.run_id
+    from private.token_reservations
+    where token_reservations.expires_at < now()
+    order by token_reservations.id
+    limit 1000
+  ),
+  -- Those of a run that somebody is removing are closed there.
+  runs as materialized (
+    select agent_runs.id
+    from ai.agent_runs
+    where agent_runs.id in (select expired.run_id from expired)
+    for key share skip locked
+  )
   select private.close_reservations(
-    array(select token_reservations.id from private.token_reservations where token_reservations.expires_at < now() order by token_reservations.id limit 1000),
+    array(
+      select expired.id
+      from expired
+      where expired.run_id is null or expired.run_id in (select runs.id from runs)
+      order by expired.id
+    ),
     null
   );
 $function$;
-comment on function ai.close_expired_searches() is 'Ledger: counts the calls of searches to models that nobody will settle any more, each with the estimate of its prompt. Returns how many; at most 1000 at a time.';
+comment on function ai.close_expired_searches() is 'Ledger: counts the calls to models that nobody will settle any more, of searches and about sources taken out, each with the estimate of its prompt. Returns how many; at most 1000 at a time.';
 grant execute on function ai.close_expired_searches() to service_role;
 
 CREATE OR REPLACE FUNCTION ai.complete_upload(source_id uuid)
@@ -4418,7 +4441,7 @@ CREATE OR REPLACE FUNCTION ai.reserve_indexing_tokens(indexed_source_id uuid, le
 AS $function$
 declare
   indexed ai.indexed_sources;
-  owner uuid;
+  payer uuid;
   budget_ids uuid[];
   granted bigint;
   reservation_id uuid;
@@ -4436,25 +4459,28 @@ begin
   if indexed.id is null then
     return null;
   end if;
-  select sources.owner_id into owner from ai.sources where sources.tenant_id = indexed.tenant_id and sources.id = indexed.source_id;
+  select coalesce(memberships.user_id, sources.owner_id) into payer
+  from ai.sources
+  left join public.memberships on memberships.tenant_id = indexed.tenant_id and memberships.user_id = indexed.requested_by
+  where sources.tenant_id = indexed.tenant_id and sources.id = indexed.source_id;
   -- All or nothing: an answer that is cut short fits no form.
   select held.budget_ids, held.max_tokens into budget_ids, granted
   from private.hold_tokens(
-    indexed.tenant_id, owner, null, null, reserve_indexing_tokens.prompt_tokens, reserve_indexing_tokens.max_tokens,
+    indexed.tenant_id, payer, null, null, reserve_indexing_tokens.prompt_tokens, reserve_indexing_tokens.max_tokens,
     reserve_indexing_tokens.max_tokens
   ) as held;
   insert into private.token_reservations (
     tenant_id, purpose, indexed_source_id, lease_token, user_id, model, provider, prompt_tokens, reserved_tokens, budget_ids
   )
   values (
-    indexed.tenant_id, 'indexing', indexed.id, reserve_indexing_tokens.lease_token, owner, reserve_indexing_tokens.model,
+    indexed.tenant_id, 'indexing', indexed.id, reserve_indexing_tokens.lease_token, payer, reserve_indexing_tokens.model,
     reserve_indexing_tokens.provider, reserve_indexing_tokens.prompt_tokens, reserve_indexing_tokens.prompt_tokens + granted, budget_ids
   )
   returning id into reservation_id;
   return jsonb_build_object('id', reservation_id, 'max_tokens', granted);
 end;
 $function$;
-comment on function ai.reserve_indexing_tokens(uuid,uuid,text,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model that indexing a source makes, on behalf of the source''s owner: {id, max_tokens}; ended by ai.settle_tokens(). PT402 budget_exceeded when prompt_tokens and max_tokens are not left. Null when the lease is lost.';
+comment on function ai.reserve_indexing_tokens(uuid,uuid,text,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model that indexing a source makes, on behalf of whoever had it indexed, or of the source''s owner where that was a backend or somebody who has left: {id, max_tokens}; ended by ai.settle_tokens(). PT402 budget_exceeded when prompt_tokens and max_tokens are not left. Null when the lease is lost.';
 grant execute on function ai.reserve_indexing_tokens(uuid,uuid,text,text,bigint,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.reserve_search_tokens(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, token uuid, model text, provider text, prompt_tokens bigint, max_tokens bigint)
@@ -4479,6 +4505,17 @@ begin
   perform private.check_spender(
     reserve_search_tokens.tenant_id, person, reserve_search_tokens.agent_id, reserve_search_tokens.run_id
   );
+  if reserve_search_tokens.run_id is not null then
+    -- Shared: the run neither ends nor goes before the reservation stands, which ends with it.
+    perform
+    from ai.agent_runs
+    where agent_runs.id = reserve_search_tokens.run_id and agent_runs.tenant_id = reserve_search_tokens.tenant_id
+      and agent_runs.completed_at is null
+    for share;
+    if not found then
+      perform private.raise_error(403, 'forbidden', 'This run is over.', 'Start another run.');
+    end if;
+  end if;
   select held.budget_ids, held.max_tokens into budget_ids, granted
   from private.hold_tokens(
     reserve_search_tokens.tenant_id, person, reserve_search_tokens.agent_id, reserve_search_tokens.run_id,
@@ -5074,7 +5111,11 @@ AS $function$
       chunks.meta -> 'pages' -> 0 as first_page,
       chunks.meta -> 'pages' -> -1 as last_page,
       bool_or(chunks.meta -> 'heading_path' ->> 0 is not null) over (partition by wanted.place) as has_headings
-    from unnest(sections.indexed_source_ids) with ordinality as wanted (id, place)
+    from (
+      select named.id, min(named.place) as place
+      from unnest(sections.indexed_source_ids[:50]) with ordinality as named (id, place)
+      group by named.id
+    ) as wanted
     cross join lateral (
       select chunks.id, chunks.indexed_source_id, chunks.source_id, chunks.knowledge_base_id, chunks.chunk_index, chunks.tokens, chunks.meta
       from ai.chunks
@@ -5134,7 +5175,7 @@ AS $function$
   join ai.sources on sources.tenant_id = chunks.tenant_id and sources.id = taken.source_id
   order by taken.place, taken.first_index;
 $function$;
-comment on function ai.sections(uuid[],uuid[],integer) is 'The table of contents of indexed sources, in the order given, of the chunks that the caller may read: runs of chunks under one heading, or, in a document without headings, on one page. With chunk_ids only the sections that hold one of these. section_count: sections of all of them; row_limit is 500 at most.';
+comment on function ai.sections(uuid[],uuid[],integer) is 'The table of contents of the first 50 indexed sources named, in the order given, each once, of the chunks that the caller may read: runs of chunks under one heading, or, in a document without headings, on one page. With chunk_ids only the sections that hold one of these. section_count: sections of all of them; row_limit is 500 at most.';
 grant execute on function ai.sections(uuid[],uuid[],integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.set_budget(scope text, period text, max_tokens bigint, subject_id uuid DEFAULT NULL::uuid)
@@ -6159,22 +6200,31 @@ create table private.token_reservations (
   constraint token_reservations_enrichment_fkey FOREIGN KEY (tenant_id, enrichment_id) REFERENCES ai.enrichments(tenant_id, id) ON DELETE CASCADE,
   constraint token_reservations_indexed_source_fkey FOREIGN KEY (tenant_id, indexed_source_id) REFERENCES ai.indexed_sources(tenant_id, id) ON DELETE CASCADE,
   constraint token_reservations_of_enrichments_name_one CHECK (((purpose = 'enrichment'::text) = (enrichment_id IS NOT NULL))),
-  constraint token_reservations_of_indexing_name_a_source CHECK (((purpose = 'indexing'::text) = (indexed_source_id IS NOT NULL))),
+  constraint token_reservations_of_indexing_name_a_source CHECK (
+CASE
+    WHEN (purpose = 'indexing'::text) THEN ((indexed_source_id IS NOT NULL) OR (expires_at IS NOT NULL))
+    ELSE (indexed_source_id IS NULL)
+END),
   constraint token_reservations_of_runs_are_chat_or_search CHECK (((run_id IS NULL) OR (purpose = ANY (ARRAY['chat'::text, 'search'::text])))),
   constraint token_reservations_of_runs_have_a_step CHECK (((purpose <> 'chat'::text) OR ((run_id IS NOT NULL) AND (step IS NOT NULL)))),
   constraint token_reservations_pkey PRIMARY KEY (id),
   constraint token_reservations_purpose_is_known CHECK ((purpose = ANY (ARRAY['chat'::text, 'enrichment'::text, 'indexing'::text, 'search'::text]))),
   constraint token_reservations_run_fkey FOREIGN KEY (tenant_id, run_id) REFERENCES ai.agent_runs(tenant_id, id) ON DELETE CASCADE,
   constraint token_reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
-  constraint token_reservations_without_a_lease_expire CHECK (((purpose = 'search'::text) = (expires_at IS NOT NULL)))
+  constraint token_reservations_without_a_lease_expire CHECK (
+CASE purpose
+    WHEN 'search'::text THEN (expires_at IS NOT NULL)
+    WHEN 'indexing'::text THEN ((indexed_source_id IS NULL) = (expires_at IS NOT NULL))
+    ELSE (expires_at IS NULL)
+END)
 );
 comment on table private.token_reservations is 'Calls to models under way: what each may use at most. A row is deleted when the call is settled.';
 comment on column private.token_reservations.prompt_tokens is 'Estimate of the prompt: what is counted as used if nothing is heard of the call again.';
 comment on column private.token_reservations.budget_ids is 'The budgets in whose counters the tokens are reserved.';
 comment on column private.token_reservations.enrichment_id is 'The enrichment that the call is made for.';
 comment on column private.token_reservations.purpose is 'What the model is asked for; the kind of the usage entry that comes of it.';
-comment on column private.token_reservations.indexed_source_id is 'The source whose indexing the call is made for.';
-comment on column private.token_reservations.expires_at is 'When a search''s call counts as one that nobody heard of: a search has no lease that could be lost.';
+comment on column private.token_reservations.indexed_source_id is 'The source whose indexing the call is made for; null when it has been taken out meanwhile.';
+comment on column private.token_reservations.expires_at is 'When a call counts as one that nobody heard of, where there is no lease that could be lost: that of a search, and that about a source that has been taken out.';
 CREATE INDEX token_reservations_expires_at_idx ON private.token_reservations USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX token_reservations_tenant_id_enrichment_id_idx ON private.token_reservations USING btree (tenant_id, enrichment_id);
 CREATE INDEX token_reservations_tenant_id_indexed_source_id_idx ON private.token_reservations USING btree (tenant_id, indexed_source_id);
@@ -6372,11 +6422,11 @@ begin
   on conflict on constraint indexed_sources_knowledge_base_id_source_id_key do update
   set
     index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null,
-    lease_token = null, leased_by = null, lease_expires_at = null
+    lease_token = null, leased_by = null, lease_expires_at = null, requested_by = excluded.requested_by
   returning * into indexed;
   perform private.index_job(indexed.id);
   select * into indexed from ai.indexed_sources where indexed_sources.id = indexed.id;
-  return to_jsonb(indexed) - array['lease_token', 'leased_by', 'lease_expires_at'] || jsonb_build_object('source_name', source.name);
+  return to_jsonb(indexed) - array['lease_token', 'leased_by', 'lease_expires_at', 'requested_by'] || jsonb_build_object('source_name', source.name);
 end;
 $function$;
 comment on function private.add_source_to_knowledge_base(uuid,uuid) is 'Core of ai.add_source_to_knowledge_base(), which checks the caller.';
@@ -7868,6 +7918,14 @@ declare
   tokens bigint;
   is_estimate boolean;
 begin
+  -- Usage names the run: who removes that waits for it before anything of the run's is locked, and has closed all if it was first.
+  perform
+  from ai.agent_runs
+  where agent_runs.id in (
+    select token_reservations.run_id from private.token_reservations where token_reservations.id = any (reservation_ids)
+  )
+  order by agent_runs.id
+  for key share;
   -- All rows before any counter, in a fixed order: who settles and who releases cannot wait for each other in a circle.
   reservations := array(
     select token_reservations
@@ -7907,8 +7965,13 @@ begin
     update private.budget_counters
     set
       used_tokens = budget_counters.used_tokens + tokens,
-      reserved_tokens = budget_counters.reserved_tokens
-        - case when budget_counters.budget_id = any (reservation.budget_ids) then reservation.reserved_tokens else 0 end
+      -- Never below nothing: a counter that was opened anew since holds none of it, and one that failed here would fail for ever,
+      -- with all that are closed beside it.
+      reserved_tokens = greatest(
+        budget_counters.reserved_tokens
+          - case when budget_counters.budget_id = any (reservation.budget_ids) then reservation.reserved_tokens else 0 end,
+        0
+      )
     from private.budgets_of(
       reservation.tenant_id, reservation.user_id, reservation.agent_id, reservation.run_id, reservation.budget_ids
     ) as budgets
@@ -11568,22 +11631,27 @@ CREATE OR REPLACE FUNCTION private.release_indexing_reservations()
  SET search_path TO ''
 AS $function$
 begin
+  if tg_op = 'DELETE' then
+    -- Left to whoever made the call, or to the sweep. Many sources may go at once: counters that were locked with the first
+    -- would be held while the next is waited for, by whom a worker waits that has that source and asks for the counters.
+    update private.token_reservations
+    set indexed_source_id = null, expires_at = now()
+    where token_reservations.tenant_id = old.tenant_id and token_reservations.indexed_source_id = old.id;
+    return old;
+  end if;
   perform private.close_reservations(
     array(
       select token_reservations.id
       from private.token_reservations
       where token_reservations.tenant_id = old.tenant_id and token_reservations.indexed_source_id = old.id
-        and (tg_op = 'DELETE' or token_reservations.lease_token = old.lease_token)
+        and token_reservations.lease_token = old.lease_token
     ),
     null
   );
-  if tg_op = 'DELETE' then
-    return old;
-  end if;
   return null;
 end;
 $function$;
-comment on function private.release_indexing_reservations() is 'Trigger: closes the reservations of a worker that has lost its lease on a source, and of a source that is taken out. What was not settled counts with the estimate of its prompt.';
+comment on function private.release_indexing_reservations() is 'Trigger: closes the reservations of a worker that has lost its lease on a source, and leaves those of a source that is taken out to their maker or the next sweep. What was not settled counts with the estimate of its prompt.';
 
 CREATE OR REPLACE FUNCTION private.release_run_reservations()
  RETURNS trigger
@@ -11597,7 +11665,8 @@ begin
       select token_reservations.id
       from private.token_reservations
       where token_reservations.tenant_id = old.tenant_id and token_reservations.run_id = old.id
-        and (tg_op = 'DELETE' or token_reservations.lease_token = old.lease_token)
+        -- A search of the run has a token of its own; it ends with the run, whose counter goes below.
+        and (tg_op = 'DELETE' or token_reservations.lease_token = old.lease_token or new.completed_at is not null)
     ),
     null
   );

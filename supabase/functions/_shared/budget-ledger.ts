@@ -75,7 +75,7 @@ export function budgetCalls(call: Call) {
         max_tokens: want.maxTokens,
       }),
     /**
-     * For a call that indexing a source makes, on behalf of the source's owner; settled with the lease's token. Null when the
+     * For a call that indexing a source makes, on behalf of whoever had it indexed; settled with the lease's token. Null when the
      * lease is lost.
      * @throws AppError `budget_exceeded` (402) when prompt and answer are more than a budget has left.
      */

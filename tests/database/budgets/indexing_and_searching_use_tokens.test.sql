@@ -1,6 +1,6 @@
 -- Models asked while a source is indexed or searched for: whose budget it is, who may reserve, and what is left of a call nobody settles.
 begin;
-select plan(35);
+select plan(37);
 select tests.make_world();
 delete from ai.usage_entries;
 delete from private.token_reservations;
@@ -51,8 +51,11 @@ select is(pg_temp.counter('member'), '300 used, 0 reserved', 'a lost lease count
 select pg_temp.index_call(30, 50, 'next lease') is not null;
 select tests.as_superuser();
 delete from ai.indexed_sources where id = tests.id('indexed a_open');
+select is(pg_temp.counter('member'), '300 used, 80 reserved', 'taking the source out touches no counter: many may go at once');
+update private.token_reservations set expires_at = now() - interval '1 second' where purpose = 'indexing';
 select tests.as_service();
-select is(pg_temp.counter('member'), '330 used, 0 reserved', 'so does taking the source out');
+select is(ai.close_expired_searches(), 1, 'the sweep does');
+select is(pg_temp.counter('member'), '330 used, 0 reserved', 'and counts its prompt too');
 select set_eq(
   'select pg_temp.entries()', array['indexing m 100 member', 'indexing m 200 estimated member', 'indexing m 30 estimated member'], 'all of it is usage'
 );

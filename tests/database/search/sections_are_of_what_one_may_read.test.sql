@@ -1,6 +1,6 @@
 -- Tables of contents show what the caller may read at that moment, in the order of the documents, and read no more than these.
 begin;
-select plan(32);
+select plan(34);
 select tests.make_source('a_open', 'a', 'member', 'tenant');
 select tests.make_source('a_private', 'a', 'admin', 'private');
 select tests.make_source('b_open', 'b', null, 'tenant');
@@ -130,6 +130,16 @@ select tests.sign_in('admin');
 select tests.keep('reads', (select pg_temp.reads())::text);
 select results_eq($$select count(*) from pg_temp.listed('a_private')$$, array[3::bigint], 'sections of one document among many chunks');
 select cmp_ok((select pg_temp.reads()) - tests.kept('reads')::bigint, '<', 60::bigint, 'are found by reading its own');
+
+-- However many are named, each is read once.
+select tests.sign_in('member');
+select is(
+  (select count(*) from ai.sections(array_fill(tests.id('indexed a_open'), array[20000]))), (select count(*) from ai.sections(array[tests.id('indexed a_open')])),
+  'a source that is named many times is listed once'
+);
+select is_empty(
+  $$select from ai.sections(array_fill(gen_random_uuid(), array[50]) || tests.id('indexed a_open'))$$, 'of more than fifty names the first count'
+);
 
 select * from finish();
 rollback;

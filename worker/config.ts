@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { optional, required, type Env } from '../supabase/functions/_shared/env.ts'
 import { DEFAULT_LIMITS, type ExtractLimits } from '../supabase/functions/_shared/ingestion/extract/limits.ts'
-import { wantsPageImages } from '../supabase/functions/_shared/ingestion/page-images.ts'
+import { wantsPageImages } from '../supabase/functions/_shared/ingestion/wants-page-images.ts'
 import { DEFAULT_RENDER_LIMITS, type RenderLimits } from './extract/render-limits.ts'
 
 /** Settings of the worker; each has an environment variable, and a default that suits a small machine. */
@@ -78,6 +78,7 @@ export function workerSettings(env: Env): WorkerSettings {
       maxBytes: number(env, 'WORKER_MAX_BYTES', DEFAULT_LIMITS.maxBytes),
       maxPages: number(env, 'WORKER_MAX_PAGES', DEFAULT_LIMITS.maxPages),
       maxCharacters: number(env, 'WORKER_MAX_CHARACTERS', DEFAULT_LIMITS.maxCharacters),
+      maxCells: DEFAULT_LIMITS.maxCells,
       maxDecompressedBytes: number(env, 'WORKER_MAX_DECOMPRESSED_BYTES', DEFAULT_LIMITS.maxDecompressedBytes),
       timeoutMs: number(env, 'WORKER_EXTRACT_TIMEOUT_MS', DEFAULT_LIMITS.timeoutMs),
       memoryMb: number(env, 'WORKER_EXTRACT_MEMORY_MB', DEFAULT_LIMITS.memoryMb, 64),

@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { FILE_TYPES } from '../../supabase/functions/_shared/file-types.ts'
 import { linksOf } from '../../supabase/functions/api/crawl/links.ts'
 import { REAL_CLOCK, createPace } from '../../supabase/functions/api/crawl/pace.ts'
 import { parseRobots } from '../../supabase/functions/api/crawl/robots.ts'
@@ -100,9 +101,12 @@ describe('links', () => {
   const of = (html: string) => linksOf(new TextEncoder().encode(html), `${SITE}/docs/a.html`)
 
   it('are those of the same origin to what may be a page, each once', () => {
-    const html = linking('b.html#x', './b.html', '/c?d=1&amp;e=2', `${SITE}/f`, '//port.example.com/g', '?h', 'i.pdf')
+    const files = ['i.pdf', 'j.xlsx', 'k.pptx']
+    const html = linking('b.html#x', './b.html', '/c?d=1&amp;e=2', `${SITE}/f`, '//port.example.com/g', '?h', ...files)
     expect(of(html)).toEqual(
-      ['/docs/b.html', '/c?d=1&e=2', '/f', '/g', '/docs/a.html?h', '/docs/i.pdf'].map((path) => SITE + path),
+      ['/docs/b.html', '/c?d=1&e=2', '/f', '/g', '/docs/a.html?h', ...files.map((file) => `/docs/${file}`)].map(
+        (path) => SITE + path,
+      ),
     )
     const others = [
       'https://other.example.com/',
@@ -115,6 +119,8 @@ describe('links', () => {
       'https://',
       '/style.css',
       '/photo.JPG',
+      '/old.xls',
+      '/old.PPT',
       `/${'x'.repeat(3000)}`,
     ]
     expect(of(linking(...others))).toEqual([])
@@ -133,15 +139,16 @@ describe('a crawl', () => {
   it('goes breadth first, each page once, and stays on the site', async () => {
     const sites = await startSites({
       '/': linking('/a', '/b', '#top', 'https://other.example.com/x', '/gone', '/photo'),
-      '/a': linking('/', '/a/deep', '/b'),
+      '/a': linking('/', '/a/deep', '/b', '/figures.xlsx'),
       '/b': linking('/b/deep', '/a#part'),
       '/a/deep': linking('/a/deeper'),
       '/b/deep': 'The end.',
       '/a/deeper': { type: 'text/plain', body: 'Text <a href="/no-link">' },
       '/photo': { type: 'image/png', body: 'x' },
+      '/figures.xlsx': { type: FILE_TYPES['.xlsx'] as string, body: 'x' },
     })
     const { kept, failed, warnings } = await sites.crawl()
-    expect(kept).toEqual(['/', '/a', '/b', '/a/deep', '/b/deep', '/a/deeper'])
+    expect(kept).toEqual(['/', '/a', '/b', '/a/deep', '/figures.xlsx', '/b/deep', '/a/deeper'])
     expect(failed).toEqual({
       '/gone': 'The page answered with HTTP 404.',
       '/photo': 'What is there is "image/png", which cannot be read.',

@@ -46,10 +46,14 @@ describe('fileTypeOf', () => {
   it('goes by the extension, in any case', () => {
     expect(fileTypeOf('A.PDF')).toEqual({ fileType: '.pdf', mimeType: 'application/pdf' })
     expect(fileTypeOf('a.tar.md').fileType).toBe('.md')
+    expect(fileTypeOf('Figures.XLSX').fileType).toBe('.xlsx')
+    expect(fileTypeOf('talk.pptx').fileType).toBe('.pptx')
   })
 
   it.each([
     ['x.exe', "'.exe'"],
+    ['x.xls', "'.xls'"],
+    ['x.ppt', "'.ppt'"],
     ['x', "''"],
     ['x.', "'.'"],
     ['x.constructor', "'.constructor'"],
@@ -68,9 +72,9 @@ describe('refuseForeignContent', () => {
     expect(() => refuseForeignContent(type, bytes(text))).not.toThrow()
   })
 
-  it('lets an encrypted DOCX pass, for extraction to explain', () => {
+  it.each(['.docx', '.xlsx', '.pptx'])('lets an encrypted %s pass, for extraction to explain', (type) => {
     expect(() =>
-      refuseForeignContent('.docx', new Uint8Array([0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1])),
+      refuseForeignContent(type, new Uint8Array([0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1])),
     ).not.toThrow()
   })
 
@@ -78,6 +82,9 @@ describe('refuseForeignContent', () => {
     ['.txt', '%PDF-1.7', 'a PDF document'],
     ['.pdf', 'PK\u0003\u0004', 'a ZIP archive'],
     ['.docx', '%PDF-1.7', 'a PDF document'],
+    ['.xlsx', '%PDF-1.7', 'a PDF document'],
+    ['.csv', 'PK\u0003\u0004', 'a ZIP archive'],
+    ['.pptx', 'GIF89a', 'a GIF image'],
     ['.md', '\u007fELF', 'a program'],
     ['.html', 'GIF89a', 'a GIF image'],
   ])('refuses %s with %j', (type, text, what) => {

@@ -73,6 +73,7 @@ describe('a document in', () => {
     'markitdown/test_with_comment.docx',
     'markitdown/test_blog.html',
     'markitdown/test_mskanji.csv',
+    'r2r/xlsx.xlsx',
   ])('%s becomes pages, then chunks with exact places', async (file) => {
     await startCommon()
     const { id, indexedSourceId } = await upload(stack, user, file.split('/')[1] as string, documents.read(file), {
@@ -164,7 +165,7 @@ describe('a document that yields no text says why', () => {
     ['onyx/encrypted.pdf', 'failed', 'encrypted_document'],
     ['onyx/shredded_strips.pdf', 'attention_required', 'no_text_layer'],
     ['pdfjs/REDHAT-1531897-0.pdf', 'failed', 'corrupt_document'],
-    ['markitdown/test.xlsx', 'failed', 'unsupported_type'],
+    ['markitdown/test.epub', 'failed', 'unsupported_type'],
   ]
   test.each(cases)('%s: %s, %s', async (file, status, reason) => {
     const worker = await startCommon()

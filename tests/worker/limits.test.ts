@@ -5,11 +5,12 @@ import { extname, join } from 'node:path'
 import process from 'node:process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEFAULT_LIMITS, type ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
-import { extractInChild } from '../../worker/extract/run.ts'
+import { extractInChild } from '../../worker/extract/extract.ts'
 import { childrenOf } from '../support/child-processes.ts'
 import { eventually } from '../support/eventually.ts'
 import { endlessForms, flateBomb, makeDocx, manyPages, plainPdf, withStatedSize, zipBomb } from './bombs.ts'
 import { extractFile, FIXTURES, gather, openDocuments, type Outcome } from './documents.ts'
+import { makePptx, paragraph, shape, TITLE } from './office.ts'
 
 const own = openDocuments(FIXTURES)
 let folder: string
@@ -37,6 +38,7 @@ async function inChild(
 describe('extraction in a process of its own', () => {
   test.each([
     'markitdown/test.docx',
+    'markitdown/test.xlsx',
     'markitdown/test.pdf',
     'markitdown/test_blog.html',
     'markitdown/test_mskanji.csv',
@@ -48,6 +50,13 @@ describe('extraction in a process of its own', () => {
     const bytes = own!.read(file)
     const there = await inChild(bytes, file)
     expect(there).toEqual(await extractFile(bytes, file))
+  })
+
+  test('gives what extraction in this process gives: slides', async () => {
+    const bytes = makePptx([{ shapes: shape(paragraph('Quay'), TITLE), notes: 'Wait here.' }])
+    const there = await inChild(bytes, 'x.pptx')
+    expect(there).toEqual(await extractFile(bytes, 'x.pptx'))
+    expect(there.pages).toEqual(['# Quay\n\nSpeaker notes:\n\nWait here.'])
   })
 
   test('aborting ends it at once', async () => {

@@ -11,6 +11,7 @@ import { childrenOf } from '../support/child-processes.ts'
 import { eventually } from '../support/eventually.ts'
 import { useStack } from '../support/stack.ts'
 import { endlessForms, makeDocx, plainPdf, zipBomb } from './bombs.ts'
+import { makePptx, makeXlsx, paragraph, shape, textCell, TITLE } from './office.ts'
 import { indexedRow, knowledgeBaseOf, sourceRow, upload } from './ingestion-support.ts'
 
 // Documents on a stack without a worker: the function `worker` alone reads and indexes them, called as pg_cron would.
@@ -54,6 +55,11 @@ describe.each(RUNTIMES)('on %s', (_, denoBin) => {
         'letter.docx',
         makeDocx('<w:document><w:body><w:p><w:r><w:t>A zephyrine letter.</w:t></w:r></w:p></w:body></w:document>'),
       ),
+      give(
+        'figures.xlsx',
+        makeXlsx({ sheets: [{ name: 'Quay', rows: `<row>${textCell('A1', 'A zephyrine figure')}</row>` }] }),
+      ),
+      give('talk.pptx', makePptx([{ shapes: shape(paragraph('Zephyrine quays'), TITLE), notes: 'Wait here.' }])),
       give('notes.md', strToU8('# Notes\n\nA zephyrine wind blows.\n')),
     ])
     const broken = await give('broken.pdf', strToU8('%PDF-1.7\nthis is not a PDF\n'))

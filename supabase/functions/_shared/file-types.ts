@@ -4,6 +4,8 @@ import { AppError } from './errors.ts'
 export const FILE_TYPES: Readonly<Record<string, string>> = {
   '.pdf': 'application/pdf',
   '.docx': 'application/vnd.openxmlformats-officedocument.wordprocessingml.document',
+  '.xlsx': 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet',
+  '.pptx': 'application/vnd.openxmlformats-officedocument.presentationml.presentation',
   '.html': 'text/html',
   '.htm': 'text/html',
   '.md': 'text/markdown',
@@ -76,10 +78,15 @@ const SIGNATURES: [kind: string, bytes: number[]][] = [
   ['a program', [0x4d, 0x5a, 0x90, 0x00]],
 ]
 
-/** What each type's file may begin with besides text; an encrypted DOCX is an old Office container. */
+/** Which of them is told apart when the file is read. An Office file with a password is in an old Office container. */
+const OFFICE = ['a ZIP archive', 'an old Office document']
+
+/** What each type's file may begin with besides text. */
 const EXPECTED: Record<string, string[]> = {
   '.pdf': ['.pdf'],
-  '.docx': ['a ZIP archive', 'an old Office document'],
+  '.docx': OFFICE,
+  '.xlsx': OFFICE,
+  '.pptx': OFFICE,
 }
 
 /**

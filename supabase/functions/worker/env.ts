@@ -3,7 +3,7 @@ import { optional, type Env } from '../_shared/env.ts'
 import type { RunDeps } from '../_shared/execution/prepare.ts'
 import type { IngestionContext } from '../_shared/ingestion/context.ts'
 import { createInProcessWorkshop, type InProcessLimits } from '../_shared/ingestion/in-process.ts'
-import { wantsPageImages } from '../_shared/ingestion/page-images.ts'
+import { wantsPageImages } from '../_shared/ingestion/wants-page-images.ts'
 import { objectStoreFromEnv } from '../_shared/object-store.ts'
 import type { Providers } from '../_shared/providers/index.ts'
 import type { Ingestion } from './jobs.ts'
@@ -50,6 +50,7 @@ const LIMITS: InProcessLimits = {
   maxBytes: 20 * 1024 * 1024,
   maxPages: 2_000,
   maxCharacters: 3_000_000,
+  maxCells: 300_000,
   maxDecompressedBytes: 60 * 1024 * 1024,
   timeoutMs: 60_000,
 }

@@ -6,7 +6,7 @@ const MAX_LINKS = 500
 const MAX_URL_CHARS = 2048
 /** Endings of files that no source can be made of. Anything else is asked for, because only the answer says what it is. */
 const UNREADABLE =
-  /\.(?:7z|avi|avif|bin|bmp|bz2|css|dmg|eot|exe|gif|gz|ico|iso|jar|jpe?g|js|json|m4a|map|mjs|mov|mp[34]|mpe?g|msi|ogg|otf|png|pptx?|rar|rss|svg|tar|tgz|tiff?|ttf|wasm|wav|web[mp]|woff2?|xlsx?|xml|zip)$/i
+  /\.(?:7z|avi|avif|bin|bmp|bz2|css|dmg|eot|exe|gif|gz|ico|iso|jar|jpe?g|js|json|m4a|map|mjs|mov|mp[34]|mpe?g|msi|ogg|otf|png|ppt|rar|rss|svg|tar|tgz|tiff?|ttf|wasm|wav|web[mp]|woff2?|xls|xml|zip)$/i
 
 /**
  * An address as pages are told apart by: complete, without its fragment; null for what is no page of `origin`.

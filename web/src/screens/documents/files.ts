@@ -4,6 +4,8 @@
 export const FILE_TYPES: Readonly<Record<string, string>> = {
   '.pdf': 'PDF',
   '.docx': 'Word',
+  '.xlsx': 'Excel',
+  '.pptx': 'PowerPoint',
   '.html': 'HTML',
   '.htm': 'HTML',
   '.md': 'Markdown',
@@ -15,7 +17,8 @@ export const FILE_TYPES: Readonly<Record<string, string>> = {
 /** Largest file, in bytes. */
 export const MAX_FILE_BYTES = 20 * 1024 * 1024
 
-export const LIMITS_TOLD = 'PDF, Word (.docx), HTML, Markdown, text or CSV; 20 MB at most each.'
+export const LIMITS_TOLD =
+  'PDF, Word (.docx), Excel (.xlsx), PowerPoint (.pptx), HTML, Markdown, text or CSV; 20 MB at most each.'
 
 /** Name of a file type, e.g. of `.pdf`. */
 export const typeName = (fileType: string): string => FILE_TYPES[fileType] ?? fileType.replace(/^\./, '').toUpperCase()

@@ -1,7 +1,8 @@
 import { decodeText } from './decode-text.ts'
 import type { Extraction } from './extraction.ts'
 import { corrupt } from './failure.ts'
-import { LOGICAL_PAGE_CHARACTERS, paginate } from './paginate.ts'
+import { tablePages, tableRule } from './markdown-table.ts'
+import { paginate } from './paginate.ts'
 import { sanitizeText } from './sanitize.ts'
 
 const DELIMITERS = [',', ';', '\t', '|']
@@ -73,21 +74,9 @@ export function extractCsv(bytes: Uint8Array): Extraction {
   if (!header) return { pages: [], metadata }
   const width = header.length
   const fill = (row: string[]) => [...row, ...Array<string>(Math.max(0, width - row.length)).fill('')]
-  const head = [line(header), `|${' --- |'.repeat(width)}`]
-  const pages: string[] = []
-  let page: string[] = []
-  let length = 0
-  const close = () => {
-    if (page.length > 0 || pages.length === 0) pages.push([...head, ...page].join('\n'))
-    page = []
-    length = 0
-  }
-  for (const row of rows) {
-    const rendered = line(fill(row))
-    if (length > 0 && length + rendered.length > LOGICAL_PAGE_CHARACTERS) close()
-    page.push(rendered)
-    length += rendered.length + 1
-  }
-  if (page.length > 0 || pages.length === 0) close()
+  const pages = tablePages(
+    `${line(header)}\n${tableRule(width)}`,
+    rows.map((row) => line(fill(row))),
+  )
   return { pages, metadata: { ...metadata, row_count: rows.length, column_count: width } }
 }

@@ -1,12 +1,15 @@
 import { Buffer } from 'node:buffer'
-import { corrupt, encrypted, unsupported } from './failure.ts'
+import { findParts } from './archive.ts'
+import { corrupt, encrypted, misnamed, unsupported } from './failure.ts'
 
 /** What the worker can turn into text. Whatever else is plain text is read as `text`, as it stands. */
-export type DocumentType = 'pdf' | 'docx' | 'html' | 'markdown' | 'csv' | 'text'
+export type DocumentType = 'pdf' | 'docx' | 'xlsx' | 'pptx' | 'html' | 'markdown' | 'csv' | 'text'
 
 const BY_EXTENSION: Record<string, DocumentType> = {
   '.pdf': 'pdf',
   '.docx': 'docx',
+  '.xlsx': 'xlsx',
+  '.pptx': 'pptx',
   '.html': 'html',
   '.htm': 'html',
   '.xhtml': 'html',
@@ -39,14 +42,37 @@ const REFUSED: [string, string][] = [
 const latin1 = (bytes: Uint8Array, from: number, to: number): string =>
   new TextDecoder('latin1').decode(bytes.subarray(from, to))
 
-/** Whether the names at the ends of an archive's central directory include `part`. */
 const mentions = (bytes: Uint8Array, part: string): boolean =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(part)
 
-function archiveType(bytes: Uint8Array): DocumentType {
-  if (mentions(bytes, 'word/document')) return 'docx'
-  if (mentions(bytes, 'xl/workbook')) throw unsupported('A spreadsheet (XLSX)')
-  if (mentions(bytes, 'ppt/presentation')) throw unsupported('A presentation (PPTX)')
+type OfficeType = 'docx' | 'xlsx' | 'pptx'
+
+const OFFICE_NAMES: Record<OfficeType, string> = {
+  docx: 'Word document (DOCX)',
+  xlsx: 'spreadsheet (XLSX)',
+  pptx: 'presentation (PPTX)',
+}
+
+// The directory decides: an archive may hold others whose names can be read in its bytes, as a chart holds its spreadsheet.
+const OFFICE_PARTS = {
+  'word/document.xml': 'docx',
+  'xl/workbook.xml': 'xlsx',
+  'ppt/presentation.xml': 'pptx',
+} as const satisfies Record<string, OfficeType>
+const BINARY_WORKBOOK = 'xl/workbook.bin'
+
+const isOffice = (type: DocumentType | undefined): type is OfficeType =>
+  type !== undefined && Object.hasOwn(OFFICE_NAMES, type)
+
+function archiveType(bytes: Uint8Array, fileType: string, promised: DocumentType | undefined): DocumentType {
+  const names = Object.keys(OFFICE_PARTS) as (keyof typeof OFFICE_PARTS)[]
+  const parts = findParts(bytes, [...names, BINARY_WORKBOOK])
+  if (parts === null && isOffice(promised)) throw corrupt(OFFICE_NAMES[promised])
+  const types = names.filter((name) => parts?.has(name)).map((name) => OFFICE_PARTS[name])
+  const found = types.find((type) => type === promised) ?? types[0]
+  if (found && isOffice(promised) && found !== promised) throw misnamed(fileType, OFFICE_NAMES[found])
+  if (found) return found
+  if (parts?.has(BINARY_WORKBOOK)) throw unsupported('A binary spreadsheet (XLSB)')
   if (mentions(bytes, 'application/epub+zip')) throw unsupported('An e-book (EPUB)')
   if (mentions(bytes, 'application/vnd.oasis.opendocument')) throw unsupported('An OpenDocument file')
   throw unsupported('A ZIP archive')
@@ -65,14 +91,16 @@ function compoundFileType(bytes: Uint8Array): never {
  */
 export function detectType(bytes: Uint8Array, fileType: string): DocumentType {
   const head = latin1(bytes, 0, 1024)
+  const promised = BY_EXTENSION[fileType.toLowerCase()]
   if (head.includes('%PDF-')) return 'pdf'
-  if (head.startsWith('PK\x03\x04') || head.startsWith('PK\x05\x06')) return archiveType(bytes)
+  if (head.startsWith('PK\x03\x04') || head.startsWith('PK\x05\x06')) {
+    return archiveType(bytes, fileType, promised)
+  }
   if (head.startsWith('\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1')) return compoundFileType(bytes)
   for (const [signature, name] of REFUSED) if (head.startsWith(signature)) throw unsupported(name)
 
-  const promised = BY_EXTENSION[fileType.toLowerCase()]
   if (promised === 'pdf') throw corrupt('PDF')
-  if (promised === 'docx') throw corrupt('Word document (DOCX)')
+  if (isOffice(promised)) throw corrupt(OFFICE_NAMES[promised])
   if (isHtml(head)) return 'html'
   return promised ?? 'text'
 }

@@ -1,13 +1,17 @@
 import { strFromU8 } from 'fflate'
-import { unpack } from './archive.ts'
+import { openArchive } from './archive.ts'
 import { headingLevel, readHeadingStyles } from './docx-styles.ts'
+import { EQUATION_CLOSE, EQUATION_OPEN } from './equations.ts'
 import type { Extraction } from './extraction.ts'
 import { corrupt } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 import { markdownTable } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
-import { sanitizeText, sanitizeTitle } from './sanitize.ts'
+import { titleOf } from './office-package.ts'
+import { sanitizeText } from './sanitize.ts'
 import { readXml, XmlError, type XmlEvent } from './xml.ts'
+
+const WHAT = 'Word document (DOCX)'
 
 const PARTS = [
   'word/document.xml',
@@ -31,17 +35,6 @@ const UNSEEN = new Set([
   'w:tblPr',
   'w:sectPr',
 ])
-
-// Equations in a linear form: what stands before, between and after the parts of a construct.
-const EQUATION_OPEN: Record<string, string> = {
-  'm:num': '(',
-  'm:den': '/(',
-  'm:sup': '^(',
-  'm:sub': '_(',
-  'm:deg': 'root',
-  'm:d': '(',
-}
-const EQUATION_CLOSE: Record<string, string> = { 'm:num': ')', 'm:den': ')', 'm:sup': ')', 'm:sub': ')', 'm:d': ')' }
 
 type Table = { rows: string[][]; row: string[]; cell: string[] }
 
@@ -119,11 +112,8 @@ class BlockReader {
       case 'w:tbl':
         if (this.tableDepth++ === 0) this.table = { rows: [], row: [], cell: [] }
         break
-      case 'm:rad':
-        this.add('√')
-        break
       default:
-        this.add(EQUATION_OPEN[name] ?? '')
+        this.add(EQUATION_OPEN.get(name) ?? '')
     }
   }
 
@@ -158,7 +148,7 @@ class BlockReader {
         this.emit(markdownTable(table.rows))
         break
       default:
-        this.add(EQUATION_CLOSE[name] ?? '')
+        this.add(EQUATION_CLOSE.get(name) ?? '')
     }
   }
 
@@ -195,19 +185,16 @@ function joinBlocks(blocks: string[]): string {
     .join('')
 }
 
-const titleOf = (core: string | undefined): string =>
-  sanitizeTitle(/<dc:title>([^<]+)<\/dc:title>/.exec(core ?? '')?.[1] ?? '')
-
 /**
  * A Word document as Markdown: headings, paragraphs, lists and tables in reading order, equations in a linear form, then
  * its footnotes and comments. Deleted and hidden text, headers and footers are left out.
  * @throws ExtractionFailure `corrupt_document`, `limit_exceeded`.
  */
 export function extractDocx(bytes: Uint8Array, limits: ExtractLimits): Extraction {
-  const parts = unpack(bytes, (name) => PARTS.includes(name), limits)
+  const parts = openArchive(bytes, limits, WHAT)((name) => PARTS.includes(name))
   const text = (name: string) => (parts[name] ? strFromU8(parts[name]) : undefined)
   const document = text('word/document.xml')
-  if (!document) throw corrupt('Word document (DOCX)')
+  if (!document) throw corrupt(WHAT)
   try {
     const headings = readHeadingStyles(text('word/styles.xml') ?? '')
     const notes = [
@@ -223,7 +210,7 @@ export function extractDocx(bytes: Uint8Array, limits: ExtractLimits): Extractio
     const title = titleOf(text('docProps/core.xml'))
     return { pages: paginate(sanitizeText(whole)), metadata: title ? { title } : {} }
   } catch (error) {
-    if (error instanceof XmlError) throw corrupt('Word document (DOCX)', error)
+    if (error instanceof XmlError) throw corrupt(WHAT, error)
     throw error
   }
 }

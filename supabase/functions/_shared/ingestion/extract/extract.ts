@@ -1,6 +1,6 @@
 import { detectType, type DocumentType } from './detect-type.ts'
 import type { Extraction } from './extraction.ts'
-import { empty, limitExceeded } from './failure.ts'
+import { empty, limitExceeded, tooMuchText } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 
 /** A page as it is read, and at the end the number of pages and facts about the document. */
@@ -13,6 +13,8 @@ type Reader = (bytes: Uint8Array, limits: ExtractLimits) => Extraction
 // Loaded on first use: a process reads one document, and the libraries take longer to load than most documents to read.
 const READERS: Record<Exclude<DocumentType, 'pdf'>, () => Promise<Reader>> = {
   docx: async () => (await import('./docx.ts')).extractDocx,
+  xlsx: async () => (await import('./xlsx.ts')).extractXlsx,
+  pptx: async () => (await import('./pptx.ts')).extractPptx,
   html: async () => (await import('./html.ts')).extractHtml,
   markdown: async () => (await import('./markdown.ts')).extractMarkdown,
   csv: async () => (await import('./csv.ts')).extractCsv,
@@ -60,9 +62,7 @@ export async function* extract(
     }
     characters += event.text.length
     if (characters > limits.maxCharacters) {
-      throw limitExceeded(
-        `This document holds more than ${limits.maxCharacters.toLocaleString('en')} characters of text.`,
-      )
+      throw tooMuchText(limits.maxCharacters)
     }
     hasText ||= event.text !== ''
     yield { type: 'page', page_number: ++pageNumber, text: event.text }

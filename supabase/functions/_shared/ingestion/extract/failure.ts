@@ -37,10 +37,20 @@ export const empty = (): ExtractionFailure => new ExtractionFailure('empty_docum
 export const limitExceeded = (what: string): ExtractionFailure =>
   new ExtractionFailure('limit_exceeded', `${what} Split the document and upload the parts.`)
 
+export const tooMuchText = (maxCharacters: number): ExtractionFailure =>
+  limitExceeded(`This document holds more than ${maxCharacters.toLocaleString('en')} characters of text.`)
+
+/** The name promises one type of Office document, and the content is another. */
+export const misnamed = (extension: string, what: string): ExtractionFailure =>
+  new ExtractionFailure(
+    'unsupported_type',
+    `The file is named ${extension} but is a ${what}. Rename it to its real type and upload it again.`,
+  )
+
 export const unsupported = (what: string): ExtractionFailure =>
   new ExtractionFailure(
     'unsupported_type',
-    `${what} cannot be read. Upload it as PDF, DOCX, HTML, Markdown, plain text or CSV.`,
+    `${what} cannot be read. Upload it as PDF, DOCX, XLSX, PPTX, HTML, Markdown, plain text or CSV.`,
   )
 
 /** What an error of a reader says about the document. */

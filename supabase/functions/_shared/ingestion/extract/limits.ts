@@ -6,6 +6,8 @@ export type ExtractLimits = {
   maxPages: number
   /** Most characters (UTF-16 units) of extracted text. */
   maxCharacters: number
+  /** Most cells of a spreadsheet that hold something, in all its sheets together. */
+  maxCells: number
   /** Most bytes the parts of an archive may claim to unpack to. */
   maxDecompressedBytes: number
   /** Wall time of the extraction process, in milliseconds. */
@@ -23,6 +25,7 @@ export const DEFAULT_LIMITS: ExtractLimits = {
   maxBytes: 50 * 1024 * 1024,
   maxPages: 5_000,
   maxCharacters: 10_000_000,
+  maxCells: 1_000_000,
   maxDecompressedBytes: 200 * 1024 * 1024,
   timeoutMs: 120_000,
   memoryMb: 768,

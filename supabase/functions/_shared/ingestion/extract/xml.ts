@@ -12,18 +12,22 @@ export class XmlError extends Error {
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
 /** Predefined and numeric entities only: document type definitions, and with them entity bombs, are not read. */
-export const decodeEntities = (text: string): string =>
-  text.replace(
+export function decodeEntities(text: string): string {
+  // Most texts have none, and a spreadsheet has millions of texts.
+  if (!text.includes('&')) return text
+  return text.replace(
     /&(?:#x([0-9a-fA-F]{1,6})|#(\d{1,7})|(\w{2,8}));/g,
     (whole, hex?: string, decimal?: string, name?: string) => {
-      if (name) return ENTITIES[name] ?? whole
+      if (name) return Object.hasOwn(ENTITIES, name) ? (ENTITIES[name] as string) : whole
       const code = hex ? parseInt(hex, 16) : Number(decimal)
       return code <= 0x10ffff ? String.fromCodePoint(code) : ''
     },
   )
+}
 
 function readAttributes(source: string): Record<string, string> {
   const attributes: Record<string, string> = {}
+  if (source === '') return attributes
   // Tried at the begin of each word only: tried at every letter, it takes quadratic time on a long word.
   for (const match of source.matchAll(/(?<![\w:.-])([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)) {
     attributes[match[1] as string] = decodeEntities(match[2] ?? match[3] ?? '')

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { createClient } from '@supabase/supabase-js'
 import { decode } from 'fast-png'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -10,6 +10,7 @@ import { plainPdf } from '../worker/bombs.ts'
 import { eventsOf, streamRun } from './support/agent-run.ts'
 import { startApi } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
+import { begin, bySteps, carryOn, dyingLedger, expireLease, standingOf } from './support/durable-run.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { HARBOR, fileForm, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
@@ -44,6 +45,9 @@ async function rendered(by: FunctionsCaller, name: string): Promise<Json> {
 }
 const image = (index: number | string = 0, of: Json = source) =>
   `/api/sources/${of['id']}/derivatives/image/download?index=${index}`
+
+const setVisibility = (visibility: 'tenant' | 'private') =>
+  stack.db.query('update ai.sources set visibility = $2 where id = $1', [source['id'], visibility])
 
 beforeAll(async () => {
   api = startApi(stack)
@@ -81,19 +85,26 @@ describe('images of the pages of a source', () => {
   })
 
   it('follow the rights of the source at once', async () => {
-    const mine = await rendered(member, 'mine.pdf')
-    expect((await viewer.send('GET', image(0, mine))).status).toBe(200)
-    await stack.db.query(`update ai.sources set visibility = 'private' where id = $1`, [mine['id']])
-    await viewer.json(404, 'GET', image(0, mine))
-    expect((await member.send('GET', image(0, mine))).status).toBe(200)
+    expect((await viewer.send('GET', image())).status).toBe(200)
+    await setVisibility('private')
+    await viewer.json(404, 'GET', image())
+    expect((await member.send('GET', image())).status).toBe(200)
+    await setVisibility('tenant')
+    expect((await viewer.send('GET', image())).status).toBe(200)
   })
 
   it('that are not there are not found', async () => {
     expect(await member.json(404, 'GET', image(2))).toMatchObject({ error: 'Derivative not found' })
     await member.json(400, 'GET', image(-1))
-    const replaced = await rendered(member, 'replaced.pdf')
-    await objectStoreFromEnv(stack.stack.env).delete(replaced['derivatives'].image[0].storage_path)
-    expect(await member.json(404, 'GET', image(0, replaced))).toMatchObject({ error: 'Derivative not found' })
+    // Listed, and replaced since.
+    const bytes = new Uint8Array(await (await member.send('GET', image())).arrayBuffer())
+    const { storage_path } = source['derivatives'].image[0]
+    const store = objectStoreFromEnv(stack.stack.env)
+    await store.delete(storage_path)
+    expect(await member.json(404, 'GET', image())).toMatchObject({ error: 'Derivative not found' })
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    await store.put(storage_path, bytes, { contentType: 'image/png', sha256 })
+    expect((await member.send('GET', image())).status).toBe(200)
   })
 
   it('cannot be reached over the Storage API, by their owner neither', async () => {
@@ -240,6 +251,82 @@ describe('page images for a model', () => {
     })
     expect(imagesIn(lastMessages())).toEqual([])
     expect(lastMessages()[0]!['content']).toContain('Of the first page.')
+  })
+
+  describe('of a person who may lose the source', () => {
+    const kept = async () =>
+      (
+        await viewer.json(201, 'POST', '/api/context-handlers', {
+          json: { query: QUESTION, knowledge_bases: [{ id: base['id'] }] },
+        })
+      )['id'] as string
+
+    it('come with a stored retrieval while they may read it, and neither they nor the text after that', async () => {
+      const context_handler_id = await kept()
+      model.play(script([{ text: 'Page 1.' }, { text: 'Unknown.' }]))
+      await run({ context_handler_id }, viewer)
+      expect(imagesIn(lastMessages()).map(sizeOf)).toEqual([
+        [600, 800],
+        [600, 800],
+      ])
+      expect(lastMessages()[0]!['content']).toContain(NOTE)
+      expect(JSON.stringify(lastMessages())).not.toContain(SENTENCE)
+      await setVisibility('private')
+      expect(await run({ context_handler_id }, viewer)).toMatchObject({ content: 'Unknown.', retrieved_items: 0 })
+      await setVisibility('tenant')
+      expect(imagesIn(lastMessages())).toEqual([])
+      expect(JSON.stringify(lastMessages())).not.toMatch(/page number 1 of a long document\.|pages\.pdf/)
+    })
+
+    /** A run of the viewer whose executor dies as it asks the model with what it has; gives what the next one asks with. */
+    async function takenUp(turns: Turn[], body: object, meanwhile: () => Promise<unknown>): Promise<Json[]> {
+      model.play(bySteps(turns))
+      const whole = await streamRun(viewer, agent['id'], { message: QUESTION, ...body })
+      const { seq } = eventsOf(whole, 'step_started').at(-1)!
+      const dying = dyingLedger(api.deps.ledger, seq as number)
+      const doomed = startApi(stack, { ledger: dying.ledger }).as(viewer)
+      const stream = await begin(doomed, agent['id'], { message: QUESTION, ...body })
+      const { run_id: runId } = (await stream.next())!
+      await dying.died
+      await expireLease(stack, runId)
+      await meanwhile()
+      const before = model.chats().length
+      expect(await carryOn(api.deps, (await standingOf(stack, runId))['id'])).toBe('ended')
+      dying.bury()
+      await stream.rest()
+      expect(await standingOf(stack, runId)).toMatchObject({ status: 'completed', content: 'Page 1.', attempts: 2 })
+      expect(model.chats()).toHaveLength(before + 1)
+      return lastMessages()
+    }
+    const nothing = () => Promise.resolve()
+
+    it('are found anew by another executor, and given as text when they are lost meanwhile', async () => {
+      const turns = [lookUp, { text: 'Page 1.' }]
+      const again = await takenUp(turns, {}, nothing)
+      expect(again.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool', 'user'])
+      expect(imagesIn(again).map(sizeOf)).toEqual([
+        [600, 800],
+        [600, 800],
+      ])
+      expect(again[3]!['content']).toContain(NOTE)
+      // What the model has read, it has read.
+      const lost = await takenUp(turns, {}, () => setVisibility('private'))
+      await setVisibility('tenant')
+      expect(imagesIn(lost)).toEqual([])
+      expect(lost.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool'])
+      expect(lost[3]!['content']).toContain(SENTENCE)
+    })
+
+    it('are found anew with the context, and what is lost meanwhile is not given at all', async () => {
+      const body = { context_handler_id: await kept(), knowledge_search: false }
+      const again = await takenUp([{ text: 'Page 1.' }], body, nothing)
+      expect(imagesIn(again)).toHaveLength(2)
+      expect(again[0]!['content']).toContain(NOTE)
+      const lost = await takenUp([{ text: 'Page 1.' }], body, () => setVisibility('private'))
+      await setVisibility('tenant')
+      expect(imagesIn(lost)).toEqual([])
+      expect(JSON.stringify(lost)).not.toMatch(/page number 1 of a long document\.|pages\.pdf/)
+    })
   })
 
   it('give way to the text where an endpoint refuses them', async () => {

@@ -2,15 +2,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createApp } from '../../supabase/functions/search/app.ts'
 import { createOfflineAnswerer } from '../../supabase/functions/_shared/providers/offline-answerer.ts'
 import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
-import { startScriptedModel } from '../support/scripted-model/index.ts'
+import { eventually } from '../support/eventually.ts'
+import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
 import type { Player, ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
-import { streamRun } from './support/agent-run.ts'
+import { eventsOf, streamRun } from './support/agent-run.ts'
 import { startApi } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
 import { HARBOR, MERIDIAN, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
-import { addDocument, choiceOf, picking, promptOf } from './support/tree.ts'
+import { addDocument } from './support/indexed-documents.ts'
+import { choiceOf, picking } from './support/tree.ts'
 import type { Choice } from './support/tree.ts'
 
 const userEnv: Record<string, string> = { EMBEDDING_MODEL: 'embedder' }
@@ -457,6 +459,61 @@ describe('in a run', () => {
     const [run] = await stack.db.query<{ id: string }>('select id from ai.agent_runs where agent_id = $1', [agent])
     const own = { user_id: await idOf(MEMBER), agent_id: agent, run_id: run?.id }
     expect(await usage('search')).toMatchObject([own, own])
+  })
+
+  describe('with a budget', () => {
+    const RUNS_OUT = /token budget of this run/
+    /** A run with so many tokens, and what the model was told that the search has found. */
+    async function runWithin(tokens: number, agent: string) {
+      await stack.db.query('delete from ai.usage_entries')
+      const owner = await stack.signIn('owner@harbor.example')
+      const wanted = { scope: 'run', period: 'total', max_tokens: tokens }
+      const { data: budget, error } = await owner.schema('ai').rpc('set_budget', wanted)
+      expect(error).toBeNull()
+      try {
+        const run = await streamRun(member, agent, { message: 'When?' })
+        const told = eventsOf(run, 'tool_result').map(({ result }) => result as string)
+        // Nothing stays held back.
+        await eventually(async () => expect(await stack.db.query('select from private.token_reservations')).toEqual([]))
+        const chats = (await usage('chat')).length
+        return { complete: run.complete, told, chats, searches: await usage('search') }
+      } finally {
+        await owner.schema('ai').rpc('delete_budget', { budget_id: (budget as Json)['id'] })
+      }
+    }
+
+    it('too small for its questions, the tool tells the model so, finds what takes none, and the run goes on', async () => {
+      const agent = await made()
+      plays(picking({ documents: ['law.md'], sections: ['Berths'] }, callsOnce))
+      // A question needs room for an answer of 2,000 tokens.
+      const without = await runWithin(1900, agent)
+      expect(without.complete).toMatchObject({ status: 'completed', content: 'At noon [1].' })
+      expect(without.told).toEqual([expect.stringMatching(/^Error: \w+ could not be searched: /)])
+      expect(without.told[0]).toMatch(RUNS_OUT)
+      expect(choices).toEqual([])
+      expect(without).toMatchObject({ chats: 2, searches: [] })
+
+      const plain = await create(member, { strategy: 'chunk_embed' })
+      await addDocument(stack, plain, { name: 'plain.md', owner: MEMBER, parts: [{ text: 'Ships berth by day.' }] })
+      await member.json(201, 'POST', `/api/agents/${agent}/knowledge-bases`, { json: { knowledge_base_id: plain } })
+      const { complete, told } = await runWithin(1900, agent)
+      expect(complete).toMatchObject({ status: 'completed' })
+      expect(told).toEqual([expect.stringMatching(/Ships berth by day\.[^]*\(\w+ could not be searched: .*\)$/)])
+      expect((await runWithin(10_000, agent)).told[0]).toContain('At night they may not berth.')
+    })
+
+    it('that its questions use up, the run ends', async () => {
+      const agent = await made()
+      const picks = picking({ documents: ['law.md'], sections: ['Berths'] }, callsOnce)
+      const spent = { prompt_tokens: 4000, completion_tokens: 1000, total_tokens: 5000 }
+      plays(async (input) => (choiceOf(input) ? { ...(await picks(input)), usage: spent } : picks(input)))
+      const { complete, told, chats, searches } = await runWithin(10_000, agent)
+      expect(complete).toMatchObject({ status: 'failed', error: expect.stringMatching(RUNS_OUT) })
+      expect(told[0]).toContain('At night they may not berth.')
+      expect(chats).toBe(1)
+      const own = { agent_id: agent, run_id: expect.any(String), total_tokens: 5000 }
+      expect(searches).toMatchObject([own, own])
+    })
   })
 
   it('retrieval gives sections as well, and by reference they are read again whole', async () => {

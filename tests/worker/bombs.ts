@@ -95,7 +95,7 @@ export function plainPdf(count: number): Uint8Array {
 const CONTENT_TYPES = strToU8('<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>')
 
 /** A ZIP archive of these files. Packed by zlib: `zipSync` takes ten seconds for a bomb, zlib one. */
-function zip(files: Record<string, Uint8Array>): Uint8Array {
+export function zip(files: Record<string, Uint8Array>): Uint8Array {
   const pieces: Uint8Array[] = []
   const archive = new Zip((error, piece) => {
     if (error) throw error

@@ -129,6 +129,7 @@ describe('chunks of any document are exact, complete, bounded and reproducible',
   test.each([
     'py-pdf/multicolumn.pdf',
     'markitdown/test_with_comment.docx',
+    'markitdown/test.xlsx',
     'markitdown/test_blog.html',
     'r2r/txt.txt',
     'r2r/csv.csv',

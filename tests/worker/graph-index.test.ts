@@ -2,11 +2,11 @@ import { strToU8 } from 'fflate'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startApi } from '../functions/support/api-app.ts'
-import { addSource, promptOf } from '../functions/support/enrichment.ts'
 import { MERIDIAN, userCaller } from '../functions/support/http.ts'
 import type { FunctionsCaller, Json } from '../functions/support/http.ts'
+import { addSource } from '../functions/support/indexed-documents.ts'
 import { eventually } from '../support/eventually.ts'
-import { startScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
 import type { ModelInput, ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { chunkRows, hurryQueues, indexingOf, spawnWorker, upload } from './ingestion-support.ts'
@@ -89,12 +89,10 @@ describe('a knowledge base with a graph', () => {
   beforeAll(async () => {
     model.play(naming('Otto Berg', 'Harbour Office', 'Crane 4'))
     base = await makeBase()
-    storm = await index(
-      base,
-      'storm.md',
-      '# Storms\n\nIn storms the gates are closed by Otto Berg of the Harbour Office.\n',
-    )
-    berg = await index(base, 'people.md', '# People\n\nOtto Berg can be reached at extension 4711, day and night.\n')
+    ;[storm, berg] = await Promise.all([
+      index(base, 'storm.md', '# Storms\n\nIn storms the gates are closed by Otto Berg of the Harbour Office.\n'),
+      index(base, 'people.md', '# People\n\nOtto Berg can be reached at extension 4711, day and night.\n'),
+    ])
     await index(base, 'cranes.md', '# Cranes\n\nCrane 4 lifts forty tonnes.\n')
   })
 
@@ -191,7 +189,8 @@ describe('a knowledge base with a graph', () => {
       '',
     ]
     model.play((input) => ({
-      text: JSON.stringify(Object.fromEntries(passagesIn(input).map(([key]) => [key, [...odd, ...many]]))),
+      // In one piece: a word at a time it would be streamed for seconds.
+      text: [JSON.stringify(Object.fromEntries(passagesIn(input).map(([key]) => [key, [...odd, ...many]])))],
     }))
     const given = await index(
       base,
@@ -228,8 +227,10 @@ describe('graph enrichment', () => {
         ? { status: 400, error: { message: 'secret-policy' } }
         : naming('Crane 4')(input),
     )
-    const bad = await index(base, 'slops.md', 'Slops are taken by barge.\n')
-    await index(base, 'cranes.md', 'Crane 4 lifts forty tonnes.\n')
+    const [bad] = await Promise.all([
+      index(base, 'slops.md', 'Slops are taken by barge.\n'),
+      index(base, 'cranes.md', 'Crane 4 lifts forty tonnes.\n'),
+    ])
     const expected = {
       source_id: bad.id,
       source_name: 'slops.md',

@@ -91,7 +91,11 @@ export async function upload(
   user: SupabaseClient,
   name: string,
   bytes: Uint8Array,
-  { knowledgeBaseId, stored = bytes }: { knowledgeBaseId?: string; stored?: Uint8Array | null } = {},
+  {
+    knowledgeBaseId,
+    stored = bytes,
+    visibility = 'tenant',
+  }: { knowledgeBaseId?: string; stored?: Uint8Array | null; visibility?: string } = {},
 ): Promise<Uploaded> {
   const ai = user.schema('ai')
   const sha256 = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
@@ -101,6 +105,7 @@ export async function upload(
     mime_type: 'application/octet-stream',
     size_bytes: bytes.length,
     content_hash: sha256(bytes),
+    visibility,
     ...(knowledgeBaseId ? { knowledge_base_ids: [knowledgeBaseId] } : {}),
   })
   if (registered.error) throw new Error(JSON.stringify(registered.error))

@@ -141,6 +141,11 @@ describe('kill -9 of the worker, and another one', () => {
     if (written) await held.letThrough()
     else expect((await rowOf(id)).derivatives.image).toEqual([])
     await doomed.kill()
+    // As after the seconds in which it is found out.
+    await stack.db.exec(
+      `update private.page_renderings set lease_expires_at = now() where status = 'rendering';
+       update pgboss.job set heartbeat_on = now() - interval '1 min' where state = 'active'`,
+    )
     await start()
     const images = await drawn(id)
     expect(images).toHaveLength(PAGES)

@@ -6,7 +6,7 @@ import { strToU8 } from 'fflate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ExtractionFailure } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 import { DEFAULT_RENDER_LIMITS, pixelSize, type RenderLimits } from '../../worker/extract/render-limits.ts'
-import { type PageImage, renderPdf } from '../../worker/extract/render-pdf.ts'
+import { type DrawnPage, renderPdf } from '../../worker/extract/render-pdf.ts'
 import { renderInChild } from '../../worker/extract/render.ts'
 import { endlessForms, flateBomb, makePdf, manyPages, plainPdf } from './bombs.ts'
 import { FIXTURES, openDocuments } from './documents.ts'
@@ -23,11 +23,11 @@ async function render(
   bytes: Uint8Array,
   limits: Partial<RenderLimits> = {},
   signal?: AbortSignal,
-): Promise<{ images: PageImage[]; reason?: string }> {
+): Promise<{ images: DrawnPage[]; reason?: string }> {
   const path = join(folder, crypto.randomUUID())
   await writeFile(path, bytes)
   const file = await open(path, 'r')
-  const images: PageImage[] = []
+  const images: DrawnPage[] = []
   try {
     for await (const image of renderInChild(file, { ...DEFAULT_RENDER_LIMITS, ...limits }, signal)) images.push(image)
     return { images }
@@ -49,7 +49,7 @@ const pageOf = (box: string, more = '') =>
   ])
 
 /** Share of pixels that are not white. */
-function inked({ png }: PageImage): number {
+function inked({ png }: DrawnPage): number {
   const { data, channels } = decode(png)
   let count = 0
   for (let at = 0; at < data.length; at += channels) if ((data[at] as number) < 250) count++
@@ -127,7 +127,7 @@ describe('what would be too much is less, or fails alone', () => {
   })
 
   test('when there are more pages than time, the later ones get none', async () => {
-    const images: PageImage[] = []
+    const images: DrawnPage[] = []
     for await (const image of renderPdf(plainPdf(9), { ...DEFAULT_RENDER_LIMITS, dpi: 36, timeoutMs: 0 }))
       images.push(image)
     expect(images.map(({ page }) => page)).toEqual([1])

@@ -2,12 +2,13 @@ import { strToU8 } from 'fflate'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startApi } from '../functions/support/api-app.ts'
-import { promptOf } from '../functions/support/enrichment.ts'
 import { HARBOR, serviceCaller, userCaller } from '../functions/support/http.ts'
 import type { FunctionsCaller, Json } from '../functions/support/http.ts'
+import { choiceOf, picking } from '../functions/support/tree.ts'
+import type { Choice } from '../functions/support/tree.ts'
 import { eventually } from '../support/eventually.ts'
-import { startScriptedModel } from '../support/scripted-model/index.ts'
-import type { ModelInput, ScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
+import type { ModelInput, Player, ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { chunkRows, hurryQueues, indexedRow, indexingOf, spawnWorker, upload } from './ingestion-support.ts'
 import type { Uploaded, WorkerUnderTest } from './ingestion-support.ts'
@@ -37,6 +38,7 @@ const FILLER = Array.from({ length: 76 }, (_, i) => `plank${i}`).join(' ')
 
 const workers: WorkerUnderTest[] = []
 let user: SupabaseClient
+let as: (email: string) => Promise<FunctionsCaller>
 let member: FunctionsCaller
 const start = async (env: Record<string, string> = {}) => {
   const worker = await spawnWorker(stack, env)
@@ -48,7 +50,9 @@ beforeAll(async () => {
   // They would be embedded, too.
   await stack.db.exec('delete from public.memories')
   user = await stack.signIn(MEMBER)
-  member = startApi(stack).as(await userCaller(stack, MEMBER))
+  const api = startApi(stack)
+  as = async (email) => api.as(await userCaller(stack, email))
+  member = await as(MEMBER)
 })
 const killWorkers = () => Promise.all(workers.splice(0).map((worker) => worker.kill()))
 afterAll(async () => {
@@ -131,7 +135,7 @@ it(
   3 * LONG,
 )
 
-// By the worker that is left, as are the next two.
+// By the worker that is left, as are the next three.
 it(
   'page_index writes summaries of sections, on the owner of the source',
   async () => {
@@ -160,12 +164,86 @@ it(
 )
 
 it(
+  'page_index is searched by the summaries that indexing wrote, as far as who asks may read',
+  async () => {
+    const [admin, viewer] = [await as('admin@harbor.example'), await as('viewer@harbor.example')]
+    const base = await makeBase({ strategy: 'page_index', chunk_size: 100 })
+    let choices: Choice[] = []
+    const plays = (pick: Player) =>
+      model.play((input) => {
+        const choice = choiceOf(input)
+        if (choice) choices.push(choice)
+        if (choice) return pick(input)
+        const sections = [...promptOf(input).matchAll(/===== (section_\d+): (.*) =====/g)]
+        return { text: JSON.stringify(Object.fromEntries(sections.map(([, name, of]) => [name, `Tells of ${of}.`]))) }
+      })
+    const search = async (by: FunctionsCaller) => {
+      choices = []
+      const json = { query: 'When do ships leave?', retrieval_method: 'tree_search', top_k: 50 }
+      return by.json(200, 'POST', `/api/knowledge-bases/${base}/search`, { json })
+    }
+    plays(picking({ documents: ['port.md'], sections: ['Tells of Leaving'] }))
+    await stack.db.exec('delete from ai.usage_entries')
+    const given = await Promise.all([
+      give(base, 'port.md', `# Landing\n\n${FILLER} one\n\n# Leaving\n\n${FILLER} two\n`),
+      // So short that no model is asked for a summary.
+      give(base, 'menu.md', '# Soup\n\nSoup of the day.\n'),
+      upload(
+        stack,
+        await stack.signIn('admin@harbor.example'),
+        'CANARY.md',
+        strToU8(`# CANARY wages\n\n${FILLER} CANARY pay\n`),
+        { knowledgeBaseId: base, visibility: 'private' },
+      ),
+    ])
+    for (const { indexedSourceId } of given) {
+      expect(await indexingOf(stack, indexedSourceId, LONG)).toMatchObject({ index_status: 'indexed' })
+    }
+
+    const found = await search(viewer)
+    expect(choices.map(({ what }) => what)).toEqual(['documents', 'sections'])
+    const about = choices[1]?.entries.map(({ section, about }) => [section, about])
+    expect(about).toEqual([
+      ['Landing', 'Tells of Landing.'],
+      ['Leaving', 'Tells of Leaving.'],
+    ])
+    expect(found['warnings']).toBeUndefined()
+    expect(found['results']).toMatchObject([{ source_name: 'port.md', score: 1, meta: { section: ['Leaving'] } }])
+    expect(found['results'][0].text).toMatch(/^# Leaving\n\nplank0 [^]* two$/)
+
+    plays(() => ({ text: JSON.stringify({ numbers: Array.from({ length: 100 }, (_, n) => n) }) }))
+    const all = await search(viewer)
+    const offered = choices.map(({ entries }) => entries.length)
+    expect(offered).toEqual([2, 3])
+    expect(all['results']).toHaveLength(3)
+    expect(JSON.stringify([all, choices])).not.toContain('CANARY')
+    // It is there for who may see it, by its summary as well.
+    const own = await search(admin)
+    expect(choices[1]?.prompt).toContain('Tells of CANARY wages.')
+    expect(JSON.stringify(own)).toContain('CANARY pay')
+
+    const entries = await stack.db.query(
+      `select kind, email, count(*)::int as calls, count(run_id)::int as runs
+       from ai.usage_entries join auth.users on users.id = user_id where kind <> 'embedding' group by 1, 2 order by 1, 2`,
+    )
+    expect(entries).toEqual([
+      { kind: 'indexing', email: 'admin@harbor.example', calls: 1, runs: 0 },
+      { kind: 'indexing', email: MEMBER, calls: 1, runs: 0 },
+      { kind: 'search', email: 'admin@harbor.example', calls: 2, runs: 0 },
+      { kind: 'search', email: 'viewer@harbor.example', calls: 4, runs: 0 },
+    ])
+  },
+  2 * LONG,
+)
+
+it(
   'waits while the provider is down, and ends at once without a budget or with a wrong model',
   async () => {
     const base = await makeBase(RECORDS)
     let calls = 0
-    // More than the client tries again by itself.
-    model.play((input) => (++calls <= 4 ? { status: 503 } : asRecord(input)))
+    // More than the client tries again by itself, which it does at once.
+    const down = { status: 503, headers: { 'retry-after-ms': '1' } }
+    model.play((input) => (++calls <= 4 ? down : asRecord(input)))
     const [worker] = workers
     const given = await give(base, 'late.txt', windowsAbout(7))
     await eventually(() => expect(worker?.lines.map(({ event }) => event)).toContain('work_failed'), LONG)

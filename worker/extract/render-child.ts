@@ -1,31 +1,19 @@
-/** The process that draws the pages of one PDF. As `child.ts`: bytes on standard input, one JSON line per image, no rights. */
-import { closeSync, readFileSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
-import { type ExtractionReason, verdictOf } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+/** The program of the process that draws the pages of one PDF: page by page, it writes the image. */
 import type { RenderLimits } from './render-limits.ts'
-import { type PageImage, renderPdf } from './render-pdf.ts'
-import { writeLine } from './write-line.ts'
+import { type DrawnPage, renderPdf } from './render-pdf.ts'
+import { type FailedMessage, serveParent } from './serve-parent.ts'
 
 /** What the parent reads, line by line. */
 export type RenderMessage =
-  | ({ type: 'image'; base64: string } & Omit<PageImage, 'png'>)
+  | ({ type: 'image'; base64: string } & Omit<DrawnPage, 'png'>)
   | { type: 'end' }
-  | { type: 'failed'; reason: ExtractionReason; message: string }
+  | FailedMessage
 
-const send = (message: RenderMessage) => writeLine(message)
-
-new Worker(new URL('./watchdog.ts', import.meta.url)).unref()
-
-const { limits } = JSON.parse(process.argv[2] ?? '{}') as { limits: RenderLimits }
-try {
-  const bytes = new Uint8Array(readFileSync(0))
-  closeSync(0)
+async function* draw(bytes: Uint8Array, { limits }: { limits: RenderLimits }): AsyncGenerator<RenderMessage> {
   for await (const { png, ...image } of renderPdf(bytes, limits)) {
-    send({ type: 'image', base64: Buffer.from(png).toString('base64'), ...image })
+    yield { type: 'image', base64: Buffer.from(png).toString('base64'), ...image }
   }
-  send({ type: 'end' })
-} catch (error) {
-  const { reason, message } = verdictOf(error)
-  send({ type: 'failed', reason, message })
+  yield { type: 'end' }
 }
-process.exit(0)
+
+await serveParent(draw)

@@ -18,6 +18,7 @@ export type RenderLimits = {
   memoryMb: number
 }
 
+/** What a rendering may use unless the environment says otherwise. */
 export const DEFAULT_RENDER_LIMITS: RenderLimits = {
   dpi: 100,
   maxPages: 200,

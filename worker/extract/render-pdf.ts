@@ -4,7 +4,7 @@ import { corrupt, encrypted } from '../../supabase/functions/_shared/ingestion/e
 import { pixelSize, type RenderLimits } from './render-limits.ts'
 
 /** The image of one page. */
-export type PageImage = {
+export type DrawnPage = {
   /** From 1. */
   page: number
   width: number
@@ -44,7 +44,7 @@ async function open(bytes: Uint8Array): Promise<PDFiumDocument> {
 }
 
 /** Draws one page; null when it has no area or cannot be read. @throws ExtractionFailure when the renderer itself broke. */
-async function renderPage(pdf: PDFiumDocument, index: number, limits: RenderLimits): Promise<PageImage | null> {
+async function renderPage(pdf: PDFiumDocument, index: number, limits: RenderLimits): Promise<DrawnPage | null> {
   try {
     const page = pdf.getPage(index)
     const { originalWidth, originalHeight } = page.getOriginalSize()
@@ -64,7 +64,7 @@ async function renderPage(pdf: PDFiumDocument, index: number, limits: RenderLimi
  * Draws the pages of a PDF, one after the other, as far as the limits allow. A page that cannot be drawn is passed over.
  * @throws ExtractionFailure `encrypted_document`; `corrupt_document`, also when no page can be drawn.
  */
-export async function* renderPdf(bytes: Uint8Array, limits: RenderLimits): AsyncGenerator<PageImage> {
+export async function* renderPdf(bytes: Uint8Array, limits: RenderLimits): AsyncGenerator<DrawnPage> {
   const pdf = await open(bytes)
   const last = Math.min(pdf.getPageCount(), limits.maxPages)
   const until = performance.now() + limits.timeoutMs * SHARE_OF_TIME

@@ -8,7 +8,7 @@ import {
 import { linesOfChild } from './child-process.ts'
 import type { RenderMessage } from './render-child.ts'
 import type { RenderLimits } from './render-limits.ts'
-import type { PageImage } from './render-pdf.ts'
+import type { DrawnPage } from './render-pdf.ts'
 
 const CHILD = fileURLToPath(new URL('./render-child.ts', import.meta.url))
 /** Base64 takes four characters for three bytes; besides there are a few numbers. */
@@ -28,7 +28,7 @@ export async function* renderInChild(
   file: FileHandle,
   limits: RenderLimits,
   signal?: AbortSignal,
-): AsyncGenerator<PageImage> {
+): AsyncGenerator<DrawnPage> {
   const tooMuch = () => limitExceeded('The images of this document are too large.')
   let ended = false
   let lastPage = 0
@@ -63,7 +63,7 @@ function checked(
   { page, width, height, dpi, base64 }: Extract<RenderMessage, { type: 'image' }>,
   lastPage: number,
   limits: RenderLimits,
-): PageImage {
+): DrawnPage {
   const png = Buffer.from(String(base64), 'base64')
   const isImage =
     png.length > PNG_WIDTH_AT + 8 &&

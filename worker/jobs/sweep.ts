@@ -12,9 +12,8 @@ const QUEUE_OF: Record<WorkKind, string> = {
 
 /**
  * Queues again what waits although no job is about it, queues the upkeep of the search index when some is due, folds and removes
- * logs of runs, lets approvals expire, settles calls of searches
- * that nobody settled, and forgets uploads never sent. These have nothing to do with each other: one that fails is logged and does
- * not keep the others from being done.
+ * logs of runs, lets approvals expire, settles calls of searches that nobody settled, and forgets uploads never sent. These have
+ * nothing to do with each other: one that fails is logged and does not keep the others from being done.
  */
 export async function sweep({ ledger, log, settings }: Pick<JobContext, 'ledger' | 'log' | 'settings'>): Promise<void> {
   const attempt = async (step: string, run: () => Promise<void>) => {

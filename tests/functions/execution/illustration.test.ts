@@ -25,6 +25,7 @@ const textOf = (items: readonly ContextItem[]) => items.map(({ key, text }) => `
 /** An illustration over one source of 20 pages, and what a provider is asked with. */
 function make({ imageBytes = 10, visible = ['s'], takesImages = true, failure = null as AppError | null } = {}) {
   const reads: string[] = []
+  const asks: string[] = []
   const rowOf = (id: string) => ({
     id,
     tenant_id: TENANT,
@@ -38,7 +39,7 @@ function make({ imageBytes = 10, visible = ['s'], takesImages = true, failure = 
   let asked = ''
   const query = {
     select: () => query,
-    eq: (_: string, id: string) => ((asked = id), query),
+    eq: (_: string, id: string) => (asks.push((asked = id)), query),
     abortSignal: () => query,
     maybeSingle: () => Promise.resolve({ data: visible.includes(asked) ? rowOf(asked) : null, error: null }),
   }
@@ -81,7 +82,7 @@ function make({ imageBytes = 10, visible = ['s'], takesImages = true, failure = 
     const { text } = await watched!.execute({}, {} as ToolCallContext)
     return { role: 'tool', toolCallId: 'c', name: 'knowledge_search', content: text }
   }
-  return { ask, chat, found, reads, requests }
+  return { ask, asks, chat, found, reads, requests }
 }
 // deno-lint-ignore require-await
 async function* pieces(bytes: number) {
@@ -107,6 +108,31 @@ describe('page images of a request', () => {
     // The next request of the run reads none of them again.
     await ask({ messages: [question, result] })
     expect(reads).toHaveLength(8)
+  })
+
+  it('are given again only as long as the person may read their source', async () => {
+    const visible = ['s', 'other']
+    const { ask, asks, found, reads } = make({ visible })
+    const result = await found([item(1, 1), item(2, 2), item(3, 1, 'other')])
+    const messages = [question, result]
+    expect(labels(await ask({ messages }))).toHaveLength(3)
+    visible.shift()
+    const request = await ask({ messages })
+    expect(labels(request)).toEqual(['"a.pdf", page 1:'])
+    for (const shown of [1, 2]) expect(request.messages[1]!.content).toContain(`Text of passage ${shown}.`)
+    visible.push('s')
+    expect(labels(await ask({ messages }))).toHaveLength(3)
+    // Each request asks for each source once, and for no bytes that have been read.
+    expect(asks).toEqual(['s', 'other', 's', 'other', 's', 'other'])
+    expect(reads).toHaveLength(3)
+  })
+
+  it('are looked for in so many sources only, however many are named that nobody can see', async () => {
+    const { ask, asks } = make()
+    const context = Array.from({ length: 300 }, (_, index) => item(index + 1, 1, `made-up-${index}`))
+    expect((await ask({ messages: [question], context })).context).toEqual(context)
+    expect(asks).toHaveLength(32)
+    expect(labels(await ask({ messages: [question], context: [item(1, 1), ...context] }))).toHaveLength(1)
   })
 
   it('are no more bytes than a request may have', async () => {

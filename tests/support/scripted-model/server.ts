@@ -70,6 +70,10 @@ export function textOf(content: unknown): string {
   return content.map((part) => (typeof part?.text === 'string' ? part.text : '')).join('')
 }
 
+/** All that the model is given: instructions, documents, and what it is asked. */
+export const promptOf = ({ messages }: Pick<ModelInput, 'messages'>): string =>
+  messages.map(({ content }) => textOf(content)).join('\n')
+
 const ERROR_TYPES: Record<number, string> = { 401: 'authentication_error', 429: 'rate_limit_error' }
 
 function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}) {

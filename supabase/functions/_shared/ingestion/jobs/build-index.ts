@@ -23,7 +23,10 @@ export type IndexingAttempt = { claim: IndexingClaim; isLastTry: boolean; signal
 
 /**
  * Divides a document, has the strategy of its knowledge base add to it, embeds what no earlier attempt has staged, and swaps
- * everything in. @returns its numbers, as `stats` of the indexed source has them.
+ * everything in.
+ * @returns its numbers, as `stats` of the indexed source has them.
+ * @throws ExtractionFailure `empty_document` and the like, LeaseLostError, SupersededError, PermanentError, AppError what a
+ * provider or the database refuses; the reason of a stop.
  */
 export async function buildIndex(context: IngestionContext, attempt: IndexingAttempt) {
   const { ledger, settings, workshop } = context

@@ -1,3 +1,4 @@
+import { batchesOf } from '../../batches.ts'
 import type { Delivery, IngestionContext } from '../context.ts'
 
 /** Removals under way at once, of one job. */
@@ -8,9 +9,7 @@ export async function removeObject({ ledger, store, log }: IngestionContext, { i
   const removal = await ledger.claimObjectRemoval(id)
   if (!removal) return
   const keys = [removal.storage_path, ...(removal.more_paths ?? [])]
-  for (let first = 0; first < keys.length; first += AT_ONCE) {
-    await Promise.all(keys.slice(first, first + AT_ONCE).map((key) => store.delete(key)))
-  }
+  for (const batch of batchesOf(keys, AT_ONCE)) await Promise.all(batch.map((key) => store.delete(key)))
   await ledger.finishObjectRemoval(id)
   log.info('object_removed', { job_id: jobId, removal_id: id })
 }

@@ -1,4 +1,5 @@
 import type { ObjectAnswer } from '../../agent/ask-for-object.ts'
+import { batchesOf } from '../../batches.ts'
 import { AppError } from '../../errors.ts'
 import { classify } from '../failures.ts'
 import type { IndexingModel } from './strategy.ts'
@@ -36,10 +37,10 @@ export async function askParts<Part>(
   ask: (part: Part) => Promise<ObjectAnswer>,
   take: (part: Part, answer: PartAnswer) => Promise<void> | void,
 ): Promise<void> {
-  for (let from = 0; from < parts.length; from += AT_ONCE) {
+  for (const batch of batchesOf(parts, AT_ONCE)) {
     signal.throwIfAborted()
     const outcomes = await Promise.allSettled(
-      parts.slice(from, from + AT_ONCE).map(async (part) => {
+      batch.map(async (part) => {
         const answer = await ask(part).catch((error: unknown) => {
           const code = signal.aborted ? null : codeOf(error, isLastTry)
           if (code === null) throw error

@@ -13,7 +13,7 @@ import type { Divide, IndexingModel, IndexingStrategy } from './strategy.ts'
 import { windowsOf } from './windows.ts'
 
 /** Windows of one document: questions that one document costs at most. */
-export const MAX_WINDOWS = 200
+const MAX_WINDOWS = 200
 /** Tokens that one answer may have. */
 const ANSWER_TOKENS = 4000
 /** Pages that a record names; of a longer document the first. */

@@ -1,8 +1,10 @@
-import type { ObjectQuestion } from '../../agent/ask-for-object.ts'
+import { objectSchema } from '../../agent/ask-for-object.ts'
+import type { AskedDocument, ObjectQuestion } from '../../agent/ask-for-object.ts'
 import { graphIndexSettings } from '../../search/strategies.ts'
 import type { HashedChunk } from '../chunk/hash.ts'
 import { askParts } from './ask-parts.ts'
 import type { PartAnswer } from './ask-parts.ts'
+import { CHARS_PER_QUESTION, TOKENS_TO_THINK, groupsOf, materialOf } from './groups.ts'
 import type { Annotate, IndexingStrategy } from './strategy.ts'
 
 /** Entities of one passage: the first the model names. The index takes no more than 32. */
@@ -11,11 +13,6 @@ const MAX_ENTITIES = 20
 const MAX_NAME_CHARS = 100
 /** Tokens of the answer for each passage. */
 const TOKENS_PER_PASSAGE = 300
-/** Tokens of the answer that a model may think with. */
-const TOKENS_TO_THINK = 2000
-/** Passages that one question is about, and their characters: a longer passage is read to there. */
-const PASSAGES_PER_QUESTION = 8
-const CHARS_PER_QUESTION = 16_000
 
 const SYSTEM =
   'You list what each passage of a document is about: the people, organisations, products, places and defined terms it names, the most ' +
@@ -32,25 +29,21 @@ function questionAbout(count: number, model: string | null): ObjectQuestion {
   return {
     system: SYSTEM,
     ask: `List the entities of each passage: ${names.join(', ')}.`,
-    schema: {
-      type: 'object',
-      properties: Object.fromEntries(names.map((name) => [name, { type: 'array', items: { type: 'string' } }])),
-      required: names,
-      additionalProperties: false,
-    },
+    schema: objectSchema(Object.fromEntries(names.map((name) => [name, { type: 'array', items: { type: 'string' } }]))),
     schemaName: 'entities',
     model,
     maxTokens: TOKENS_TO_THINK + TOKENS_PER_PASSAGE * count,
   }
 }
 
-const materialOf = (chunks: readonly HashedChunk[]): string =>
-  chunks
-    .map(({ meta, text }, index) => {
-      const passage = text.slice(0, CHARS_PER_QUESTION).toWellFormed()
-      return `===== ${nameOf(index)}: ${meta.heading_path.join(' > ')} =====\n${passage}`
-    })
-    .join('\n\n')
+const documentOf = (chunks: readonly HashedChunk[], name: string): AskedDocument => {
+  const passages = chunks.map(({ meta, text }, index) => ({
+    name: nameOf(index),
+    headings: meta.heading_path,
+    text: text.slice(0, CHARS_PER_QUESTION).toWellFormed(),
+  }))
+  return { name, text: materialOf(passages), isWhole: true }
+}
 
 /** A name as it is kept: compatibility forms unified, in one line, without invisible characters; null: it is none. */
 function plainName(value: unknown): string | null {
@@ -106,36 +99,16 @@ function foundIn(answer: PartAnswer, index: number): Found {
     : { entities: entitiesIn(answer.object[nameOf(index)]) }
 }
 
-/** Chunks in groups for one question each. */
-function groupsOf(chunks: readonly HashedChunk[]): HashedChunk[][] {
-  const groups: HashedChunk[][] = []
-  let chars = 0
-  for (const chunk of chunks) {
-    const group = groups.at(-1)
-    if (group && group.length < PASSAGES_PER_QUESTION && chars + chunk.text.length <= CHARS_PER_QUESTION) {
-      group.push(chunk)
-      chars += chunk.text.length
-    } else {
-      groups.push([chunk])
-      chars = chunk.text.length
-    }
-  }
-  return groups
-}
-
 /** Writes the entities of each chunk into `meta.entities`, or why there are none into `meta.graph_error`. */
 const annotateWith =
   (named: string | null): Annotate =>
   async (batch, _all, model, signal) => {
     const found = new Map<number, Found>()
     await askParts(
-      groupsOf(batch),
+      groupsOf(batch, ({ text }) => text.length),
       model,
       signal,
-      (group) => {
-        const document = { name: model.documentName, text: materialOf(group), isWhole: true }
-        return model.ask(questionAbout(group.length, named), document)
-      },
+      (group) => model.ask(questionAbout(group.length, named), documentOf(group, model.documentName)),
       (group, answer) => {
         for (const [index, { chunk_index }] of group.entries()) {
           const known = foundIn(answer, index)

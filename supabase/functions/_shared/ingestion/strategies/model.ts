@@ -1,9 +1,9 @@
 import { askForObject } from '../../agent/ask-for-object.ts'
 import type { Budget } from '../../agent/budget.ts'
-import { canEnrich } from '../../enrichment/fields.ts'
 import { AppError } from '../../errors.ts'
 import type { IndexingClaim } from '../../ledger.ts'
 import type { ChatProvider } from '../../providers/index.ts'
+import { hasLanguageModel } from '../../providers/offline-answerer.ts'
 import type { IngestionContext } from '../context.ts'
 import { LeaseLostError, PermanentError } from '../failures.ts'
 import type { IndexingModel, IndexingStrategy } from './strategy.ts'
@@ -16,7 +16,7 @@ export type Outcome = { counts: Record<string, number>; notes: Set<string> }
  * @throws PermanentError `strategy_needs_model` where the strategy cannot do without.
  */
 export function canAsk(chat: ChatProvider, { withoutModel }: IndexingStrategy, outcome: Outcome): boolean {
-  if (canEnrich(chat)) return true
+  if (hasLanguageModel(chat)) return true
   if (withoutModel === 'refuse') {
     throw new PermanentError(
       'strategy_needs_model',
@@ -34,7 +34,7 @@ type Asking = Pick<IngestionContext, 'chat' | 'ledger' | 'log'> & {
   outcome: Outcome
 }
 
-/** The budget of the source's owner: held back before each call, settled after it. */
+/** The budget of whoever had the source indexed: held back before each call, settled after it. */
 const budgetOf = ({ chat, claim, ledger }: Asking): Budget => ({
   async reserve({ model, promptTokens, maxTokens }) {
     const want = { model, provider: chat.name, promptTokens, maxTokens: maxTokens ?? 1 }

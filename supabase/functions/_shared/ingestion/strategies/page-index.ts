@@ -1,7 +1,9 @@
-import type { ObjectQuestion } from '../../agent/ask-for-object.ts'
+import { objectSchema } from '../../agent/ask-for-object.ts'
+import type { AskedDocument, ObjectQuestion } from '../../agent/ask-for-object.ts'
 import { pageIndexSettings } from '../../search/strategies.ts'
 import type { HashedChunk } from '../chunk/hash.ts'
 import { askParts } from './ask-parts.ts'
+import { CHARS_PER_QUESTION, TOKENS_TO_THINK, groupsOf, materialOf } from './groups.ts'
 import { sectionsOf } from './sections.ts'
 import type { Annotate, IndexingModel, IndexingStrategy } from './strategy.ts'
 
@@ -10,13 +12,8 @@ const SUMMARY_WORDS = 60
 const SUMMARY_CHARS = 600
 /** Tokens of the answer for each section. */
 const TOKENS_PER_SUMMARY = 100
-/** Tokens of the answer that a model may think with. */
-const TOKENS_TO_THINK = 2000
 /** Sections of one document that get a summary: with them the number of questions is bounded. */
 const MAX_SECTIONS = 500
-/** Sections that one question is about, and their characters: a longer section is read to there. */
-const SECTIONS_PER_QUESTION = 8
-const CHARS_PER_QUESTION = 16_000
 
 type Section = { first: HashedChunk; headings: string[]; text: string }
 
@@ -34,22 +31,17 @@ function questionAbout(sections: readonly Section[], model: string | null): Obje
   return {
     system: SYSTEM,
     ask: `Summarize each section: ${names.join(', ')}.`,
-    schema: {
-      type: 'object',
-      properties: Object.fromEntries(names.map((name) => [name, { type: ['string', 'null'] }])),
-      required: names,
-      additionalProperties: false,
-    },
+    schema: objectSchema(Object.fromEntries(names.map((name) => [name, { type: ['string', 'null'] }]))),
     schemaName: 'section_summaries',
     model,
     maxTokens: TOKENS_TO_THINK + TOKENS_PER_SUMMARY * sections.length,
   }
 }
 
-const materialOf = (sections: readonly Section[]): string =>
-  sections
-    .map(({ headings, text }, index) => `===== ${nameOf(index)}: ${headings.join(' > ')} =====\n${text}`)
-    .join('\n\n')
+const documentOf = (sections: readonly Section[], name: string): AskedDocument => {
+  const parts = sections.map((section, index) => ({ name: nameOf(index), ...section }))
+  return { name, text: materialOf(parts), isWhole: true }
+}
 
 /** In one line, and no longer than asked for; null: nothing is left of it. */
 function plainSummary(value: unknown): string | null {
@@ -81,37 +73,16 @@ function textOf(chunks: readonly HashedChunk[]): string {
   return text.slice(0, CHARS_PER_QUESTION).toWellFormed()
 }
 
-/** Sections in groups for one question each. */
-function groupsOf(sections: readonly Section[]): Section[][] {
-  const groups: Section[][] = []
-  let chars = 0
-  for (const section of sections) {
-    const group = groups.at(-1)
-    if (group && group.length < SECTIONS_PER_QUESTION && chars + section.text.length <= CHARS_PER_QUESTION) {
-      group.push(section)
-      chars += section.text.length
-    } else {
-      groups.push([section])
-      chars = section.text.length
-    }
-  }
-  return groups
-}
-
 /** Writes a summary of each section that begins in the batch into `meta.section_summary` of its first chunk. */
 const annotateWith =
   (named: string | null): Annotate =>
   async (batch, all, model, signal) => {
     const summaries = new Map<number, string>()
-    const groups = groupsOf(sectionsToAsk(batch, all, model, summaries))
     await askParts(
-      groups,
+      groupsOf(sectionsToAsk(batch, all, model, summaries), ({ text }) => text.length),
       model,
       signal,
-      (group) => {
-        const document = { name: model.documentName, text: materialOf(group), isWhole: true }
-        return model.ask(questionAbout(group, named), document)
-      },
+      (group) => model.ask(questionAbout(group, named), documentOf(group, model.documentName)),
       (group, { object }) => {
         for (const [index, { first }] of group.entries()) {
           const summary = object === null ? null : plainSummary(object[nameOf(index)])

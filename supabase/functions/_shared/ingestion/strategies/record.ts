@@ -1,3 +1,5 @@
+import { objectSchema } from '../../agent/ask-for-object.ts'
+import { cutText } from '../../cut-text.ts'
 import type { RecordField } from '../../search/strategies.ts'
 import { TokenEstimator } from '../chunk/tokens.ts'
 
@@ -21,27 +23,19 @@ const JSON_TYPES: Record<Exclude<RecordField['type'], 'list' | 'array'>, string>
 }
 
 /** JSON Schema of an answer: every field, nothing else, and null where the document does not say. */
-export const recordSchema = (fields: readonly RecordField[]): Record<string, unknown> => ({
-  type: 'object',
-  properties: Object.fromEntries(
-    fields.map((field) => [
-      field.name,
-      field.type === 'list' || field.type === 'array'
-        ? { type: ['array', 'null'], items: { type: 'string' }, description: field.description }
-        : { type: [JSON_TYPES[field.type], 'null'], description: field.description },
-    ]),
-  ),
-  required: fields.map(({ name }) => name),
-  additionalProperties: false,
-})
+export const recordSchema = (fields: readonly RecordField[]): Record<string, unknown> =>
+  objectSchema(
+    Object.fromEntries(
+      fields.map((field) => [
+        field.name,
+        field.type === 'list' || field.type === 'array'
+          ? { type: ['array', 'null'], items: { type: 'string' }, description: field.description }
+          : { type: [JSON_TYPES[field.type], 'null'], description: field.description },
+      ]),
+    ),
+  )
 
-const cut = (text: string, chars: number): string =>
-  text.length <= chars
-    ? text
-    : text
-        .slice(0, chars)
-        .replace(/[\uD800-\uDBFF]$/, '')
-        .trimEnd()
+const cut = (text: string, chars: number): string => (text.length <= chars ? text : cutText(text, chars).trimEnd())
 
 const plainText = (value: unknown, chars: number): string | null => {
   const text = typeof value === 'string' ? cut(value.trim(), chars) : ''
@@ -81,7 +75,7 @@ const lineOf = ([name, value]: [string, DocumentRecord[string]]): string =>
   `${name}: ${(Array.isArray(value) ? value.join('; ') : String(value)).replace(/\s+/gu, ' ')}`
 
 /** A record as text: a line for each value that is there. */
-export const recordText = (record: DocumentRecord): string =>
+const recordText = (record: DocumentRecord): string =>
   Object.entries(record)
     .filter(([, value]) => value !== null)
     .map(lineOf)

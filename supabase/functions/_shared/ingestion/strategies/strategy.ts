@@ -3,7 +3,7 @@ import type { ChatProvider } from '../../providers/index.ts'
 import type { HashedChunk } from '../chunk/hash.ts'
 import type { Page } from '../chunk/pages.ts'
 
-/** The chat model as indexing one document may ask it: on the budget of the source's owner, while the lease is held. */
+/** The chat model as indexing one document may ask it: on the budget of whoever had it indexed, while the lease is held. */
 export type IndexingModel = {
   chat: ChatProvider
   /** Name of the document: context for the model, never an instruction. */

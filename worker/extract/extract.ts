@@ -1,13 +1,13 @@
 import type { FileHandle } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import type { ChildMessage } from './child.ts'
+import type { ExtractMessage } from './extract-child.ts'
 import type { ExtractEvent } from '../../supabase/functions/_shared/ingestion/extract/extract.ts'
 import { ExtractionFailure, limitExceeded } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 import type { ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
 import { linesOfChild } from './child-process.ts'
 import { sanitizeText } from '../../supabase/functions/_shared/ingestion/extract/sanitize.ts'
 
-const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
+const CHILD = fileURLToPath(new URL('./extract-child.ts', import.meta.url))
 /** Longest line the child may write: one page as JSON, where a character takes up to six. */
 const ESCAPED = 6
 
@@ -37,7 +37,7 @@ export async function* extractInChild(
     hasEnded: () => ended,
   }
   for await (const line of linesOfChild(child, signal)) {
-    const message = JSON.parse(line) as ChildMessage
+    const message = JSON.parse(line) as ExtractMessage
     if (message.type === 'failed') throw new ExtractionFailure(message.reason, message.message)
     if (message.type === 'end') {
       ended = true

@@ -1,0 +1,41 @@
+import { closeSync, readFileSync, writeSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+import { type ExtractionReason, verdictOf } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+
+/** The last message of a process that could not do its work. */
+export type FailedMessage = { type: 'failed'; reason: ExtractionReason; message: string }
+
+/** Writes a message as one JSON line to standard output, all of it before it returns. */
+function writeLine(message: unknown): void {
+  const bytes = Buffer.from(`${JSON.stringify(message)}\n`)
+  for (let written = 0; written < bytes.length; ) {
+    try {
+      written += writeSync(1, bytes, written)
+    } catch (error) {
+      // The parent is slower than we are; it is a pipe, so there is nothing to wait on but time.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
+}
+
+/**
+ * All that a process of `child-process.ts` does: it works on the bytes of standard input by the task on its command line, writes
+ * what comes as one JSON line each, or `failed` and why, and exits. Whatever happens to it happens to one source.
+ */
+export async function serveParent<Task, Message>(
+  work: (bytes: Uint8Array, task: Task) => AsyncIterable<Message>,
+): Promise<never> {
+  new Worker(new URL('./watchdog.ts', import.meta.url)).unref()
+  const task = JSON.parse(process.argv[2] ?? '{}') as Task
+  try {
+    const bytes = new Uint8Array(readFileSync(0))
+    closeSync(0)
+    for await (const message of work(bytes, task)) writeLine(message)
+  } catch (error) {
+    const { reason, message } = verdictOf(error)
+    writeLine({ type: 'failed', reason, message } satisfies FailedMessage)
+  }
+  // A parser may have left timers or promises behind; the document is read, nothing else matters.
+  process.exit(0)
+}

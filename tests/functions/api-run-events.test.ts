@@ -76,6 +76,11 @@ async function agentWith(settings: object = {}): Promise<string> {
   return id as string
 }
 
+/** An agent of the backend's without tools. */
+async function bare(settings: object = {}): Promise<string> {
+  return (await backend.json(201, 'POST', '/api/agents', { json: { name: 'Bare', settings } }))['id'] as string
+}
+
 /** A call that is not the same as another one. */
 const reading = (n: number, where = "body like 'long%'") => ({
   name: 'database_query',
@@ -248,6 +253,39 @@ describe('a model that fails', () => {
     expect(used.map((row) => row['model'])).toEqual([named, named, 'spare-model', 'spare-model'])
   })
 
+  it('and was to answer without tools is asked again, and gives way, before it has said anything: model_fallback', async () => {
+    model.play(script([{ status: 503 }, { status: 429 }, { text: 'Whole.' }]))
+    const { events, complete } = await run(await bare({ fallback_model: 'spare-model' }))
+    expect(complete).toMatchObject({ status: 'completed', content: 'Whole.', model: 'spare-model' })
+    // No steps are told of here, and so none is begun again.
+    expect(kinds(events)).toEqual(['start', 'model_fallback', 'chunk', 'complete'])
+    const named = model.env.CHAT_MODEL
+    expect(only(events, 'model_fallback')).toMatchObject([{ from: named, to: 'spare-model' }])
+    const stored = await person.json(200, 'GET', `/api/agents/runs/${complete['run_id']}`)
+    expect(stored).toMatchObject({ model: 'spare-model', usage: complete['usage'] })
+    expect(stored['steps']).toMatchObject([{ step: 1, model: 'spare-model', finish_reason: 'stop' }])
+    const used = await stack.db.query<Json>(
+      'select model from ai.usage_entries where run_id = (select id from ai.agent_runs where run_id = $1) order by created_at',
+      [complete['run_id']],
+    )
+    expect(used.map((row) => row['model'])).toEqual([named, 'spare-model', 'spare-model'])
+  })
+
+  it('and had begun to answer without tools is not asked again, nor one that refused', async () => {
+    const id = await bare({ fallback_model: 'spare-model' })
+    const failures: [Turn, string][] = [
+      [{ text: ['Half an ', 'answer'], cutAfter: 3 }, 'Half an answer'],
+      [{ status: 400 }, ''],
+    ]
+    for (const [failure, content] of failures) {
+      const before = model.chats().length
+      model.play(() => failure)
+      const answer = await person.json(200, 'POST', `/api/agents/${id}/run`, { json: { message: 'x' } })
+      expect(answer).toMatchObject({ status: 'failed', code: 'upstream_failed', model: model.env.CHAT_MODEL, content })
+      expect(model.chats().length - before).toBe(1)
+    }
+  })
+
   it('for good ends the run: an error within the step, then error and complete say the same', async () => {
     model.play(script([{ text: 'One.', toolCalls: [reading(1)] }, { status: 401 }]))
     const { events, complete } = await run(await agentWith())
@@ -285,6 +323,28 @@ describe('an answer', () => {
       { step: 1, step_number: 1, attempt: 1 },
       { step: 1, step_number: 1, attempt: 2 },
     ])
+  })
+
+  it('without tools that is cut off is continued, three times at most, and counts whole', async () => {
+    const cut = (text: string): Turn => ({ text, finishReason: 'length' })
+    const id = await bare()
+    const ask = (message: string) => person.json(200, 'POST', `/api/agents/${id}/run`, { json: { message } })
+    model.play(script([{ text: 'One.' }, cut('One, '), { text: 'two.' }]))
+    const { usage: one } = await ask('x')
+    const continued = await ask('x')
+    expect(continued).toMatchObject({ status: 'completed', content: 'One, two.' })
+    expect(continued['usage'].completion_tokens).toBeGreaterThan(one.completion_tokens)
+    expect(model.chats().at(-1)!.body['messages'].slice(-3)).toMatchObject([
+      { role: 'user', content: 'x' },
+      { role: 'assistant', content: 'One, ' },
+      { role: 'user', content: expect.stringContaining('Continue') },
+    ])
+    model.play(() => cut('more '))
+    const before = model.chats().length
+    const { events, complete } = await run(id)
+    expect(complete).toMatchObject({ status: 'completed', content: 'more more more more ' })
+    expect(kinds(events)).toEqual(['start', ...Array(3).fill('output_recovery'), 'chunk', 'complete'])
+    expect(model.chats().length - before).toBe(4)
   })
 
   it('that is thought about tells so, step by step, and the session after it: reasoning', async () => {
@@ -362,6 +422,65 @@ it('what hooks have done is told, and that the run is over: hook_result, on_run_
   expect(refused).not.toHaveProperty('result_meta')
   expect(only(events, 'on_run_complete')).toMatchObject([{ status: 'completed', steps: 3 }])
   expect(endpoint.received.map(({ path }) => path)).toEqual(['/over'])
+})
+
+it('a hook at its beginning refuses a run before the model is asked: OnRunStart', async () => {
+  const id = await bare()
+  const config = { condition: "message CONTAINS 'salaries'", action: 'deny', message: 'Not here.' }
+  await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json: { event: 'OnRunStart', type: 'rule', config } })
+  model.play(() => ({ text: 'Yes.' }))
+  const ask = (message: string) => person.json(200, 'POST', `/api/agents/${id}/run`, { json: { message } })
+  const before = model.chats().length
+  const refused = await ask('What are the salaries?')
+  expect(refused).toMatchObject({ status: 'failed', code: 'forbidden', error: 'Not here.', content: '' })
+  expect(model.chats().length).toBe(before)
+  expect(await ask('What are the dues?')).toMatchObject({ status: 'completed', content: 'Yes.' })
+})
+
+it('an endpoint puts its own words in the place of a tool’s and of the answer: modified_output', async () => {
+  const id = await agentWith()
+  for (const event of ['PostToolUse', 'PreResponse']) {
+    const config = { url: `${endpoint.url}/${event}` }
+    await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json: { event, type: 'http', config } })
+  }
+  const heard: Json[] = []
+  endpoint.answerWith(({ text }) => {
+    const payload = JSON.parse(text) as Json
+    heard.push(payload)
+    return { json: { action: 'allow', modified_output: `Said by ${payload['event']}.` } }
+  })
+  model.play(script([{ toolCalls: [reading(1)] }, { text: 'Done.' }]))
+  const events = await (await begin(person, id, { message: 'What is there?' })).rest()
+  expect(heard).toMatchObject([
+    { event: 'PostToolUse', tool_name: 'database_query', output: expect.stringContaining('long') },
+    { event: 'PreResponse', data: { content: 'Done.' } },
+  ])
+  // The model reads what the first one made of the result, the person what the second made of the answer.
+  const asked = JSON.stringify(model.chats().at(-1)!.body['messages'])
+  expect(asked).toContain('Said by PostToolUse.')
+  expect(asked).not.toContain(LONG)
+  expect(only(events, 'hook_result').map(({ modified }) => modified)).toEqual([true, true])
+  expect(events.at(-1)).toMatchObject({ status: 'completed', content: 'Said by PreResponse.' })
+  const stored = await person.json(200, 'GET', `/api/agents/runs/${events[0]!['run_id']}`)
+  expect(stored['content']).toBe('Said by PreResponse.')
+})
+
+it('an agent says how many steps its runs may have, and the last one is offered no tools: settings.max_steps', async () => {
+  let calls = 0
+  model.play(() => (calls < 2 ? { toolCalls: [reading(++calls)] } : { text: 'Done.' }))
+  const id = await agentWith({ max_steps: 3 })
+  const { events, complete } = await run(id)
+  expect(complete).toMatchObject({ status: 'completed', content: 'Done.', steps: 3 })
+  expect(only(events, 'step_started').map(({ is_last_step }) => is_last_step)).toEqual([false, false, true])
+  const offered = model
+    .chats()
+    .slice(-3)
+    .map(({ body }) => 'tools' in body)
+  expect(offered).toEqual([true, true, false])
+  // Without a setting the third step is not the last.
+  calls = 0
+  const unbounded = await run(await agentWith())
+  expect(only(unbounded.events, 'step_started').map(({ is_last_step }) => is_last_step)).toEqual([false, false, false])
 })
 
 describe('the settings of a deployment', () => {

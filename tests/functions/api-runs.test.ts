@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually } from '../support/eventually.ts'
+import { AppError } from '../../supabase/functions/_shared/errors.ts'
+import { createQueryVectors } from '../../supabase/functions/_shared/search/query-vectors.ts'
+import { startApi } from './support/api-app.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { ABSENT, HARBOR, deltasOf, eventsOf, only, serviceCaller, uploadAndIndex, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
@@ -40,6 +43,7 @@ beforeAll(async () => {
     member,
     'gates.md',
     '# Gates\n\nGate B opens at seven. See https://harbor.example/gates for more.\n',
+    { metadata: '{"area":"b"}' },
   )
   await uploadAndIndex(member, 'salary.md', '# Salary\n\nThe gate keeper earns ninety.\n', { visibility: 'private' })
   await uploadAndIndex(stranger, 'ward.md', '# Ward\n\nThe gate of ward three opens at nine.\n')
@@ -338,6 +342,48 @@ describe('context', () => {
         error: 'Knowledge base not found',
       })
     }
+  })
+
+  it('is retrieved as the request says for each knowledge base', async () => {
+    model.answer(say('x'))
+    const items = async (choice: object) => {
+      const knowledge_bases = [{ knowledge_base_id: knowledgeBaseId, ...choice }]
+      const answer = await run(member, { message: 'keeper earns ninety', knowledge_bases })
+      return [answer['retrieved_items'], lastPrompt()[0]?.content.includes('seven')]
+    }
+    expect(await items({})).toEqual([2, true])
+    expect(await items({ filter_metadata: { area: 'b' } })).toEqual([1, true])
+    expect(await items({ filter_metadata: { area: 'c' } })).toEqual([0, false])
+    // Words that only one text has; a vector is near to every other.
+    expect(await items({ retrieval_method: 'full_text' })).toEqual([1, false])
+    expect(await items({ retrieval_method: 'vector_search' })).toEqual([2, true])
+    expect(await items({ retrieval_method: 'vector_search', similarity_threshold: 0.99 })).toEqual([0, false])
+  })
+
+  it('that cannot be retrieved is left out, with a warning', async () => {
+    const api = startApi(stack)
+    const caller = api.as(member)
+    const ask = () =>
+      caller.json(200, 'POST', `/api/agents/${agentId}/run`, {
+        json: { message: 'When does the gate open?', knowledge_bases: [{ id: knowledgeBaseId }] },
+      })
+    model.answer(say('x'))
+    const whole = await ask()
+    expect(whole['retrieved_items']).toBe(2)
+    expect(whole).not.toHaveProperty('warning')
+    const embed = () => Promise.reject(new AppError('upstream_failed', 'The embedding provider is not there.'))
+    const embedderFor = api.deps.search.embedderFor
+    api.deps.search.queryVectors = createQueryVectors()
+    api.deps.search.embedderFor = (name) => {
+      const embedder = embedderFor(name)
+      return embedder && { ...embedder, embed }
+    }
+    expect(await ask()).toMatchObject({
+      status: 'completed',
+      content: 'x',
+      retrieved_items: 0,
+      warning: 'Retrieval failed: The embedding provider is not there.',
+    })
   })
 
   it('given as raw text is injected as it is', async () => {

@@ -110,7 +110,7 @@ describe('what can be said about a tool', () => {
 
 describe('the gate of a tool', () => {
   const tool = { name: 'mail', kind: 'custom' } as Tool
-  const NOTHING = { blocked: null, approved: false, modifiedInput: null, modifiedOutput: null }
+  const NOTHING = { blocked: null, blockedBy: null, approved: false, modifiedInput: null, modifiedOutput: null }
 
   function gate(
     permission: Permission,

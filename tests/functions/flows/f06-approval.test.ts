@@ -49,7 +49,13 @@ describe.each(CALLERS)('F6 approval, %s', (_name, tenantHeaders) => {
     expect(run.order.indexOf('tool_call')).toBeLessThan(run.order.indexOf('approval_requested'))
     const [result] = eventsOf(run, 'tool_result')
     if (approved) expect(result!['result']).not.toMatch(/Denied/)
-    else expect(result!['result']).toContain('Denied by user: because')
+    else {
+      const { hooks } = await backend.json(200, 'GET', `/api/agents/${agentId}/hooks`)
+      expect(result).toMatchObject({
+        is_error: true,
+        result: `Blocked by the PreToolUse hook ${hooks[0].id}: Denied by user: because`,
+      })
+    }
     expect(run.complete).toMatchObject({ status: 'completed', content: 'That is all I can say.' })
   })
 })

@@ -1,3 +1,4 @@
+import { cutText } from '../cut-text.ts'
 import { AppError } from '../errors.ts'
 import type { ChatMessage, ChatProvider, ChatRequest } from '../providers/index.ts'
 import { checkArguments } from './arguments.ts'
@@ -22,6 +23,14 @@ export type ObjectQuestion = {
   /** Absent: the model's own. */
   reasoningEffort?: ChatRequest['reasoningEffort'] | undefined
 }
+
+/** JSON Schema of an object that has all of these properties and no other. */
+export const objectSchema = (properties: Record<string, unknown>): Record<string, unknown> => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties),
+  additionalProperties: false,
+})
 
 /** A document, or its beginning. */
 export type AskedDocument = { name: string; text: string; isWhole: boolean }
@@ -61,8 +70,6 @@ export function textLimit(chat: ChatProvider, question: ObjectQuestion): number 
   const free = (promptBudget(chat, request) - taken) * CHARS_PER_TOKEN
   return Math.min(Math.max(free, MIN_TEXT_CHARS), MAX_TEXT_CHARS)
 }
-
-const shortened = (text: string, chars: number): string => text.slice(0, chars).replace(/[\uD800-\uDBFF]$/, '')
 
 /** The object in an answer, also where a model has put a code fence around it. */
 function readAnswer(text: string, schema: Record<string, unknown>): ReturnType<typeof checkArguments> {
@@ -134,7 +141,7 @@ export async function askForObject(
   const limit = textLimit(access.chat, question)
   let asked =
     document !== null && document.text.length > limit
-      ? { ...document, text: shortened(document.text, limit), isWhole: false }
+      ? { ...document, text: cutText(document.text, limit), isWhole: false }
       : document
   for (;;) {
     try {
@@ -144,7 +151,7 @@ export async function askForObject(
       if (asked === null || asked.text.length < 2 * MIN_TEXT_CHARS) {
         return failure('context_length_exceeded', error.message, null)
       }
-      asked = { ...asked, text: shortened(asked.text, Math.floor(asked.text.length / 2)), isWhole: false }
+      asked = { ...asked, text: cutText(asked.text, Math.floor(asked.text.length / 2)), isWhole: false }
     }
   }
 }

@@ -42,7 +42,7 @@ function requestOf(
   const messages = isContinuation
     ? [...run.request.messages, ...partial, { role: 'user' as const, content: CONTINUE }]
     : run.request.messages
-  return { ...run.request, messages, ...(tools.length === 0 ? {} : { tools: [...tools] }) }
+  return { ...run.request, messages, isRetriedByCaller: true, ...(tools.length === 0 ? {} : { tools: [...tools] }) }
 }
 
 /** Lets the model answer once, into the attempt. @throws what the provider throws, or the reason of a stop. */
@@ -88,7 +88,8 @@ function fallBack(run: RunState, step: number, thoughts: string): boolean {
 
 /**
  * One step's answer of the model, streamed to the reader. A try that fails is taken back with `step_reset` and repeated: at
- * once with the fallback model, else after a pause; shortened when the prompt was too long. It never throws.
+ * once with the fallback model, else after a pause; shortened when the prompt was too long. A single answer
+ * (`isSingleAnswer`) is repeated without `step_reset`, and neither shortened nor taken back. It never throws.
  */
 export async function callModel(
   run: RunState,
@@ -97,6 +98,7 @@ export async function callModel(
 ): Promise<ModelTurn & { output: StepOutput }> {
   const { emit, call } = run.setup
   const delays = run.setup.retryDelaysMs ?? RETRY_DELAYS_MS
+  const isSingle = run.setup.isSingleAnswer === true
   const begin = (): Attempt => ({ rawText: '', calls: [], finishReason: 'error', output: createStepOutput(run, step) })
   let attempt = begin()
   let usage = NO_USAGE
@@ -107,14 +109,18 @@ export async function callModel(
   /** Prepares another try. @returns false when there is none. @throws when the run is stopped meanwhile. */
   const recover = async (error: AppError): Promise<boolean> => {
     const isTooLong = error.code === 'context_length_exceeded'
-    const canRetry = isTooLong ? shortenings < 2 : retries < delays.length && isRetriable(error)
+    const canRetry = isTooLong ? !isSingle && shortenings < 2 : retries < delays.length && isRetriable(error)
     if (!canRetry) return false
     const thoughts = attempt.output.reasoning()
-    emit('step_reset', {
-      ...stepFields(step),
-      reason: RESET_REASON[error.code] ?? 'model_error',
-      off: run.content.length,
-    })
+    if (isSingle) {
+      if (attempt.output.content() + thoughts !== '') return false
+    } else {
+      emit('step_reset', {
+        ...stepFields(step),
+        reason: RESET_REASON[error.code] ?? 'model_error',
+        off: run.content.length,
+      })
+    }
     attempt = begin()
     continuations = 0
     if (isTooLong) {
@@ -144,7 +150,7 @@ export async function callModel(
 
   try {
     if (run.signal.aborted) throw stopReason(run.signal)
-    usage = countUsage(run, usage, await compactIfNeeded(run, step, tools))
+    if (!isSingle) usage = countUsage(run, usage, await compactIfNeeded(run, step, tools))
     for (;;) {
       try {
         const request = requestOf(run, tools, attempt.rawText, continuations > 0)

@@ -2,18 +2,18 @@ import type { Budget } from '../agent/budget.ts'
 import { resumedContextItems } from '../agent/journal.ts'
 import type { Journal } from '../agent/journal.ts'
 import { runLoop } from '../agent/loop.ts'
-import { askModel } from '../agent/provider-call.ts'
-import { reasoningField, thinkingTime, thoughtsOf } from '../agent/reasoning.ts'
+import { callModel } from '../agent/model-step.ts'
+import { reasoningField, thoughtsOf } from '../agent/reasoning.ts'
+import { createRunState } from '../agent/run-state.ts'
 import type { Waiting } from '../agent/suspend.ts'
 import { createAnswerFilter } from '../answer-filter.ts'
 import { citationsFor, createCitationFilter } from '../citations.ts'
 import type { Deps } from '../context.ts'
-import { AppError, describeError, toAppError } from '../errors.ts'
 import type { ContextItem, WithChat } from '../providers/index.ts'
 import type { Emit } from '../sse.ts'
 import type { Tool } from '../tools/types.ts'
 import { gatesOf } from './gates.ts'
-import { NO_USAGE, addUsage } from '../agent/usage.ts'
+import { addUsage } from '../agent/usage.ts'
 import { failed, nothing } from './outcome.ts'
 import type { Equipment, Execution, RunOutcome } from './outcome.ts'
 
@@ -39,63 +39,49 @@ export type Given = {
   waiting: Waiting | null
 }
 
-/** One model call. `thoughts`: what it reasoned, to be told after the answer. */
+/**
+ * One answer without tools. Like a step of the loop it is asked for again and continued when it was cut off, but only asked
+ * for again while nothing of it is out. `thoughts`: what the model reasoned, to be told after the answer.
+ */
 export async function answer(work: Work): Promise<Given> {
   const { deps, execution, emit, signal, journal } = work
-  const { request, knownTexts } = execution
+  const { request, knownTexts, principal } = execution
   // Whatever an executor before this one had of the answer, it is asked for again.
   if (execution.resumed !== null && execution.resumed.steps.length > 0) {
     emit('step_reset', { step: 1, step_number: 1, reason: 'interrupted', off: 0 })
   }
   journal.note({ op: 'turn', step: 1, state: 'begun' })
   const keys = request.citations ? new Set(request.context.map((item) => item.key)) : null
-  const filter = createAnswerFilter({ keys, knownTexts })
-  const thinking = createAnswerFilter({ keys: null, knownTexts })
+  let filter = createAnswerFilter({ keys, knownTexts })
   const startedAt = Date.now()
-  const clock = thinkingTime()
-  let content = ''
-  let thoughts = ''
-  let usage = NO_USAGE
-  let finishReason = 'error'
-  let failure: AppError | null = null
-  const give = (text: string) => {
-    if (text === '') return
-    content += text
-    emit('content_delta', { delta: text })
-  }
-  const think = (text: string) => {
-    if (text === '') return
-    thoughts += text
-    emit('reasoning_delta', { step: 1, step_number: 1, source: 'thinking', delta: text })
-  }
-  try {
-    const access = { chat: deps.chat, budget: work.budget, signal, log: deps.log }
-    usage = await askModel(access, 1, request, (event) => {
-      if (event.type === 'delta') {
-        clock.spoke()
-        give(filter.push(event.text))
-      } else if (event.type === 'reasoning') {
-        clock.thought()
-        think(thinking.push(event.text))
-      } else if (event.type === 'done') finishReason = event.finishReason
-    })
-  } catch (error) {
-    failure = toAppError(signal.aborted && signal.reason instanceof AppError ? signal.reason : error)
-    deps.log.error('model_failed', { code: failure.code, error: describeError(error) })
-  }
-  give(filter.end())
-  think(thinking.end())
+  const state = createRunState({
+    chat: deps.chat,
+    request,
+    tools: [],
+    gates: {},
+    call: { principal, signal, log: deps.log },
+    emit(event, fields) {
+      if (event !== 'reasoning') emit(event, fields)
+    },
+    textFilter: () => (filter = createAnswerFilter({ keys, knownTexts })),
+    reasoningFilter: () => createAnswerFilter({ keys: null, knownTexts }),
+    maxSteps: 1,
+    budget: work.budget,
+    isSingleAnswer: true,
+    ...(execution.fallbackModel === null ? {} : { fallbackModel: execution.fallbackModel }),
+  })
+  const { output, usage, finishReason, failure } = await callModel(state, 1, [])
   const earlier = nothing(execution)
   const outcome: RunOutcome = {
     ...earlier,
-    content,
+    content: output.content(),
     usage: addUsage(earlier.usage, usage),
     citations: request.citations ? citationsFor(filter.used(), request.context) : null,
     invalidCitationCount: filter.invalidCount(),
     steps: [
       {
         step: 1,
-        model: deps.chat.modelFor(request.model),
+        model: deps.chat.modelFor(state.request.model),
         finish_reason: finishReason,
         has_tool_calls: false,
         usage,
@@ -103,9 +89,13 @@ export async function answer(work: Work): Promise<Given> {
         ...reasoningField(request),
       },
     ],
-    reasoning: thoughtsOf({ step: 1, reasoning: thoughts, reasoning_ms: clock.ms() }),
+    reasoning: thoughtsOf({ step: 1, reasoning: output.reasoning(), reasoning_ms: output.reasoningMs() }),
   }
-  return { outcome: failure === null ? outcome : failed(outcome, failure), thoughts, waiting: null }
+  return {
+    outcome: failure === null ? outcome : failed(outcome, failure),
+    thoughts: output.reasoning(),
+    waiting: null,
+  }
 }
 
 /** The loop of model calls and tools. */

@@ -22,7 +22,10 @@ export function gatesOf(hooks: Hooks): LoopGates {
         { event: 'PreToolUse', tool_name: tool.name, data: args },
         { id: callId, rule: asks ? rule : null, memory },
       )
-      if (verdict.blocked !== null) return { allowed: false, message: `Blocked by a hook: ${verdict.blocked}` }
+      if (verdict.blocked !== null) {
+        // Hooks have no names: this is how the agent's list of hooks has it.
+        return { allowed: false, message: `Blocked by the PreToolUse hook ${verdict.blockedBy}: ${verdict.blocked}` }
+      }
       const settled = verdict.modifiedInput ?? args
       if (!asks || verdict.approved) return { allowed: true, args: settled, isApproved: verdict.approved }
       const denial = await hooks.ask({

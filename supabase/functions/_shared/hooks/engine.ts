@@ -135,7 +135,13 @@ export function createHooks(deps: HookDeps): Hooks {
     permissionOf: deps.permissions,
     ask: (request) => askForApproval(deps, request),
     async run(payload, call = { id: '', rule: null }) {
-      const verdict: HookVerdict = { blocked: null, approved: false, modifiedInput: null, modifiedOutput: null }
+      const verdict: HookVerdict = {
+        blocked: null,
+        blockedBy: null,
+        approved: false,
+        modifiedInput: null,
+        modifiedOutput: null,
+      }
       let current = payload
       const answers = createHookAnswers<Outcome>(call.memory)
       for (const hook of of(payload)) {
@@ -162,7 +168,7 @@ export function createHooks(deps: HookDeps): Hooks {
         verdict.approved = input === null && (verdict.approved || outcome.approved === true)
         // Told when it was given.
         if (known !== null) {
-          if (blocked !== null) return { ...verdict, blocked, approved: false }
+          if (blocked !== null) return { ...verdict, blocked, blockedBy: hook.id, approved: false }
           continue
         }
         // What a person said is kept with the approval, and one that failed is asked again.
@@ -177,7 +183,7 @@ export function createHooks(deps: HookDeps): Hooks {
           latency_ms: Date.now() - startedAt,
           message: outcome.message,
         })
-        if (blocked !== null) return { ...verdict, blocked, approved: false }
+        if (blocked !== null) return { ...verdict, blocked, blockedBy: hook.id, approved: false }
       }
       return verdict
     },

@@ -47,6 +47,9 @@ const rule = z.object({
   message: z.string().max(1000).optional(),
 })
 
+/** Keys that one rule may have. */
+export const RULE_KEYS: readonly string[] = Object.keys(rule.shape)
+
 /** `config` of a rule hook: `{condition, action, message}`, or `{rules: [...]}` of them. */
 export const ruleConfig = z.union(
   [z.object({ rules: z.array(rule).min(1).max(MAX_RULES) }), rule],

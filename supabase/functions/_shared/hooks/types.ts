@@ -32,6 +32,8 @@ export type HookPayload = {
 /** What hooks made of it together: the last change wins, the first refusal ends it. */
 export type HookVerdict = {
   blocked: string | null
+  /** Id of the hook that refused. */
+  blockedBy: string | null
   /** By a person, through an approval. */
   approved: boolean
   modifiedInput: Record<string, unknown> | null

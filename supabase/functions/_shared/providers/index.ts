@@ -70,6 +70,8 @@ export type ChatRequest = {
   temperature?: number
   /** Tokens the answer may have. */
   maxTokens?: number
+  /** Whoever asks tries again itself, and at once where it has another model for it: the provider does not. */
+  isRetriedByCaller?: boolean
 }
 
 /** Tokens a call used, as the provider counted them. */

@@ -82,8 +82,8 @@ export function createOpenAiChat(env: Env, timeouts: OpenAiTimeouts = {}): ChatP
     try {
       const pieces = await sdk.chat.completions.create(requestBody(request, modelFor(request.model), isOpenAi), {
         signal: AbortSignal.any([signal, watchdog.signal]),
-        // Tools are offered by a loop, which tries again itself, and at once where it has another model for it.
-        ...(request.tools && request.tools.length > 0 ? { maxRetries: 0 } : {}),
+        // Tools are offered by a loop, which does so as well.
+        ...(request.isRetriedByCaller || (request.tools && request.tools.length > 0) ? { maxRetries: 0 } : {}),
       })
       wait()
       for await (const piece of pieces) {

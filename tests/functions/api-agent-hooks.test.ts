@@ -257,6 +257,9 @@ describe('sessions of an agent', () => {
       total: 0,
       sessions: [],
     })
+    const until = (moment: string) => member.json(200, 'GET', `${sessions()}?created_before=${moment}&search=crane`)
+    expect(await until('2099-01-01T00:00:00Z')).toMatchObject({ total: 1, sessions: [{ session_id }] })
+    expect(await until('2001-01-01T00:00:00Z')).toMatchObject({ total: 0, sessions: [] })
   })
 
   it.each([

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { IngestionContext } from '../../supabase/functions/_shared/ingestion/context.ts'
 import { enrichmentQueues, workOnJobs } from '../../supabase/functions/worker/jobs.ts'
-import { startScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { startApi } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
-import { addSource, answering, promptOf, workOff } from './support/enrichment.ts'
-import type { EnrichedSource } from './support/enrichment.ts'
+import { answering, workOff } from './support/enrichment.ts'
+import { addSource } from './support/indexed-documents.ts'
+import type { AddedSource } from './support/indexed-documents.ts'
 import { ABSENT, HARBOR, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
 
@@ -167,8 +168,8 @@ describe('what is asked', () => {
 
 describe('what is answered', () => {
   let base: string
-  let one: EnrichedSource
-  let two: EnrichedSource
+  let one: AddedSource
+  let two: AddedSource
 
   it('is stored by source and read by source, item or chunk', async () => {
     base = await makeBase()

@@ -65,7 +65,7 @@ describe('knowledge bases', () => {
     expect(made).toMatchObject({
       indexing_config: { strategy: 'full_document', summary_model: 'gpt-5-mini', chunk_size: 400 },
       retrieval_config: { method: 'hybrid', top_k: 3 },
-      warnings: [expect.stringContaining('summary_model is not used')],
+      warnings: [expect.stringContaining('summary_model" is stored but has no effect: a document is found')],
     })
     const path = `/api/knowledge-bases/${made['id']}`
     const changed = await member.json(200, 'PATCH', path, { json: { indexing_config: { strategy: 'chunk_embed' } } })
@@ -238,6 +238,11 @@ describe('sources of a knowledge base', () => {
     })
     expect(await member.json(400, 'POST', path, { json: { source_id: broken['id'] } })).toMatchObject({
       error: 'Source must be extracted first (status: failed)',
+      code: 'source_not_extracted',
+    })
+    await stack.db.query(`update ai.sources set extraction_status = 'attention_required' where id = $1`, [broken['id']])
+    expect(await member.json(400, 'POST', path, { json: { source_id: broken['id'] } })).toMatchObject({
+      error: 'Source must be extracted first (status: attention_required)',
       code: 'source_not_extracted',
     })
     await member.json(404, 'POST', path, { json: { source_id: ABSENT } })

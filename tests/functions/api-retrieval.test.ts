@@ -94,6 +94,24 @@ describe('context handlers', () => {
     expect(small['warnings']).toContain('The field "colour" is not known here and was ignored.')
   })
 
+  it('search each knowledge base as they are asked to', async () => {
+    const asked = async (choice: object) => {
+      const knowledge_bases = [{ id: base['id'], ...choice }]
+      const made = await ask(member, { knowledge_bases })
+      expect(made['knowledge_base_configs']).toEqual(knowledge_bases)
+      return [made['metadata'].retrieval_methods, made['retrieved_context'].length]
+    }
+    expect(await asked({ retrieval_method: 'full_text' })).toEqual([['full_text'], 1])
+    expect(await asked({ retrieval_method: 'vector_search' })).toEqual([['vector_search'], 2])
+    expect(await asked({ retrieval_method: 'vector_search', similarity_threshold: 1 })).toEqual([['vector_search'], 0])
+    expect(await asked({ retrieval_method: 'vector_search', filter_metadata: { area: 'none' } })).toEqual([
+      ['vector_search'],
+      0,
+    ])
+    const wrong = [{ id: base['id'], retrieval_method: 'tree_search' }]
+    expect((await ask(member, { knowledge_bases: wrong }, 400))['error']).toContain('tree_search')
+  })
+
   it('are seen by their own person and the backend only', async () => {
     const { id } = await ask(member)
     for (const other of [admin, viewer, stranger]) {
@@ -194,10 +212,18 @@ describe('the content of a knowledge base', () => {
       task_id: null,
       knowledge_base_id: base['id'],
     })
-    const vectors = await member.json(201, 'POST', '/api/knowledge-bases', {
-      json: { name: 'V', retrieval_config: { method: 'vector_search' } },
-    })
-    await member.json(400, 'POST', `/api/knowledge-bases/${vectors['id']}/build-bm25`)
+    const build = async (status: number, json: object) => {
+      const { id } = await member.json(201, 'POST', '/api/knowledge-bases', { json })
+      return member.json(status, 'POST', `/api/knowledge-bases/${id}/build-bm25`)
+    }
+    await build(202, { name: 'T', retrieval_config: { method: 'full_text' } })
+    for (const [name, json] of [
+      ['vector_search', { retrieval_config: { method: 'vector_search' } }],
+      ['tree_search', { indexing_config: { strategy: 'page_index' } }],
+    ] as const) {
+      const refusal = await build(400, { name, ...json })
+      expect(refusal).toMatchObject({ code: 'invalid_request', error: expect.stringContaining(name) })
+    }
     await stranger.json(404, 'POST', `${basePath()}/build-bm25`)
   })
 
@@ -216,6 +242,21 @@ describe('the content of a knowledge base', () => {
     )
     expect(defaults).toMatchObject({ ...{ retrieval: made['retrieval_config'] }, hybrid_vector_weight: 0.5 })
     expect(defaults['reranker']).toEqual({ default_model: null, candidate_count: 20, options: [] })
+  })
+})
+
+describe('the file of a source', () => {
+  it('is downloaded as it was uploaded, by whoever may read it', async () => {
+    const text = '# Tides\n\nHigh water at six.\n'
+    const { id } = await member.json(201, 'POST', '/api/sources/upload', { body: fileForm('tides (1).md', text) })
+    const file = await member.send('GET', `/api/sources/${id}/download`)
+    expect([file.status, await file.text()]).toEqual([200, text])
+    expect(file.headers.get('content-type')).toMatch(/^text\/markdown/)
+    expect(file.headers.get('content-disposition')).toMatch(/^attachment;.*tides/)
+    expect(file.headers.get('content-length')).toBe(String(text.length))
+    expect((await viewer.send('GET', `/api/sources/${id}/download`)).status).toBe(200)
+    await stranger.json(404, 'GET', `/api/sources/${id}/download`)
+    await member.json(404, 'GET', `/api/sources/${ABSENT}/download`)
   })
 })
 

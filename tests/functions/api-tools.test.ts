@@ -171,7 +171,7 @@ describe('tools', () => {
     expect(made['config'].endpoint).toBe('https://x.example')
     expect(made['warnings']).toEqual([
       'The field "colour" is not known here and was ignored.',
-      'config.endpoint was used, and the one beside config ignored.',
+      'config.endpoint is used, and the one beside config ignored.',
       'The key "api_key" of config is not known here and was not stored.',
     ])
     expect(JSON.stringify(await admin.json(200, 'GET', `/api/tools/${made['id']}`))).not.toContain('canary')

@@ -7,6 +7,7 @@ import type { AppEnv, Deps } from './context.ts'
 import { allowOrigins } from './cors.ts'
 import { AppError, missing, onError } from './errors.ts'
 import { isSafeId, isUuid } from './ids.ts'
+import { droppedKeys } from './ignored-input.ts'
 
 /**
  * A Hono app with what every function has: request ids, CORS, the dependencies in the context, one error envelope, also
@@ -65,26 +66,40 @@ export async function parseBody<S extends z.ZodType>(c: Context, schema: S): Pro
 /**
  * The JSON body of a request for routes whose clients were written for another server: fields that are not in the
  * schema are not refused but named in `warnings`; with `Prefer: handling=strict` they are refused.
- * @throws AppError as `readJson` and `parse` do.
+ * @param alsoIgnored warnings about what else of the body has no effect; `sent` is the body before the schema. They are part
+ * of `warnings`, and refused in the same way.
+ * @throws AppError as `readJson`, `parse` and `refuseIfStrict` do.
  */
 export async function parseLenientBody<S extends z.ZodObject>(
   c: Context,
   schema: S,
+  alsoIgnored?: (body: z.output<S>, sent: Record<string, unknown>) => string[],
 ): Promise<{ body: z.output<S>; warnings: string[] }> {
   const value = await readJson(c.req.raw)
   const body = parse(schema, value)
-  const warnings = Object.keys(Object(value))
-    .filter((key) => !Object.hasOwn(schema.shape, key))
-    .slice(0, 20)
-    .map((key) => `The field ${JSON.stringify(key.slice(0, 60))} is not known here and was ignored.`)
-  if (warnings.length > 0 && isStrict(c)) {
-    throw new AppError('invalid_request', warnings[0]!.replace(' and was ignored.', '.'))
-  }
+  const sent = Object(value) as Record<string, unknown>
+  const warnings = [...droppedKeys('', sent, Object.keys(schema.shape)), ...(alsoIgnored?.(body, sent) ?? [])]
+  refuseIfStrict(c, warnings)
   return { body, warnings }
 }
 
 /** Whether the caller wants errors instead of warnings (RFC 7240, section 4.4). */
 const isStrict = (c: Context) => /(^|[,;\s])handling=strict($|[,;\s])/.test(c.req.header('prefer') ?? '')
+
+/** A warning as it is said before anything is done. */
+const asRefusal = (warning: string) =>
+  warning
+    .replace(/ and was (ignored|not stored)\.$/, '.')
+    .replace(/ (is stored (but|and) has no effect|was ignored)(?=[.:])/, ' has no effect')
+
+/**
+ * Refuses a request in which something is ignored, where the caller wants that (`Prefer: handling=strict`). To be called
+ * before the first effect, and only with warnings about what is ignored: what came of a request is nothing to refuse.
+ * @throws AppError `invalid_request` that names all of it.
+ */
+export function refuseIfStrict(c: Context, warnings: readonly string[]): void {
+  if (warnings.length > 0 && isStrict(c)) throw new AppError('invalid_request', warnings.map(asRefusal).join(' '))
+}
 
 /** `{ warnings }` when there are any, to spread into an answer. */
 export function warningsField(warnings: readonly string[]): { warnings?: readonly string[] } {

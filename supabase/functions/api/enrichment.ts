@@ -1,3 +1,4 @@
+import { readByIds } from '../_shared/batches.ts'
 import type { Db } from '../_shared/context.ts'
 import type { EnrichmentField } from '../_shared/enrichment/fields.ts'
 import { unwrap } from '../_shared/errors.ts'
@@ -88,23 +89,13 @@ export type EnrichmentResults = {
   item_notes: Record<string, string>
 }
 
-/** Ids per request: more would make the URL too long for some proxies. */
-const IDS_PER_REQUEST = 100
 /** Results given where none was named. */
 const MAX_RESULTS = 1000
-
-async function inBatches<Row>(ids: readonly string[], read: (batch: string[]) => Promise<Row[]>): Promise<Row[]> {
-  const rows: Row[] = []
-  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
-    rows.push(...(await read(ids.slice(from, from + IDS_PER_REQUEST))))
-  }
-  return rows
-}
 
 /** Which indexed source each of these ids stands for: one itself, the source in it, or a chunk of it. */
 async function indexedSourcesOf(db: Db, knowledgeBaseId: string, ids: string[]): Promise<Map<string, string>> {
   const indexed = (column: 'id' | 'source_id') =>
-    inBatches(ids, async (batch) =>
+    readByIds(ids, async (batch) =>
       unwrap(
         await db
           .schema('ai')
@@ -119,7 +110,7 @@ async function indexedSourcesOf(db: Db, knowledgeBaseId: string, ids: string[]):
   for (const row of await indexed('id')) found.set(row.id, row.id)
   for (const row of await indexed('source_id')) found.set(row.source_id, row.id)
   const rest = ids.filter((id) => !found.has(id))
-  const chunks = await inBatches(rest, async (batch) =>
+  const chunks = await readByIds(rest, async (batch) =>
     unwrap(
       await db
         .schema('ai')
@@ -154,7 +145,7 @@ export async function readResults(
   const rows =
     ids.length === 0
       ? unwrap(await select().order('indexed_source_id').limit(MAX_RESULTS).returns<ResultRow[]>())
-      : await inBatches([...new Set(named.values())], async (batch) =>
+      : await readByIds([...new Set(named.values())], async (batch) =>
           unwrap(await select().in('indexed_source_id', batch).returns<ResultRow[]>()),
         )
   const byItem = new Map(rows.map((row) => [row.indexed_source_id, row]))

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { AppError } from '../_shared/errors.ts'
 import { parse } from '../_shared/http.ts'
+import { droppedInList } from '../_shared/ignored-input.ts'
 import { MAX_APPROVAL_SECONDS } from '../_shared/hooks/permissions.ts'
-import { parseRules, ruleConfig } from '../_shared/hooks/rules.ts'
+import { RULE_KEYS, parseRules, ruleConfig } from '../_shared/hooks/rules.ts'
 import { HOOK_EVENTS } from '../_shared/hooks/types.ts'
 import type { HookEvent } from '../_shared/hooks/types.ts'
 import { outboundUrl } from './outbound-url.ts'
@@ -57,7 +58,8 @@ export function checkHook(request: HookRequest): { config: Record<string, unknow
   const warnings = event === 'OnDelegation' ? ['OnDelegation never happens here: agents do not call each other.'] : []
   const config = configOf(type, request.config)
   const ignored = Object.keys(request.config).filter((key) => !Object.hasOwn(config, key))
-  return { config, warnings: [...warnings, ...ignored.slice(0, 20).map(ignoredKey)] }
+  const rules = Object.hasOwn(config, 'rules') ? droppedInList('config.rules', request.config['rules'], RULE_KEYS) : []
+  return { config, warnings: [...warnings, ...ignored.slice(0, 20).map(ignoredKey), ...rules] }
 }
 
 const ignoredKey = (key: string) =>

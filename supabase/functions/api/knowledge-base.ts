@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import type { Db } from '../_shared/context.ts'
-import { canEnrich } from '../_shared/enrichment/fields.ts'
 import { AppError, missing, unwrap } from '../_shared/errors.ts'
 import { parse } from '../_shared/http.ts'
 import type { ChatProvider } from '../_shared/providers/index.ts'
-import { methodProblem, retrievalConfig } from '../_shared/search/settings.ts'
-import { STRATEGIES, STRATEGY_RETRIEVAL } from '../_shared/search/strategies.ts'
+import { hasLanguageModel } from '../_shared/providers/offline-answerer.ts'
+import { idleRetrievalKeys, methodProblem, retrievalConfig } from '../_shared/search/settings.ts'
+import { STRATEGIES, STRATEGY_RETRIEVAL, idleIndexingKeys } from '../_shared/search/strategies.ts'
 import type { IndexingConfig, Strategy } from '../_shared/search/strategies.ts'
 
 /** Columns of ai.knowledge_bases that this function reads. */
@@ -95,9 +95,6 @@ export function requestedLanguage(body: {
   return body.language ?? (named == null ? undefined : parse(language, named))
 }
 
-const SUMMARIES_ARE_NOT_MADE =
-  'indexing_config.summary_model is not used: a document is found by all of its passages, not by a summary.'
-const TEXT_ONLY = 'indexing_config.use_images is stored, but records are made from the text of documents only.'
 const SET_A_MODEL = 'Set OPENAI_API_KEY or OPENAI_BASE_URL and CHAT_MODEL for the functions and the worker.'
 /** What a strategy does where no language model is set up. */
 const WITHOUT_MODEL: Partial<Record<Strategy, string>> = {
@@ -106,24 +103,31 @@ const WITHOUT_MODEL: Partial<Record<Strategy, string>> = {
   doc2json: 'cannot be indexed',
 }
 
-/** What whoever sets these settings should know: what is not used, and what this project cannot do. */
-export function indexingWarnings(config: IndexingConfig, chat: Pick<ChatProvider, 'model'>): string[] {
-  const lack = canEnrich(chat) ? undefined : WITHOUT_MODEL[config.strategy]
-  return [
-    ...(config['summary_model'] == null ? [] : [SUMMARIES_ARE_NOT_MADE]),
-    ...(config['use_images'] === true ? [TEXT_ONLY] : []),
-    ...(lack
-      ? [`This project has no language model: a knowledge base of ${config.strategy} ${lack}. ${SET_A_MODEL}`]
-      : []),
-  ]
+/** What whoever sets these settings should know of this project: what it cannot do. */
+export function modelWarnings(config: IndexingConfig, chat: Pick<ChatProvider, 'model'>): string[] {
+  const lack = hasLanguageModel(chat) ? undefined : WITHOUT_MODEL[config.strategy]
+  return lack
+    ? [`This project has no language model: a knowledge base of ${config.strategy} ${lack}. ${SET_A_MODEL}`]
+    : []
 }
 
 /** The strategy that a stored row names; of one that is not known, the default. */
 export const strategyOfRow = ({ indexing_config: config }: Pick<KnowledgeBaseRow, 'indexing_config'>): Strategy =>
   STRATEGIES.find((known) => known === config['strategy']) ?? STRATEGIES[0]
 
-/** Said to whoever sends a model: the column is read-only. */
-export const MODEL_IS_READ_ONLY = 'embedding_model was ignored: it is the model of the vectors that are stored.'
+const MODEL_IS_READ_ONLY = 'embedding_model was ignored: it is the model of the vectors that are stored.'
+
+/** Warnings about what of a knowledge base's settings has no effect; `sent` is the body of the request. */
+export function ignoredSettings(
+  { indexing_config: indexing }: { indexing_config?: IndexingConfig | null | undefined },
+  sent: Record<string, unknown>,
+): string[] {
+  return [
+    ...(sent['embedding_model'] === undefined ? [] : [MODEL_IS_READ_ONLY]),
+    ...(indexing ? idleIndexingKeys(indexing.strategy, Object(sent['indexing_config']) as typeof sent) : []),
+    ...idleRetrievalKeys(Object(sent['retrieval_config']) as typeof sent),
+  ]
+}
 
 /** A knowledge base the caller can see, or null. */
 export async function lookUpKnowledgeBase(db: Db, id: string): Promise<KnowledgeBaseRow | null> {

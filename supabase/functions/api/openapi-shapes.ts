@@ -299,7 +299,7 @@ export const graphError = z
     source_id: id,
     source_name: z.string().nullable(),
     indexed_source_id: id,
-    code: z.string(),
+    code: z.string().describe('What docs/strategies.md lists, such as "refused" or "invalid_answer".'),
     message: z.string(),
   })
   .meta({ id: 'GraphError' })
@@ -327,7 +327,10 @@ export const knowledgeBase = z
   .looseObject({
     ...knowledgeBaseFields,
     ...contents,
-    drift: z.object({ count: z.int(), indexed_source_ids: z.array(id) }).nullable(),
+    drift: z
+      .object({ count: z.int(), indexed_source_ids: z.array(id) })
+      .nullable()
+      .describe('Sources that were indexed with other settings than it has now; null: none. At most 500 ids.'),
     indexed_sources: z.array(z.object({ id, source_id: id, index_status: z.string() })),
   })
   .meta({ id: 'KnowledgeBase' })

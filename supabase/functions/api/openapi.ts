@@ -199,7 +199,8 @@ function makeDocument(): Json {
       version: '1.0.0',
       description:
         'Agents, runs, tools, sources and knowledge bases. Every call acts with the rights of one person, or of the ' +
-        'trusted backend, in one tenant. Fields that are not known are named in `warnings` of the answer.',
+        'trusted backend, in one tenant. Fields and settings that have no effect are named in `warnings` of the ' +
+        'answer; with the header `Prefer: handling=strict` they are refused instead, before anything is done.',
     },
     servers: [{ url: '/functions/v1' }],
     security: [{ bearer: [], apikey: [] }],

@@ -9,8 +9,9 @@ import { parse, parseLenientBody } from '../_shared/http.ts'
 export async function parseOptionalBody<S extends z.ZodObject>(
   c: Context,
   schema: S,
+  alsoIgnored?: (body: z.output<S>, sent: Record<string, unknown>) => string[],
 ): Promise<{ body: z.output<S>; warnings: string[] }> {
   const isEmpty =
     c.req.header('content-type') === undefined || c.req.header('content-length') === '0' || c.req.raw.body === null
-  return isEmpty ? { body: parse(schema, {}), warnings: [] } : await parseLenientBody(c, schema)
+  return isEmpty ? { body: parse(schema, {}), warnings: [] } : await parseLenientBody(c, schema, alsoIgnored)
 }

@@ -1,4 +1,5 @@
 import type { Caller, Db } from '../_shared/context.ts'
+import type { KnowledgeBaseChoice } from '../_shared/execution/run-request.ts'
 import { AppError } from '../_shared/errors.ts'
 import { search } from '../_shared/search.ts'
 import type { SearchHit, WithSearch } from '../_shared/search.ts'
@@ -46,7 +47,7 @@ function withoutTwins(hits: readonly SearchHit[]): SearchHit[] {
 export async function retrieveFrom(
   { db }: Reader,
   deps: WithSearch,
-  choices: readonly { id: string; top_k?: number }[],
+  choices: readonly KnowledgeBaseChoice[],
 ): Promise<{
   rows: SearchedKnowledgeBase[]
   /** @throws AppError as `search`. */
@@ -61,9 +62,17 @@ export async function retrieveFrom(
       const outcomes = await Promise.all(
         rows.map((row) => {
           const settings = retrievalOf(row)
-          const topK = choices.find((choice) => choice.id === row.id)?.top_k ?? settings.topK
+          const choice = choices.find(({ id }) => id === row.id)
           const spender = { tenantId: row.tenant_id, userId: reader.caller.userId }
-          return search({ ...reader, spender }, deps.search, { ...settings, query, topK, knowledgeBaseIds: [row.id] })
+          return search({ ...reader, spender }, deps.search, {
+            ...settings,
+            query,
+            knowledgeBaseIds: [row.id],
+            topK: choice?.top_k ?? settings.topK,
+            method: choice?.retrieval_method ?? settings.method,
+            similarityThreshold: choice?.similarity_threshold ?? settings.similarityThreshold,
+            filterMetadata: choice?.filter_metadata ?? undefined,
+          })
         }),
       )
       const hits = withoutTwins(outcomes.flatMap((outcome) => outcome.hits))

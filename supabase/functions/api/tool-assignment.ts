@@ -54,6 +54,13 @@ const sendsDataOut = (type: string, name: string) =>
 /** Key by which an admin lets a tool be called in runs that have read untrusted text. */
 const UNTRUSTED = 'untrusted'
 
+/** What to know of a `config_override` that is in order. */
+export function overrideNotes(name: string, { schemas = {} }: Record<string, unknown>): string[] {
+  return DATABASE_TOOLS.includes(name) && namesNothing(schemas)
+    ? [`${name} can use no table until config_override.schemas names some, e.g. {"public": ["orders"]}.`]
+    : []
+}
+
 /**
  * Checks the `config_override` of a tool.
  * @returns warnings about what has no effect.
@@ -88,9 +95,7 @@ function checkSchemas(name: string, override: Record<string, unknown>): string[]
     .slice(0, 20)
     .map((key) => `${JSON.stringify(key.slice(0, 60))} has no effect on ${name}; it reads schemas only.`)
   const { tables, problems } = readAllowList({ schemas })
-  if (namesNothing(schemas)) {
-    warnings.unshift(`${name} can use no table until config_override.schemas names some, e.g. {"public": ["orders"]}.`)
-  } else if (problems.length > 0 || tables.length === 0) {
+  if (!namesNothing(schemas) && (problems.length > 0 || tables.length === 0)) {
     throw new AppError('invalid_request', problems.slice(0, 5).join(' '))
   }
   return warnings

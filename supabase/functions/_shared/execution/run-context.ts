@@ -1,5 +1,7 @@
+import { readByIds } from '../batches.ts'
 import { excerptOf } from '../citations.ts'
 import type { Caller, Db } from '../context.ts'
+import { cutText } from '../cut-text.ts'
 import { fromPostgrest, missing, toAppError, unwrap } from '../errors.ts'
 import { isUuid } from '../ids.ts'
 import type { ContextItem } from '../providers/index.ts'
@@ -36,17 +38,7 @@ type ChunkRow = {
   meta: Record<string, unknown>
 }
 
-/** Ids per request: more would make the URL too long for some proxies. */
-const IDS_PER_REQUEST = 100
 const CHARS_PER_TOKEN = 4
-
-async function inBatches<Row>(ids: string[], read: (batch: string[]) => Promise<Row[]>): Promise<Row[]> {
-  const rows: Row[] = []
-  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
-    rows.push(...(await read(ids.slice(from, from + IDS_PER_REQUEST))))
-  }
-  return rows
-}
 
 const unique = (values: (string | null | undefined)[]) => [
   ...new Set(values.filter(isUuid).map((value) => value.toLowerCase())),
@@ -54,14 +46,14 @@ const unique = (values: (string | null | undefined)[]) => [
 
 async function readChunks(db: Db, ids: string[]): Promise<Map<string, ChunkRow>> {
   const columns = 'id,text,source_id,start_char,end_char,indexed_source_id,chunk_index,meta'
-  const rows = await inBatches(ids, async (batch) =>
+  const rows = await readByIds(ids, async (batch) =>
     unwrap(await db.schema('ai').from('chunks').select(columns).in('id', batch).returns<ChunkRow[]>()),
   )
   return new Map(rows.map((row) => [row.id, row]))
 }
 
 async function readSourceNames(db: Db, ids: string[]): Promise<Map<string, string>> {
-  const rows = await inBatches(ids, async (batch) =>
+  const rows = await readByIds(ids, async (batch) =>
     unwrap(
       await db.schema('ai').from('sources').select('id,name').in('id', batch).returns<{ id: string; name: string }[]>(),
     ),
@@ -148,10 +140,9 @@ async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunC
         ...(sourceId !== undefined && names.has(sourceId) ? { sourceId } : {}),
       })
       if (reference) warnings.push(`context_items[${index}]: no such item; the given text was used without reference.`)
-    } else {
-      warnings.push(
-        `context_items[${index}] was skipped: it has ${reference ? 'no item under its id' : 'neither text nor item_id'}.`,
-      )
+    } else if (reference) {
+      // One with neither has been named when the request came.
+      warnings.push(`context_items[${index}] was skipped: it has no item under its id.`)
     }
   }
   return { items, warnings: warnings.slice(0, 20) }
@@ -243,7 +234,7 @@ function withinBudget(items: ContextItem[], maxTokens: number): ContextItem[] {
   const kept: ContextItem[] = []
   for (const item of items) {
     if (item.text.length > left) {
-      if (kept.length === 0) kept.push({ ...item, text: item.text.slice(0, left).replace(/[\uD800-\uDBFF]$/, '') })
+      if (kept.length === 0) kept.push({ ...item, text: cutText(item.text, left) })
       break
     }
     left -= item.text.length
@@ -326,7 +317,6 @@ export async function collectRunContext(
   if (request.context_override?.trim()) {
     context.items = rawContext(request.context_override)
     context.citable = false
-    if (request.citations_enabled) context.warnings.push('citations_enabled has no effect with context_override.')
   } else if (request.context_handler_id) {
     Object.assign(context, await givenItems(reader.db, await storedItems(reader.db, request.context_handler_id)))
     context.handlerId = request.context_handler_id

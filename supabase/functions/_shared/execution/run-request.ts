@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { jsonObject, uuid } from '../http.ts'
+import { droppedInList, droppedKeys } from '../ignored-input.ts'
 import { MULTITASK_STRATEGIES } from '../runs.ts'
 import { RETRIEVAL_METHODS } from '../search/hits.ts'
 import { metadataFilter } from '../search/options.ts'
@@ -8,20 +9,22 @@ import { metadataFilter } from '../search/options.ts'
 const topK = z.number().int().min(1).max(100)
 
 /** A knowledge base to retrieve from before the run; older clients call its id `knowledge_base_id`. */
-const knowledgeBaseChoice = z
-  .object({
-    id: uuid.optional(),
-    knowledge_base_id: uuid.optional(),
-    top_k: topK.nullish(),
-    similarity_threshold: z.number().min(0).max(1).nullish(),
-    filter_metadata: metadataFilter.nullish(),
-    retrieval_method: z.enum(RETRIEVAL_METHODS).nullish(),
-  })
-  .transform(({ id, knowledge_base_id, ...rest }, context) => {
-    const chosen = id ?? knowledge_base_id
-    if (chosen === undefined) context.addIssue({ code: 'custom', message: 'Each of knowledge_bases needs an id' })
-    return { ...rest, id: chosen ?? '' }
-  })
+const choiceFields = z.object({
+  id: uuid.optional(),
+  knowledge_base_id: uuid.optional(),
+  top_k: topK.nullish(),
+  similarity_threshold: z.number().min(0).max(1).nullish(),
+  filter_metadata: metadataFilter.nullish(),
+  retrieval_method: z.enum(RETRIEVAL_METHODS).nullish(),
+})
+export const knowledgeBaseChoice = choiceFields.transform(({ id, knowledge_base_id, ...rest }, context) => {
+  const chosen = id ?? knowledge_base_id
+  if (chosen === undefined) context.addIssue({ code: 'custom', message: 'Each of knowledge_bases needs an id' })
+  return { ...rest, id: chosen ?? '' }
+})
+/** Warnings about keys of `knowledge_bases` that are not known. */
+export const ignoredInChoices = (choices: unknown): string[] =>
+  droppedInList('knowledge_bases', choices, Object.keys(choiceFields.shape))
 
 /** A piece of context: by reference (`item_id`, in older documents `id`) or by value (`text`). */
 const contextItem = z.object({
@@ -87,6 +90,26 @@ export type RunRequest = z.output<typeof runRequest>
 export type KnowledgeBaseChoice = NonNullable<RunRequest['knowledge_bases']>[number]
 export type RuntimeKnowledgeBase = z.output<typeof runtimeKnowledgeBase>
 export type ContextItemInput = NonNullable<RunRequest['context_items']>[number]
+
+/** Warnings about what of a run's request has no effect, besides fields that are not known; `sent` is the body before its schema. */
+export function ignoredInRun(request: RunRequest, sent: Record<string, unknown>): string[] {
+  const empty = (request.context_items ?? []).flatMap(({ item_id, id, text }, index) =>
+    (item_id ?? id) || text?.trim() ? [] : [`context_items[${index}] is skipped: it has neither text nor item_id.`],
+  )
+  const given = Object(sent['response_format']) as Record<string, unknown>
+  return [
+    ...ignoredInChoices(sent['knowledge_bases']),
+    ...droppedInList('context_items', sent['context_items'], Object.keys(contextItem.shape)),
+    ...empty.slice(0, 20),
+    ...droppedKeys('response_format.', given, ['type', 'json_schema']),
+    ...(request.response_format?.type !== 'json_schema' && given['json_schema'] != null
+      ? [`response_format.json_schema has no effect with type ${request.response_format?.type}.`]
+      : []),
+    ...(request.context_override?.trim() && request.citations_enabled
+      ? ['citations_enabled has no effect with context_override.']
+      : []),
+  ]
+}
 
 /**
  * Checks what a schema cannot: that at most one kind of context is given, and tools where there are some.

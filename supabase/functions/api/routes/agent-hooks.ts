@@ -29,8 +29,8 @@ export const agentHooks = new Hono<ApiEnv>()
   .post('/:id/hooks', actsOn('agent'), async (c) => {
     const { db } = c.var
     const agent = await findAgent(db, uuidParam(c, 'id', 'agent'))
-    const { body, warnings } = await parseLenientBody(c, hookRequest)
-    const checked = checkHook(body)
+    const { body, warnings } = await parseLenientBody(c, hookRequest, (hook) => checkHook(hook).warnings)
+    const { config } = checkHook(body)
     const row = written<HookRow>(
       await db
         .schema('ai')
@@ -40,7 +40,7 @@ export const agentHooks = new Hono<ApiEnv>()
           agent_id: agent.id,
           event: body.event,
           type: body.type,
-          config: checked.config,
+          config,
           matcher: body.matcher || null,
           enabled: body.enabled ?? true,
           position: body.position ?? 0,
@@ -49,7 +49,7 @@ export const agentHooks = new Hono<ApiEnv>()
         .single<HookRow>(),
       { forbidden: NOT_ALLOWED },
     )
-    return c.json({ ...row, ...warningsField([...warnings, ...checked.warnings]) }, 201)
+    return c.json({ ...row, ...warningsField(warnings) }, 201)
   })
   .get('/:id/hooks', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))

@@ -31,7 +31,9 @@ type AssignmentRow = { id: string; agent_id: string; knowledge_base_id: string; 
 /** Which knowledge bases an agent draws on. Linking grants nothing: search runs with the rights of whoever asks. */
 export const agentKnowledgeBases = new Hono<ApiEnv>()
   .post('/:id/knowledge-bases', actsOn('agent'), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, assignmentRequest)
+    const { body, warnings } = await parseLenientBody(c, assignmentRequest, ({ config }) =>
+      configWarnings(config ?? {}),
+    )
     const { db } = c.var
     const agent = await findAgent(db, uuidParam(c, 'id', 'agent'))
     const { data, error } = await db
@@ -53,7 +55,7 @@ export const agentKnowledgeBases = new Hono<ApiEnv>()
       if (failure.code === 'not_found') throw missing('knowledge_base', error)
       throw failure
     }
-    return c.json({ ...data, ...warningsField([...warnings, ...configWarnings(body.config ?? {})]) }, 201)
+    return c.json({ ...data, ...warningsField(warnings) }, 201)
   })
   .get('/:id/knowledge-bases', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { idleKeys } from '../../_shared/ignored-input.ts'
 import { serverPermissions } from '../../_shared/hooks/permissions.ts'
 import { pinToolDefinitions } from '../../_shared/mcp/definitions.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
@@ -42,8 +43,13 @@ export const mcpServerPatch = mcpServerRequest.partial().extend({
 const NOT_ALLOWED = 'Only admins can connect MCP servers: what they are sent leaves the tenant.'
 const TAKEN = 'The agent has an MCP server of this name already'
 
-const transportWarnings = (transport: string | null | undefined) =>
-  transport === 'sse' ? ['transport "sse" is stored, and the server is spoken to by Streamable HTTP.'] : []
+/** Nothing reads `config`: it is kept for clients that do. */
+const ignoredIn = ({ config, transport }: z.output<typeof mcpServerPatch>) => [
+  ...idleKeys('config.', config, []),
+  ...(transport === 'sse'
+    ? ['transport "sse" is stored but has no effect: the server is spoken to by Streamable HTTP.']
+    : []),
+]
 
 const table = (c: Context<ApiEnv>) => c.var.db.schema('ai').from('agent_mcp_servers')
 
@@ -58,7 +64,7 @@ async function update(c: Context<ApiEnv>, id: string, changes: Record<string, un
 export const agentMcpServers = new Hono<ApiEnv>()
   .post('/:id/mcp-servers', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))
-    const { body, warnings } = await parseLenientBody(c, mcpServerRequest)
+    const { body, warnings } = await parseLenientBody(c, mcpServerRequest, ignoredIn)
     const headers = headerChange(body.headers, []) ?? {}
     let row = written<McpServerRow>(
       await table(c)
@@ -88,7 +94,7 @@ export const agentMcpServers = new Hono<ApiEnv>()
       await table(c).delete().eq('id', id)
       throw error
     }
-    return c.json({ ...presentServer(row), ...warningsField([...warnings, ...transportWarnings(body.transport)]) }, 201)
+    return c.json({ ...presentServer(row), ...warningsField(warnings) }, 201)
   })
   .get('/:id/mcp-servers', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))
@@ -105,7 +111,7 @@ export const agentMcpServers = new Hono<ApiEnv>()
   .put('/:id/mcp-servers/:server_id', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))
     const server = await findServer(c.var.db, agent.id, uuidParam(c, 'server_id', 'mcp_server'))
-    const { body, warnings } = await parseLenientBody(c, mcpServerPatch)
+    const { body, warnings } = await parseLenientBody(c, mcpServerPatch, ignoredIn)
     const { refresh_tools: refreshes, headers: given, ...fields } = body
     const changes = Object.fromEntries(
       Object.entries(fields).filter(([, value]) => value !== undefined && value !== null),
@@ -132,7 +138,7 @@ export const agentMcpServers = new Hono<ApiEnv>()
       // One that does not answer keeps what was accepted; runs compare it with what is there then.
       if (accepted.pinned !== null) row = await update(c, row.id, { pinned_tools: accepted.pinned })
     }
-    return c.json({ ...presentServer(row), ...warningsField([...warnings, ...transportWarnings(body.transport)]) })
+    return c.json({ ...presentServer(row), ...warningsField(warnings) })
   })
   .delete('/:id/mcp-servers/:server_id', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { pageOf, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
+import { droppedInList } from '../../_shared/ignored-input.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
 import type { ApiEnv } from '../env.ts'
 import { parseOptionalBody } from '../optional-body.ts'
@@ -128,7 +129,9 @@ export const agentSessions = new Hono<ApiEnv>()
   })
   .post('/:id/sessions', actsOn('agent'), async (c) => {
     const agentId = uuidParam(c, 'id', 'agent')
-    const { body, warnings } = await parseOptionalBody(c, sessionRequest)
+    const { body, warnings } = await parseOptionalBody(c, sessionRequest, (_body, sent) =>
+      droppedInList('initial_messages', sent['initial_messages'], Object.keys(message.shape)),
+    )
     const sessionId = unwrap<string>(
       await c.var.db.schema('ai').rpc('create_session', {
         agent_id: agentId,

@@ -7,7 +7,7 @@ import { findAgent } from '../../_shared/execution/agent.ts'
 import type { ToolPermissions } from '../../_shared/hooks/permissions.ts'
 import type { ApiEnv } from '../env.ts'
 import { written } from '../rows.ts'
-import { assignmentOf, assignmentPatch, assignmentRequest, checkOverride } from '../tool-assignment.ts'
+import { assignmentOf, assignmentPatch, assignmentRequest, checkOverride, overrideNotes } from '../tool-assignment.ts'
 
 const COLUMNS = 'id,tool_type,tool_name,tool_id,config_override,permissions'
 
@@ -42,10 +42,12 @@ export const agentTools = new Hono<ApiEnv>()
   .post('/:id/tools', actsOn('agent'), async (c) => {
     const { db } = c.var
     const agent = await findAgent(db, uuidParam(c, 'id', 'agent'))
-    const { body, warnings } = await parseLenientBody(c, assignmentRequest)
+    const { body, warnings } = await parseLenientBody(c, assignmentRequest, (sent) =>
+      checkOverride({ ...assignmentOf(sent), tool_name: sent.tool_name }, sent.config_override ?? {}),
+    )
     const assignment = assignmentOf(body)
     const override = body.config_override ?? {}
-    warnings.push(...checkOverride({ ...assignment, tool_name: body.tool_name }, override))
+    if (assignment.tool_type === 'builtin') warnings.push(...overrideNotes(body.tool_name, override))
     const row = written<AssignmentRow>(
       await db
         .schema('ai')
@@ -83,12 +85,16 @@ export const agentTools = new Hono<ApiEnv>()
     const { db } = c.var
     const agent = await findAgent(db, uuidParam(c, 'id', 'agent'))
     const assignment = await findAssignment(db, agent.id, uuidParam(c, 'assignment_id', 'assignment'))
-    const { body, warnings } = await parseLenientBody(c, assignmentPatch)
+    const { body, warnings } = await parseLenientBody(c, assignmentPatch, ({ config_override: sent }) =>
+      sent === undefined ? [] : checkOverride(assignment, sent),
+    )
     const { config_override: override, permissions } = body
     // Clients send `config` here, which their own server takes without effect; the warning says so.
     if (override === undefined && permissions === undefined)
       return c.json({ ...assignment, ...warningsField(warnings) })
-    if (override !== undefined) warnings.push(...checkOverride(assignment, override))
+    if (override !== undefined && assignment.tool_type === 'builtin') {
+      warnings.push(...overrideNotes(assignment.tool_name, override))
+    }
     const [row] = unwrap<AssignmentRow[]>(
       await db
         .schema('ai')

@@ -87,7 +87,7 @@ export const agents = new Hono<ApiEnv>()
     })
   })
   .post('/', actsOn(), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, agentRequest)
+    const { body, warnings } = await parseLenientBody(c, agentRequest, ({ settings }) => settingWarnings(settings))
     const row = unwrap<AgentRow>(
       await c.var.db
         .schema('ai')
@@ -102,8 +102,7 @@ export const agents = new Hono<ApiEnv>()
         .single<AgentRow>(),
     )
     const { id, name: stored, model: used, system_prompt, settings } = presentAgent(row, c.var.deps)
-    const all = [...warnings, ...settingWarnings(body.settings)]
-    return c.json({ id, name: stored, model: used, system_prompt, settings, ...warningsField(all) }, 201)
+    return c.json({ id, name: stored, model: used, system_prompt, settings, ...warningsField(warnings) }, 201)
   })
   .get('/:id', actsOn('agent'), async (c) => {
     const agent = await findAgent(c.var.db, uuidParam(c, 'id', 'agent'))
@@ -111,7 +110,7 @@ export const agents = new Hono<ApiEnv>()
   })
   .patch('/:id', actsOn('agent'), async (c) => {
     const id = uuidParam(c, 'id', 'agent')
-    const { body, warnings } = await parseLenientBody(c, agentPatch)
+    const { body, warnings } = await parseLenientBody(c, agentPatch, ({ settings }) => settingWarnings(settings))
     const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined))
     if (Object.keys(changes).length === 0) {
       throw new AppError('invalid_request', warnings.length > 0 ? 'No valid fields to update' : 'No data provided')
@@ -131,8 +130,7 @@ export const agents = new Hono<ApiEnv>()
         'Only its creator and admins can change an agent, and only admins one that has tools which send data out.',
       )
     }
-    const all = [...warnings, ...settingWarnings(body.settings)]
-    return c.json({ ...presentAgent(row, c.var.deps), ...warningsField(all) })
+    return c.json({ ...presentAgent(row, c.var.deps), ...warningsField(warnings) })
   })
   .delete('/:id', async (c) => {
     const gone = () => c.json({ message: 'Agent deleted' })

@@ -1,7 +1,8 @@
 import { Hono } from 'hono'
 import { actsOn } from '../../_shared/context.ts'
-import { canEnrich, DEFAULT_MAX_TOKENS, FIELD_TYPES } from '../../_shared/enrichment/fields.ts'
+import { DEFAULT_MAX_TOKENS, FIELD_TYPES } from '../../_shared/enrichment/fields.ts'
 import { FILE_TYPES } from '../../_shared/file-types.ts'
+import { hasLanguageModel } from '../../_shared/providers/offline-answerer.ts'
 import { FUSIONS } from '../../_shared/search/hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
 import { methodsOf, RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
@@ -28,7 +29,7 @@ export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
   const { reranker } = search
   const model = reranker?.modelFor(null) ?? null
   return c.json({
-    strategies: Object.fromEntries(STRATEGIES.map((strategy) => [strategy, offered(strategy, canEnrich(chat))])),
+    strategies: Object.fromEntries(STRATEGIES.map((strategy) => [strategy, offered(strategy, hasLanguageModel(chat))])),
     retrieval: { ...RETRIEVAL_DEFAULTS, fusion: FUSIONS[0], fusions: FUSIONS },
     reranker: {
       default_model: model,
@@ -37,7 +38,7 @@ export const config = new Hono<ApiEnv>().get('/kb-defaults', actsOn(), (c) => {
     },
     query_enrichment: { enabled: false },
     enrichment: {
-      available: canEnrich(chat),
+      available: hasLanguageModel(chat),
       default_model: chat.model,
       max_tokens: DEFAULT_MAX_TOKENS,
       field_types: FIELD_TYPES,

@@ -2,20 +2,12 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { actsOn, narrowTo } from '../../_shared/context.ts'
 import { AppError, describeError, fromPostgrest, missing, toAppError, unwrap } from '../../_shared/errors.ts'
-import { pageOf, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
+import { pageOf, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { ignoredInChoices, knowledgeBaseChoice } from '../../_shared/execution/run-request.ts'
 import { searchQuery } from '../../_shared/search/options.ts'
 import type { ApiEnv } from '../env.ts'
 import { retrieveFrom } from '../retrieval.ts'
 import type { Retrieval } from '../retrieval.ts'
-
-/** A knowledge base to search; documents of the agent API call its id `knowledge_base_id`, its clients `id`. */
-const knowledgeBaseConfig = z
-  .object({
-    id: uuid.optional(),
-    knowledge_base_id: uuid.optional(),
-    top_k: z.number().int().min(1).max(100).nullish(),
-  })
-  .refine((choice) => choice.id ?? choice.knowledge_base_id, 'Each of knowledge_bases needs an id')
 
 /** Tokens that a stored context may have. */
 const MAX_CONTEXT_TOKENS = 100_000
@@ -24,7 +16,7 @@ const MAX_CONTEXT_TOKENS = 100_000
 export const contextHandlerRequest = z.object({
   query: searchQuery,
   knowledge_bases: z
-    .array(knowledgeBaseConfig, 'knowledge_bases is required')
+    .array(knowledgeBaseChoice, 'knowledge_bases is required')
     .min(1, 'knowledge_bases is required')
     .max(20),
   max_context_tokens: z
@@ -44,11 +36,12 @@ const NOTHING: Retrieval = { items: [], text: '', metadata: {}, warnings: [] }
 /** Stored retrievals: what the caller was shown for a question, to be used by runs of theirs. */
 export const contextHandlers = new Hono<ApiEnv>()
   .post('/', actsOn(), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, contextHandlerRequest)
-    const choices = body.knowledge_bases.map(({ id, knowledge_base_id, top_k }) => ({
-      id: id ?? knowledge_base_id ?? '',
-      ...(top_k == null ? {} : { top_k }),
-    }))
+    const { body, warnings } = await parseLenientBody(c, contextHandlerRequest, (_body, sent) =>
+      ignoredInChoices(sent['knowledge_bases']),
+    )
+    const choices = body.knowledge_bases.map(
+      (choice) => Object.fromEntries(Object.entries(choice).filter(([, value]) => value != null)) as typeof choice,
+    )
     const { rows, search } = await retrieveFrom(c.var, c.var.deps, choices)
     const [tenantId = '', ...others] = new Set(rows.map((row) => row.tenant_id))
     if (others.length > 0) {

@@ -3,9 +3,11 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
-import { canEnrich, DEFAULT_MAX_TOKENS, enrichmentFields, needsModel } from '../../_shared/enrichment/fields.ts'
+import { DEFAULT_MAX_TOKENS, enrichmentFields, needsModel } from '../../_shared/enrichment/fields.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parseLenientBody, parseQuery, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
+import { droppedInList } from '../../_shared/ignored-input.ts'
+import { hasLanguageModel } from '../../_shared/providers/offline-answerer.ts'
 import { readConfiguration, readResults } from '../enrichment.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase } from '../knowledge-base.ts'
@@ -32,7 +34,8 @@ const MAX_IDS = 1000
 const resultsQuery = z.object({ item_ids: z.string().optional() })
 const itemIds = z.array(uuid, 'item_ids must be ids').max(MAX_IDS, `item_ids may name at most ${MAX_IDS} items`)
 
-const TEXT_ONLY = 'use_multimodal is stored, but only the text of documents is read.'
+const TEXT_ONLY = 'use_multimodal is stored but has no effect: only the text of documents is read.'
+const FIELD_KEYS = ['name', 'description', 'type', 'enum_values']
 
 const visible = (c: Context<ApiEnv>) => findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
 
@@ -51,9 +54,11 @@ export const knowledgeBaseEnrichment = new Hono<ApiEnv>()
   })
   .put('/:id/enrichment', actsOn('knowledge_base'), async (c) => {
     const id = uuidParam(c, 'id', 'knowledge_base')
-    const { body, warnings } = await parseLenientBody(c, enrichmentRequest)
-    if (body.use_multimodal) warnings.push(TEXT_ONLY)
-    const hasModel = canEnrich(c.var.deps.chat)
+    const { body, warnings } = await parseLenientBody(c, enrichmentRequest, ({ use_multimodal }, sent) => [
+      ...droppedInList('fields', sent['fields'], FIELD_KEYS),
+      ...(use_multimodal ? [TEXT_ONLY] : []),
+    ])
+    const hasModel = hasLanguageModel(c.var.deps.chat)
     if (!hasModel) warnings.push(`${needsModel().message} No run was started.`)
     const { re_enrichment_triggered, job_id } = unwrap<{ re_enrichment_triggered: boolean; job_id: string | null }>(
       await c.var.db.schema('ai').rpc('set_enrichment', {
@@ -78,7 +83,7 @@ export const knowledgeBaseEnrichment = new Hono<ApiEnv>()
     const { id } = await visible(c)
     const { body, warnings } = await parseOptionalBody(c, enrichmentRunRequest)
     await findConfiguration(c.var.db, id)
-    if (!canEnrich(c.var.deps.chat)) throw needsModel()
+    if (!hasLanguageModel(c.var.deps.chat)) throw needsModel()
     const taskId = unwrap<string | null>(
       await c.var.db.schema('ai').rpc('run_enrichment', { knowledge_base_id: id, ...body }),
     )

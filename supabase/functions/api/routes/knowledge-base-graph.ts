@@ -2,13 +2,14 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
-import { canEnrich, needsModel } from '../../_shared/enrichment/fields.ts'
+import { needsModel } from '../../_shared/enrichment/fields.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { pageOf, uuidParam, warningsField } from '../../_shared/http.ts'
+import { hasLanguageModel } from '../../_shared/providers/offline-answerer.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase, strategyOfRow } from '../knowledge-base.ts'
-import { dispatch, MAX_REINDEXED } from './knowledge-base-indexing.ts'
-import type { Candidate } from './knowledge-base-indexing.ts'
+import { MAX_REINDEXED, REINDEXABLE_COLUMNS, queueIndexing } from '../reindexing.ts'
+import type { ReindexableSource } from '../reindexing.ts'
 
 /** A knowledge base with a graph. @throws AppError `not_found`, or `invalid_request` for one of another strategy. */
 async function findGraph(c: Context<ApiEnv>) {
@@ -23,10 +24,8 @@ async function findGraph(c: Context<ApiEnv>) {
   return knowledgeBase
 }
 
-const COLUMNS = 'id,source_id,sources!inner(name,extraction_status)'
-
 /** Sources whose graph has gaps, as far as the caller can see them: indexing failed, or passages have no entities. */
-async function sourcesWithGaps(db: Db, knowledgeBaseId: string): Promise<Candidate[]> {
+async function sourcesWithGaps(db: Db, knowledgeBaseId: string): Promise<ReindexableSource[]> {
   const read = (columns: string) =>
     db
       .schema('ai')
@@ -37,14 +36,14 @@ async function sourcesWithGaps(db: Db, knowledgeBaseId: string): Promise<Candida
       .order('created_at')
       .limit(MAX_REINDEXED + 1)
   const [failed, incomplete] = await Promise.all([
-    read(COLUMNS).eq('index_status', 'failed').returns<Candidate[]>(),
-    read(`${COLUMNS},chunks!inner(id)`)
+    read(REINDEXABLE_COLUMNS).eq('index_status', 'failed').returns<ReindexableSource[]>(),
+    read(`${REINDEXABLE_COLUMNS},chunks!inner(id)`)
       .eq('index_status', 'indexed')
       .is('chunks.meta->entities', null)
       .limit(1, { referencedTable: 'chunks' })
-      .returns<Candidate[]>(),
+      .returns<ReindexableSource[]>(),
   ])
-  return [...unwrap<Candidate[]>(failed), ...unwrap<Candidate[]>(incomplete)]
+  return [...unwrap<ReindexableSource[]>(failed), ...unwrap<ReindexableSource[]>(incomplete)]
 }
 
 type FailedChunk = {
@@ -60,10 +59,10 @@ type FailedChunk = {
 export const knowledgeBaseGraph = new Hono<ApiEnv>()
   .post('/:id/graph-enrichment/run', actsOn('knowledge_base'), async (c) => {
     const { id } = await findGraph(c)
-    if (!canEnrich(c.var.deps.chat)) throw needsModel()
+    if (!hasLanguageModel(c.var.deps.chat)) throw needsModel()
     const found = await sourcesWithGaps(c.var.db, id)
     const chosen = found.slice(0, MAX_REINDEXED)
-    const taskIds = await dispatch(c.var.db, id, chosen)
+    const taskIds = await queueIndexing(c.var.db, id, chosen)
     const isMore = found.length > chosen.length
     return c.json({
       status: taskIds.length > 0 ? 'started' : 'noop',

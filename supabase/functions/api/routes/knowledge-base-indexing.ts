@@ -1,17 +1,16 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
+import { readByIds } from '../../_shared/batches.ts'
 import { actsOn } from '../../_shared/context.ts'
 import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { uuid, uuidParam, warningsField } from '../../_shared/http.ts'
+import { retrievalOf } from '../../_shared/search/settings.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase } from '../knowledge-base.ts'
 import { parseOptionalBody } from '../optional-body.ts'
-
-/** Sources that one request indexes anew; each is a job of its own. */
-export const MAX_REINDEXED = 500
-/** Requests to the database at the same time. */
-const CONCURRENCY = 4
+import { MAX_REINDEXED, REINDEXABLE_COLUMNS, queueIndexing } from '../reindexing.ts'
+import type { ReindexableSource } from '../reindexing.ts'
 
 /** Body of `POST /api/knowledge-bases/{id}/reindex`; empty: everything. */
 export const reindexRequest = z.object({
@@ -19,64 +18,32 @@ export const reindexRequest = z.object({
   failed_only: z.boolean().nullish(),
 })
 
-export type Candidate = { id: string; source_id: string; sources: { name: string; extraction_status: string } }
-
-/** Ids per request: more would make the URL too long for some proxies. */
-const IDS_PER_REQUEST = 100
-
 /** The indexed sources a request means, as far as the caller can see them; one more than can be done shows that there are more. */
-async function candidatesOf(
+function reindexableOf(
   db: Db,
   knowledgeBaseId: string,
   { indexed_source_ids: ids, failed_only: failedOnly }: z.output<typeof reindexRequest>,
-): Promise<Candidate[]> {
-  const read = async (batch: string[] | null): Promise<Candidate[]> => {
+): Promise<ReindexableSource[]> {
+  const read = async (batch: string[] | null): Promise<ReindexableSource[]> => {
     let query = db
       .schema('ai')
       .from('indexed_sources')
-      .select('id,source_id,sources!inner(name,extraction_status)')
+      .select(REINDEXABLE_COLUMNS)
       .eq('knowledge_base_id', knowledgeBaseId)
     if (failedOnly) query = query.in('index_status', ['failed', 'cancelled'])
     if (batch !== null) query = query.in('id', batch)
-    return unwrap<Candidate[]>(
+    return unwrap<ReindexableSource[]>(
       await query
         .order('created_at')
         .limit(MAX_REINDEXED + 1)
-        .returns<Candidate[]>(),
+        .returns<ReindexableSource[]>(),
     )
   }
-  if (!ids) return read(null)
-  const rows: Candidate[] = []
-  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
-    rows.push(...(await read(ids.slice(from, from + IDS_PER_REQUEST))))
-  }
-  return rows
+  return ids ? readByIds(ids, read) : read(null)
 }
 
-/** Queues the indexing of these sources, a few at a time. @throws AppError what the database refuses first. */
-export async function dispatch(
-  db: Db,
-  knowledgeBaseId: string,
-  candidates: readonly Candidate[],
-): Promise<(string | null)[]> {
-  const taskIds: (string | null)[] = []
-  for (let from = 0; from < candidates.length; from += CONCURRENCY) {
-    const batch = candidates.slice(from, from + CONCURRENCY)
-    taskIds.push(
-      ...(await Promise.all(
-        batch.map(async ({ source_id }) => {
-          const added = unwrap<{ celery_task_id: string | null }>(
-            await db
-              .schema('ai')
-              .rpc('add_source_to_knowledge_base', { knowledge_base_id: knowledgeBaseId, source_id }),
-          )
-          return added.celery_task_id
-        }),
-      )),
-    )
-  }
-  return taskIds
-}
+/** Methods that search the text index. */
+const TEXT_METHODS: readonly string[] = ['hybrid', 'full_text']
 
 /** Indexing anew. What is searchable stays so until the new chunks are complete. */
 export const knowledgeBaseIndexing = new Hono<ApiEnv>()
@@ -84,7 +51,7 @@ export const knowledgeBaseIndexing = new Hono<ApiEnv>()
     const { db } = c.var
     const knowledgeBase = await findKnowledgeBase(db, uuidParam(c, 'id', 'knowledge_base'))
     const { body, warnings } = await parseOptionalBody(c, reindexRequest)
-    const found = await candidatesOf(db, knowledgeBase.id, body)
+    const found = await reindexableOf(db, knowledgeBase.id, body)
     const extracted = found.filter(({ sources }) => sources.extraction_status === 'extracted')
     const chosen = extracted.slice(0, MAX_REINDEXED)
     if (extracted.length > chosen.length) {
@@ -95,7 +62,7 @@ export const knowledgeBaseIndexing = new Hono<ApiEnv>()
     }
     const unknown = body.indexed_source_ids ? new Set(body.indexed_source_ids).size - found.length : 0
     if (unknown > 0) warnings.push(`${unknown} of indexed_source_ids name nothing that can be indexed here.`)
-    const taskIds = await dispatch(db, knowledgeBase.id, chosen)
+    const taskIds = await queueIndexing(db, knowledgeBase.id, chosen)
     return c.json({
       status: taskIds.length > 0 ? 'started' : 'noop',
       task_ids: taskIds,
@@ -108,8 +75,9 @@ export const knowledgeBaseIndexing = new Hono<ApiEnv>()
   })
   .post('/:id/build-bm25', actsOn('knowledge_base'), async (c) => {
     const knowledgeBase = await findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
-    if (knowledgeBase.retrieval_config['method'] === 'vector_search') {
-      throw new AppError('invalid_request', 'This knowledge base searches by vectors only (retrieval_config.method).')
+    const { method } = retrievalOf(knowledgeBase)
+    if (!TEXT_METHODS.includes(method)) {
+      throw new AppError('invalid_request', `This knowledge base searches by ${method} (retrieval_config.method).`)
     }
     // The text index is part of every write: there is nothing to build, and no task.
     return c.json({ task_id: null, knowledge_base_id: knowledgeBase.id }, 202)

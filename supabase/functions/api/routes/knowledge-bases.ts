@@ -7,14 +7,13 @@ import { parseLenientBody, uuidParam, warningsField } from '../../_shared/http.t
 import { indexingConfig } from '../../_shared/search/strategies.ts'
 import { listedState, readEnrichmentStates } from '../enrichment.ts'
 import type { EnrichmentState } from '../enrichment.ts'
-import { imageWarnings } from '../../_shared/search/page-images.ts'
 import type { ApiEnv } from '../env.ts'
 import {
   KNOWLEDGE_BASE_COLUMNS,
-  MODEL_IS_READ_ONLY,
   findKnowledgeBase,
-  indexingWarnings,
+  ignoredSettings,
   language,
+  modelWarnings,
   refuseKnowledgeBaseChange,
   requestedLanguage,
   retrievalFor,
@@ -163,10 +162,9 @@ export const knowledgeBases = new Hono<ApiEnv>()
     })
   })
   .post('/', actsOn(), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, knowledgeBaseRequest)
-    if (body.embedding_model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
+    const { body, warnings } = await parseLenientBody(c, knowledgeBaseRequest, ignoredSettings)
     const indexing = body.indexing_config ?? indexingConfig.parse({})
-    warnings.push(...indexingWarnings(indexing, c.var.deps.chat), ...imageWarnings(body.retrieval_config))
+    warnings.push(...modelWarnings(indexing, c.var.deps.chat))
     const setLanguage = requestedLanguage(body)
     const row = unwrap<KnowledgeBaseRow>(
       await c.var.db
@@ -194,11 +192,9 @@ export const knowledgeBases = new Hono<ApiEnv>()
   })
   .patch('/:id', actsOn('knowledge_base'), async (c) => {
     const id = uuidParam(c, 'id', 'knowledge_base')
-    const { body, warnings } = await parseLenientBody(c, knowledgeBasePatch)
-    const { embedding_model: model, ...sent } = { ...body, language: requestedLanguage(body) }
-    if (model !== undefined) warnings.push(MODEL_IS_READ_ONLY)
-    if (body.indexing_config) warnings.push(...indexingWarnings(body.indexing_config, c.var.deps.chat))
-    warnings.push(...imageWarnings(body.retrieval_config))
+    const { body, warnings } = await parseLenientBody(c, knowledgeBasePatch, ignoredSettings)
+    const { embedding_model: _model, ...sent } = { ...body, language: requestedLanguage(body) }
+    if (body.indexing_config) warnings.push(...modelWarnings(body.indexing_config, c.var.deps.chat))
     const fields = { ...sent, retrieval_config: await retrievalPatch(c.var.db, id, body) }
     const changes = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
     if (Object.keys(changes).length === 0) {

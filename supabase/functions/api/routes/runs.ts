@@ -12,7 +12,7 @@ import type { NumberedEvent } from '../../_shared/execution/event-log.ts'
 import { createLogReader } from '../../_shared/execution/log-reader.ts'
 import { openRun } from '../../_shared/execution/prepare.ts'
 import type { Opened } from '../../_shared/execution/prepare.ts'
-import { checkRunRequest, runRequest } from '../../_shared/execution/run-request.ts'
+import { checkRunRequest, ignoredInRun, runRequest } from '../../_shared/execution/run-request.ts'
 import { RUN_COLUMNS, citationsOf, presentRun, toolCallsOf } from '../../_shared/run-rows.ts'
 import type { RunRow } from '../../_shared/run-rows.ts'
 import { background } from '../../_shared/runtime.ts'
@@ -43,7 +43,7 @@ function afterOf(c: Context): number {
 /** Everything that can still be answered with an HTTP status: checks, context, opening the run. */
 async function open(c: Context<ApiEnv>, streams: boolean) {
   const agentId = uuidParam(c, 'id', 'agent')
-  const { body, warnings } = await parseLenientBody(c, runRequest)
+  const { body, warnings } = await parseLenientBody(c, runRequest, ignoredInRun)
   checkRunRequest(body, streams)
   const agent = await findAgent(c.var.db, agentId)
   const reader = narrowTo(c, agent.tenant_id)

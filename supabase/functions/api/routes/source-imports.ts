@@ -109,6 +109,12 @@ function checkImport({ mode, urls, url }: z.output<typeof urlImport>): void {
   if (mode !== 'urls' && !url) throw new AppError('invalid_request', `url is required for mode ${mode}`)
 }
 
+/** What is sent for another mode. */
+const ignoredOf = ({ mode, ...sent }: z.output<typeof urlImport>): string[] =>
+  (mode === 'urls' ? (['url', 'max_pages'] as const) : (['urls'] as const))
+    .filter((key) => (Array.isArray(sent[key]) ? sent[key].length > 0 : sent[key] != null && sent[key] !== ''))
+    .map((key) => `${key} has no effect with mode ${mode}.`)
+
 /** The answer's warnings: a site may have more broken links than anybody wants to read about. */
 const shortened = (warnings: string[]) =>
   warnings.length <= MAX_WARNINGS
@@ -118,8 +124,9 @@ const shortened = (warnings: string[]) =>
 /** Sources from elsewhere than the request: from storage, and from the web. */
 export const sourceImports = new Hono<ApiEnv>()
   .post('/import-from-storage', actsOn(), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, storageImport)
-    const modelWarnings = checkExtractionModel(body.extraction_model)
+    const { body, warnings } = await parseLenientBody(c, storageImport, ({ extraction_model: model }) =>
+      checkExtractionModel(model),
+    )
     const bytes = await readStored(c.var.db, body.bucket, body.path)
     return uploadAnswer(c, async () => {
       const source = await uploadSource(c.var, bytes, {
@@ -127,11 +134,11 @@ export const sourceImports = new Hono<ApiEnv>()
         name: body.name ?? undefined,
         origin: { source_type: 'storage', origin_path: `${body.bucket}/${body.path}` },
       })
-      return { ...presentUpload(source), ...warningsField([...warnings, ...modelWarnings]) }
+      return { ...presentUpload(source), ...warningsField(warnings) }
     })
   })
   .post('/import-url', actsOn(), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, urlImport)
+    const { body, warnings } = await parseLenientBody(c, urlImport, ignoredOf)
     checkImport(body)
     const { egress } = c.var.deps
     if (egress === null)

@@ -2,7 +2,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
-import { jsonObject, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
+import { jsonObject, parseLenientBody, refuseIfStrict, uuidParam, warningsField } from '../../_shared/http.ts'
 import { attachment } from '../../_shared/object-store.ts'
 import {
   SOURCE_COLUMNS,
@@ -56,14 +56,17 @@ export const sources = new Hono<ApiEnv>()
   })
   .post('/upload', actsOn(), async (c) => {
     const form = await readUploadForm(c.req.raw)
-    const modelWarnings = checkExtractionModel(form.text('extraction_model'))
+    const warnings = [
+      ...form.otherFields(FORM_FIELDS).slice(0, 20).map(ignored),
+      ...checkExtractionModel(form.text('extraction_model')),
+    ]
+    refuseIfStrict(c, warnings)
     return uploadAnswer(c, async () => {
       const source = await uploadSource(c.var, form.bytes, {
         fileName: form.fileName,
         name: form.name,
         metadata: parseMetadata(form.text('metadata')),
       })
-      const warnings = [...form.otherFields(FORM_FIELDS).map(ignored), ...modelWarnings]
       return { ...presentUpload(source), ...warningsField(warnings) }
     })
   })
@@ -84,8 +87,9 @@ export const sources = new Hono<ApiEnv>()
   })
   .post('/:id/reextract', actsOn('source'), async (c) => {
     const id = uuidParam(c, 'id', 'source')
-    const { body, warnings } = await parseOptionalBody(c, reextractRequest)
-    warnings.push(...checkExtractionModel(body.extraction_model))
+    const { warnings } = await parseOptionalBody(c, reextractRequest, (body) =>
+      checkExtractionModel(body.extraction_model),
+    )
     const source = await reextractSource(c.var.db, id)
     return c.json({ message: 'Extraction started', task_id: source.celery_task_id, ...warningsField(warnings) })
   })

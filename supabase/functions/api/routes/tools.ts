@@ -73,7 +73,7 @@ function check(definition: { name: string; description: string; input_schema: un
 function configOf({ config, endpoint_url, method, headers }: z.output<typeof toolRequest>) {
   const beside = Object.entries({ endpoint: endpoint_url, method, headers }).filter(([, value]) => value != null)
   const twice = beside.map(([key]) => key).filter((key) => Object.hasOwn(config ?? {}, key))
-  const warnings = twice.map((key) => `config.${key} was used, and the one beside config ignored.`)
+  const warnings = twice.map((key) => `config.${key} is used, and the one beside config ignored.`)
   return { config: { ...Object.fromEntries(beside), ...config }, warnings }
 }
 
@@ -122,10 +122,12 @@ export const tools = new Hono<ApiEnv>()
     return c.json({ tools: [...builtins, ...rows.map((row) => ({ ...present(row), created_at: row.created_at }))] })
   })
   .post('/', actsOn(), async (c) => {
-    const { body, warnings } = await parseLenientBody(c, toolRequest)
-    const given = configOf(body)
-    warnings.push(...given.warnings)
-    const checked = check({ ...body, config: given.config })
+    const checkedOf = (tool: z.output<typeof toolRequest>) => check({ ...tool, config: configOf(tool).config })
+    const { body, warnings } = await parseLenientBody(c, toolRequest, (tool) => [
+      ...configOf(tool).warnings,
+      ...ignored(checkedOf(tool)),
+    ])
+    const checked = checkedOf(body)
     const headers = headerChange(checked.headers, []) ?? {}
     const { name, description, type, input_schema } = body
     const row = written<ToolRow>(
@@ -138,22 +140,21 @@ export const tools = new Hono<ApiEnv>()
       { forbidden: NOT_ALLOWED },
     )
     const stored = Object.keys(headers).length === 0 ? row : await giveHeaders(c, row, headers, checked.config.endpoint)
-    return c.json(
-      { ...present(stored), created_at: stored.created_at, ...warningsField([...warnings, ...ignored(checked)]) },
-      201,
-    )
+    return c.json({ ...present(stored), created_at: stored.created_at, ...warningsField(warnings) }, 201)
   })
   .get('/:id', actsOn('tool'), async (c) => c.json(present(await findTool(c.var.db, uuidParam(c, 'id', 'tool')))))
   .put('/:id', actsOn('tool'), async (c) => {
     const { db, deps } = c.var
     const tool = await findTool(db, uuidParam(c, 'id', 'tool'))
-    const { body, warnings } = await parseLenientBody(c, toolPatch)
-    const checked = check({
-      name: body.name ?? tool.name,
-      description: body.description ?? tool.description,
-      input_schema: body.input_schema ?? tool.input_schema,
-      config: body.config ?? tool.config,
-    })
+    const checkedOf = (patch: z.output<typeof toolPatch>) =>
+      check({
+        name: patch.name ?? tool.name,
+        description: patch.description ?? tool.description,
+        input_schema: patch.input_schema ?? tool.input_schema,
+        config: patch.config ?? tool.config,
+      })
+    const { body, warnings } = await parseLenientBody(c, toolPatch, (patch) => ignored(checkedOf(patch)))
+    const checked = checkedOf(body)
     const headers = headerChange(checked.headers ?? (body.config?.['headers'] ? {} : undefined), tool.header_names)
     const { endpoint } = checked.config
     const context = { tenantId: tool.tenant_id, kind: 'tool' as const, id: tool.id, url: endpoint }
@@ -176,7 +177,7 @@ export const tools = new Hono<ApiEnv>()
     if (headers === undefined && row.header_names.length < tool.header_names.length) {
       warnings.push('The headers were removed: they were given for another host. Send them again.')
     }
-    return c.json({ id: row.id, name: row.name, ...warningsField([...warnings, ...ignored(checked)]) })
+    return c.json({ id: row.id, name: row.name, ...warningsField(warnings) })
   })
   .delete('/:id', actsOn('tool'), async (c) => {
     const tool = await findTool(c.var.db, uuidParam(c, 'id', 'tool'))

@@ -2,7 +2,7 @@ import type { Workshop } from '../supabase/functions/_shared/ingestion/context.t
 import type { ExtractLimits } from '../supabase/functions/_shared/ingestion/extract/limits.ts'
 import type { ObjectStore } from '../supabase/functions/_shared/object-store.ts'
 import { chunkInThread } from './chunk/run.ts'
-import { extractInChild } from './extract/run.ts'
+import { extractInChild } from './extract/extract.ts'
 import { fetchObject } from './fetch-object.ts'
 
 /** Reads each document in a process and divides it in a thread of its own, with limits: whatever it does, it does to itself. */

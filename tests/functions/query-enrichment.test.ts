@@ -5,7 +5,7 @@ import type { Db } from '../../supabase/functions/_shared/context.ts'
 import { chatHistory } from '../../supabase/functions/_shared/search/history.ts'
 import { conversationText, keywordsFor } from '../../supabase/functions/_shared/search/query-enrichment.ts'
 import { createApp } from '../../supabase/functions/search/app.ts'
-import { startScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
 import type { Player, ScriptedModel } from '../support/scripted-model/index.ts'
 import { useStack } from '../support/stack.ts'
 import { streamRun } from './support/agent-run.ts'
@@ -13,7 +13,8 @@ import { startApi } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
 import { HARBOR, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
-import { addDocument, picking, promptOf } from './support/tree.ts'
+import { addDocument } from './support/indexed-documents.ts'
+import { picking } from './support/tree.ts'
 
 describe('keywords', () => {
   it.each([

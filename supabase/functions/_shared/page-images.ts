@@ -1,5 +1,6 @@
 /** Images of the pages of a source, as its row lists them: whoever reads the row may read them. */
 
+/** An image of a page, as a row of ai.sources lists it; sizes in pixels. */
 export type PageImage = {
   storage_path: string
   /** From 1. */
@@ -13,6 +14,7 @@ export type WithPageImages = { id: string; tenant_id: string; derivatives: Recor
 
 /** The same, read by itself: the other derivatives of a long document are many. */
 export const PAGE_IMAGE_COLUMNS = 'id,tenant_id,image:derivatives->image'
+/** A row read with them. */
 export type PageImageRow = { id: string; tenant_id: string; image: unknown }
 
 /** The page images that a source lists, by page; none where they were not made, or not yet. */

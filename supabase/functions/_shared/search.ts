@@ -1,5 +1,6 @@
 import type { Spender } from './budget-ledger.ts'
 import type { Caller, Db } from './context.ts'
+import { cutText } from './cut-text.ts'
 import type { Log } from './errors.ts'
 import type { ChatMessage, ContextItem, Providers } from './providers/index.ts'
 import { DEFAULT_MAX_CONTEXT_TOKENS, contextOf } from './search/context.ts'
@@ -7,7 +8,7 @@ import { wholeDocuments } from './search/documents.ts'
 import { findPassages } from './search/find.ts'
 import type { FindRequest } from './search/find.ts'
 import { withNeighbours } from './search/graph.ts'
-import { diversify, spreadOver } from './search/hits.ts'
+import { MAX_QUERY_CHARS, diversify, spreadOver } from './search/hits.ts'
 import type { RetrievalMethod, SearchHit } from './search/hits.ts'
 import type { SearchContext } from './search/layout.ts'
 import { withPageImages } from './search/page-images.ts'
@@ -86,8 +87,6 @@ export type SearchOutcome = {
   warnings: string[]
 }
 
-/** Characters of a query that ai.search takes. */
-const MAX_QUERY_CHARS = 4000
 const DEFAULT_TOP_K = 10
 
 /** Hits that are looked at to give `topK` results: of more of them it can be seen which sources there are. */
@@ -111,7 +110,7 @@ export async function search(
 ): Promise<SearchOutcome> {
   checkMethod(request)
   const { db, caller, spender } = searcher
-  const asked = request.query.slice(0, MAX_QUERY_CHARS).replace(/[\uD800-\uDBFF]$/, '')
+  const asked = cutText(request.query, MAX_QUERY_CHARS)
   const topK = request.topK ?? DEFAULT_TOP_K
   const candidates = candidatesOf(request, topK)
   const warnings: string[] = []
@@ -198,13 +197,11 @@ async function rewritten(
   return answer
 }
 
-type TreeRequest = SearchRequest & { topK: number }
-
 /** The sections that a model picks, as hits. */
 function byTree(
   { db, spender }: Searcher,
   providers: SearchProviders,
-  request: TreeRequest,
+  request: SearchRequest & { topK: number },
   find: (changes: Partial<FindRequest>) => Promise<SearchHit[]>,
   signal: AbortSignal | undefined,
 ): Promise<Asked<{ hits: SearchHit[]; warnings: string[] }>> {

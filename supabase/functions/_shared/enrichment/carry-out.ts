@@ -5,9 +5,10 @@ import type { EnrichmentClaim } from '../enrichment-ledger.ts'
 import { AppError, unwrap } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { WithChat } from '../providers/index.ts'
+import { hasLanguageModel } from '../providers/offline-answerer.ts'
 import { askAbout, readableChars } from './ask.ts'
 import type { Questions } from './ask.ts'
-import { canEnrich, needsModel } from './fields.ts'
+import { needsModel } from './fields.ts'
 
 /** What carrying out an enrichment needs from outside. */
 export type EnrichmentDeps = Pick<Deps, 'clientFor' | 'delegation' | 'ledger' | 'log'> & WithChat
@@ -144,7 +145,7 @@ export async function enrichSources(
   share: EnrichmentShare,
   signal: AbortSignal,
 ): Promise<{ asked: number; isDone: boolean }> {
-  if (!canEnrich(deps.chat)) throw needsModel()
+  if (!hasLanguageModel(deps.chat)) throw needsModel()
   const questions: Questions = { fields: claim.fields, model: claim.llm_model, maxTokens: claim.max_tokens }
   let asked = 0
   for (let looked = 0; looked < share.most; ) {

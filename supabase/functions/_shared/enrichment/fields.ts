@@ -1,8 +1,7 @@
 import { z } from 'zod'
 import type { EnrichmentField } from '../enrichment-ledger.ts'
+import { objectSchema } from '../agent/ask-for-object.ts'
 import { AppError } from '../errors.ts'
-import { OFFLINE_CHAT_MODEL } from '../providers/offline-answerer.ts'
-import type { ChatProvider } from '../providers/index.ts'
 
 export type { EnrichmentField } from '../enrichment-ledger.ts'
 
@@ -62,17 +61,10 @@ const ofType = ({ type, enum_values: values, description }: EnrichmentField): Re
 }
 
 /** JSON Schema of an answer: every field, nothing else, and null where the document does not say. */
-export const answerSchema = (fields: readonly EnrichmentField[]): Record<string, unknown> => ({
-  type: 'object',
-  properties: Object.fromEntries(fields.map((field) => [field.name, ofType(field)])),
-  required: fields.map(({ name }) => name),
-  additionalProperties: false,
-})
+export const answerSchema = (fields: readonly EnrichmentField[]): Record<string, unknown> =>
+  objectSchema(Object.fromEntries(fields.map((field) => [field.name, ofType(field)])))
 
-/** Whether this provider can fill in forms: the offline answerer quotes sentences and can do no more. */
-export const canEnrich = (chat: Pick<ChatProvider, 'model'>): boolean => chat.model !== OFFLINE_CHAT_MODEL
-
-/** What is said where nobody can. */
+/** What is said to whoever asks for what only a language model can do, where there is none. */
 export const needsModel = () =>
   new AppError('enrichment_needs_model', 'Enrichment needs a language model, and this project has none.', {
     hint: 'Set OPENAI_API_KEY or OPENAI_BASE_URL and CHAT_MODEL for the functions and the worker, then run it again.',

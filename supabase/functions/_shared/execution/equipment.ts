@@ -1,3 +1,4 @@
+import { readByIds } from '../batches.ts'
 import type { Db, Deps } from '../context.ts'
 import { AppError, describeError, unwrap } from '../errors.ts'
 import { createHooks } from '../hooks/engine.ts'
@@ -12,9 +13,6 @@ import type { WithTools } from '../tools/registry.ts'
 import type { Equipment, EquipmentParts } from './outcome.ts'
 import type { RuntimeKnowledgeBase } from './run-request.ts'
 import type { WithRuns } from './settings.ts'
-
-/** Ids per request: more would make the URL too long for some proxies. */
-const IDS_PER_REQUEST = 100
 
 /**
  * The knowledge bases a request adds to the search of its run.
@@ -50,17 +48,17 @@ export async function runtimeKnowledgeBases(
  * @throws AppError what the database refuses: one that cannot be read is not one that is hidden.
  */
 async function linked(db: Db, ids: readonly string[]): Promise<Map<string, LinkedKnowledgeBase>> {
-  const rows = new Map<string, LinkedKnowledgeBase>()
-  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
-    const found = await db
-      .schema('ai')
-      .from('knowledge_bases')
-      .select('id,name,description,indexing_config,retrieval_config')
-      .in('id', ids.slice(from, from + IDS_PER_REQUEST))
-      .returns<LinkedKnowledgeBase[]>()
-    for (const row of unwrap(found)) rows.set(row.id, row)
-  }
-  return rows
+  const rows = await readByIds(ids, async (batch) =>
+    unwrap(
+      await db
+        .schema('ai')
+        .from('knowledge_bases')
+        .select('id,name,description,indexing_config,retrieval_config')
+        .in('id', batch)
+        .returns<LinkedKnowledgeBase[]>(),
+    ),
+  )
+  return new Map(rows.map((row) => [row.id, row]))
 }
 
 const count = (value: unknown) =>

@@ -6,7 +6,7 @@ import type { Log } from '../errors.ts'
 import type { ObjectStore } from '../object-store.ts'
 import { openPageImage } from '../open-page-image.ts'
 import { PAGE_IMAGE_COLUMNS, pageImagesOf } from '../page-images.ts'
-import type { PageImageRow } from '../page-images.ts'
+import type { PageImage, PageImageRow } from '../page-images.ts'
 import type { ChatImage, ChatMessage, ChatProvider, ChatRequest, ContextItem } from '../providers/index.ts'
 import { imagesField } from '../search/page-images.ts'
 import type { Tool } from '../tools/types.ts'
@@ -17,6 +17,8 @@ import type { Equipment } from './outcome.ts'
  * and logs hold the text; a provider that takes no images, an image that cannot be read, and what is too much get that text.
  */
 
+/** Sources that are asked for images in one request: a client may name as many as it likes that are not there. */
+const MAX_SOURCES = 32
 /** Images of one request, and their bytes together. */
 const MAX_IMAGES = 8
 const MAX_BYTES = 8 * 1024 * 1024
@@ -47,12 +49,19 @@ export type ImageAccess = {
   log: Log
 }
 
-/** Reads images of pages as the person may read their sources. What was read once is kept for the run. */
-function createImageReader({ db, objects, log }: ImageAccess) {
+/** The image of a page, or null: there is none, the person may not read it, or it cannot be read now. */
+type ReadImage = (sourceId: string, page: number, signal: AbortSignal) => Promise<Uint8Array | null>
+
+/**
+ * Reads images of pages as the person may read their sources. Each request asks for a reader of its own, which asks for each
+ * source anew; bytes that were read once are kept for the run.
+ */
+function createImageReader({ db, objects, log }: ImageAccess): () => ReadImage {
+  /** By the key of the object: an image that was drawn again has another. */
   const kept = new Map<string, Uint8Array | null>()
   let keptBytes = 0
 
-  async function bytesOf(sourceId: string, page: number, signal: AbortSignal): Promise<Uint8Array | null> {
+  async function imagesOf(sourceId: string, signal: AbortSignal): Promise<PageImage[]> {
     const client = await db()
     const { data, error } = await client
       .schema('ai')
@@ -62,8 +71,11 @@ function createImageReader({ db, objects, log }: ImageAccess) {
       .abortSignal(signal)
       .maybeSingle<PageImageRow>()
     const source = error ? unwrap<PageImageRow>({ data, error }) : data
-    const image = source && pageImagesOf(source).find((one) => one.page === page)
-    const opened = image && objects && (await openPageImage(objects, image, signal))
+    return source === null ? [] : pageImagesOf(source)
+  }
+
+  async function bytesOf(image: PageImage, signal: AbortSignal): Promise<Uint8Array | null> {
+    const opened = objects && (await openPageImage(objects, image, signal))
     if (!opened) return null
     const pieces: Uint8Array[] = []
     let size = 0
@@ -81,22 +93,34 @@ function createImageReader({ db, objects, log }: ImageAccess) {
     return bytes
   }
 
-  return async (sourceId: string, page: number, signal: AbortSignal): Promise<Uint8Array | null> => {
-    const key = `${sourceId}:${page}`
-    const known = kept.get(key)
-    if (known !== undefined) return known
-    let bytes: Uint8Array | null = null
-    try {
-      bytes = await bytesOf(sourceId, page, signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      log.error('page_image_not_read', { source_id: sourceId, page, error: describeError(error) })
+  return () => {
+    const listed = new Map<string, PageImage[]>()
+    /** What `work` gives; `otherwise` when it fails, which costs the image and not the answer. */
+    const orElse = async <T>(otherwise: T, fields: object, signal: AbortSignal, work: () => Promise<T>): Promise<T> => {
+      try {
+        return await work()
+      } catch (error) {
+        signal.throwIfAborted()
+        log.error('page_image_not_read', { ...fields, error: describeError(error) })
+        return otherwise
+      }
     }
-    if (keptBytes + (bytes?.length ?? 0) <= MAX_KEPT_BYTES) {
-      kept.set(key, bytes)
-      keptBytes += bytes?.length ?? 0
+    return async (sourceId, page, signal) => {
+      const fields = { source_id: sourceId, page }
+      if (!listed.has(sourceId) && listed.size === MAX_SOURCES) return null
+      const images = listed.get(sourceId) ?? (await orElse([], fields, signal, () => imagesOf(sourceId, signal)))
+      listed.set(sourceId, images)
+      const image = images.find((one) => one.page === page)
+      if (image === undefined) return null
+      const known = kept.get(image.storage_path)
+      if (known !== undefined) return known
+      const bytes = await orElse(null, fields, signal, () => bytesOf(image, signal))
+      if (keptBytes + (bytes?.length ?? 0) <= MAX_KEPT_BYTES) {
+        kept.set(image.storage_path, bytes)
+        keptBytes += bytes?.length ?? 0
+      }
+      return bytes
     }
-    return bytes
   }
 }
 
@@ -135,7 +159,7 @@ export function createIllustration(access: ImageAccess, resumed: readonly Resume
   for (const { calls } of resumed) {
     for (const { finished } of calls) if (finished?.tool_name === SEARCH) note(finished.text, finished.context_items)
   }
-  const read = createImageReader(access)
+  const imageReader = createImageReader(access)
   let isRefused = false
 
   const noticing = (tool: Tool): Tool => ({
@@ -160,6 +184,7 @@ export function createIllustration(access: ImageAccess, resumed: readonly Resume
 
   /** The request with images, newest results first; null: there is none to give. */
   async function illustrated(request: ChatRequest, signal: AbortSignal): Promise<ChatRequest | null> {
+    const read = imageReader()
     const given = new Set<string>()
     let left = MAX_BYTES
     /** Images for a passage; empty when they are given already, null when it stays text. */

@@ -1,3 +1,5 @@
+import { cutText } from '../cut-text.ts'
+
 /** Characters of a result that a model gets. */
 export const MAX_RESULT_CHARS = 50_000
 const MAX_NOTE_CHARS = 200
@@ -47,7 +49,7 @@ export function maskSecrets(text: string, secrets: readonly string[]): string {
 export function cut(text: string, limit: number): string {
   if (text.length <= limit) return text
   const note = `\n[cut: ${text.length} characters in all]`
-  return text.slice(0, limit - note.length).replace(/[\uD800-\uDBFF]$/, '') + note
+  return cutText(text, limit - note.length) + note
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

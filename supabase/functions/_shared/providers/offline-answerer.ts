@@ -1,3 +1,4 @@
+import { cutText } from '../cut-text.ts'
 import type { ChatEvent, ChatMessage, ChatProvider, ChatRequest, ContextItem, ToolCall } from './index.ts'
 import { parseContext } from './prompt.ts'
 import { stem, terms } from './text.ts'
@@ -5,6 +6,8 @@ import { estimateUsage } from './usage.ts'
 
 /** Name stored with answers of the offline answerer. */
 export const OFFLINE_CHAT_MODEL = 'bulkhead-extractive'
+/** Whether a language model is set up: the offline answerer quotes sentences and can do no more. */
+export const hasLanguageModel = (chat: Pick<ChatProvider, 'model'>): boolean => chat.model !== OFFLINE_CHAT_MODEL
 /** What it answers when the context does not. */
 export const NOTHING_FOUND = 'I found nothing about this in your documents.'
 
@@ -57,7 +60,7 @@ function quoteOf(text: string): string {
   const plain = text.replace(/[`*_]{2,}/g, '').replace(/[“”]/g, '"')
   if (plain.length <= MAX_QUOTE_CHARS) return plain
   const cut = plain.slice(0, MAX_QUOTE_CHARS)
-  return `${cut.slice(0, Math.max(cut.lastIndexOf(' '), MAX_QUOTE_CHARS - 40)).replace(/[\uD800-\uDBFF]$/, '')}…`
+  return `${cutText(cut, Math.max(cut.lastIndexOf(' '), MAX_QUOTE_CHARS - 40))}…`
 }
 
 /** The best sentences for a question, best first; empty when no item is about it. */
@@ -134,10 +137,7 @@ const MAX_QUERY_CHARS = 4000
 /** A search for the question, when the tool is offered and nothing was called for this question yet. */
 function searchCall({ messages, tools = [] }: Pick<ChatRequest, 'messages' | 'tools'>): ToolCall | null {
   const { question, later } = currentTurn(messages)
-  const query = question
-    .trim()
-    .slice(0, MAX_QUERY_CHARS)
-    .replace(/[\uD800-\uDBFF]$/, '')
+  const query = cutText(question.trim(), MAX_QUERY_CHARS)
   const wasCalled = later.some(
     (message) => message.role === 'tool' || (message.role === 'assistant' && message.toolCalls),
   )

@@ -1,3 +1,4 @@
+import { cutText } from '../cut-text.ts'
 import { AppError } from '../errors.ts'
 import { withTimeout } from '../fetch.ts'
 import type { Ranking } from './reranker.ts'
@@ -24,8 +25,7 @@ export function countedTokens(answer: unknown): number | null {
 }
 
 /** A document as it is sent: cut, but never inside a character. */
-export const shortened = (document: string): string =>
-  document.slice(0, MAX_DOCUMENT_CHARS).replace(/[\uD800-\uDBFF]$/, '')
+export const shortened = (document: string): string => cutText(document, MAX_DOCUMENT_CHARS)
 
 /** Where and how a reranker is called. */
 export type RerankCall = { url: string; apiKey: string | null; timeoutMs: number }

@@ -1,5 +1,6 @@
-import { askForObject } from '../agent/ask-for-object.ts'
+import { askForObject, objectSchema } from '../agent/ask-for-object.ts'
 import type { ProviderAccess } from '../agent/provider-call.ts'
+import { cutText } from '../cut-text.ts'
 import { clause, unanswered } from './spending.ts'
 import type { Asked } from './spending.ts'
 import type { OutlinedSource, Section } from './sections.ts'
@@ -9,18 +10,13 @@ const MAX_LIST_CHARS = 40_000
 /** Tokens of an answer: a few numbers, and what a model thinks before it says them. */
 const MAX_ANSWER_TOKENS = 2000
 
-const SCHEMA = {
-  type: 'object',
-  properties: {
-    numbers: {
-      type: 'array',
-      items: { type: 'integer' },
-      description: 'Numbers of entries of the list, the most promising first.',
-    },
+const SCHEMA = objectSchema({
+  numbers: {
+    type: 'array',
+    items: { type: 'integer' },
+    description: 'Numbers of entries of the list, the most promising first.',
   },
-  required: ['numbers'],
-  additionalProperties: false,
-}
+})
 
 const SYSTEM =
   'You find out where a question is answered. You get a list of documents or of their sections as material: one JSON object per line, whose "n" is its number. ' +
@@ -30,12 +26,7 @@ const SYSTEM =
 /** One line of a list, cut to how much room there is: from 0, all of it, to `LEVELS` - 1, its name. */
 type Entry = (level: number) => Record<string, unknown>
 const LEVELS = 4
-const shortened = (text: string, chars: number): string =>
-  text
-    .slice(0, chars)
-    .replace(/[\uD800-\uDBFF]$/, '')
-    .replace(/\s+/g, ' ')
-    .trim()
+const shortened = (text: string, chars: number): string => cutText(text, chars).replace(/\s+/g, ' ').trim()
 /** `{ [name]: value }` unless there is nothing to say. */
 const field = (name: string, value: unknown) =>
   value === '' || value === null || (Array.isArray(value) && value.length === 0) ? {} : { [name]: value }

@@ -1,4 +1,5 @@
 import type { Db } from '../context.ts'
+import { cutText } from '../cut-text.ts'
 import { unwrap } from '../errors.ts'
 import type { SearchHit } from './hits.ts'
 import { pagesOf } from './hits.ts'
@@ -54,7 +55,7 @@ export async function wholeDocuments(
       documents.push(hit)
       continue
     }
-    const text = whole.slice(0, left).replace(/[\uD800-\uDBFF]$/, '')
+    const text = cutText(whole, left)
     left -= Math.min(whole.length, left)
     const { start_char, end_char } = hit
     const passage = { start_char, end_char, pages: pagesOf(hit) }

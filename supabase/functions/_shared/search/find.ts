@@ -30,6 +30,7 @@ export type FindParts = {
   signal: AbortSignal | undefined
 }
 
+/** What was found. */
 export type Found = {
   hits: SearchHit[]
   /** Models whose vectors were compared. */

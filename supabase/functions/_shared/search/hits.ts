@@ -1,6 +1,8 @@
+/** Characters of a query that ai.search takes. */
+export const MAX_QUERY_CHARS = 4000
+
 /** Retrieval methods of ai.search. */
 export const SEARCH_METHODS = ['hybrid', 'vector_search', 'full_text'] as const
-export type SearchMethod = (typeof SEARCH_METHODS)[number]
 
 /** Retrieval methods of a knowledge base: `tree_search` lets a model pick from tables of contents, with strategy `page_index` only. */
 export const RETRIEVAL_METHODS = [...SEARCH_METHODS, 'tree_search'] as const

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { jsonObject, uuid } from '../http.ts'
 import type { SearchRequest } from '../search.ts'
-import { FUSIONS } from './hits.ts'
+import { FUSIONS, MAX_QUERY_CHARS } from './hits.ts'
 import { CONTEXT_MODES } from './page-images.ts'
 import { DEFAULT_CANDIDATE_COUNT } from './rerank.ts'
 import type { RetrievalSettings } from './settings.ts'
@@ -11,7 +11,7 @@ export const searchQuery = z
   .string('query is required')
   .trim()
   .min(1, 'query is required')
-  .max(4000, 'query may have at most 4000 characters')
+  .max(MAX_QUERY_CHARS, `query may have at most ${MAX_QUERY_CHARS} characters`)
 
 /** Ids that one search may name. */
 export const MAX_IDS = 200
@@ -54,8 +54,13 @@ export const searchOptions = {
   vector_weight: share.nullish(),
   fusion: z.enum(FUSIONS).nullish(),
   max_per_source: count.nullish(),
-  /** Results that each source has before any has more; 0: as good as they are. */
-  min_per_source: z.number().int().min(0).max(100).nullish(),
+  min_per_source: z
+    .number()
+    .int()
+    .min(0)
+    .max(100)
+    .nullish()
+    .describe('Results that each source has before any has more; 0: as good as they are.'),
   deduplicate: z.boolean().nullish(),
   /** `true`, or how many of the first results are rescored; `false`: not even where the knowledge base says so. */
   rerank: z.union([z.boolean(), z.strictObject({ candidate_count: count.default(DEFAULT_CANDIDATE_COUNT) })]).nullish(),
@@ -63,8 +68,10 @@ export const searchOptions = {
   expand: z.strictObject({ neighbors: z.number().int().min(0).max(5) }).nullish(),
   context: z.enum(['chunks', 'pages']).nullish(),
   max_context_tokens: z.number().int().min(50).max(100_000).nullish(),
-  /** `image`: results name the images of their pages in `meta.images`, where there are any. */
-  context_mode: z.enum(CONTEXT_MODES).nullish(),
+  context_mode: z
+    .enum(CONTEXT_MODES)
+    .nullish()
+    .describe('"image": results name the images of their pages in meta.images, where there are any.'),
   explain: z.boolean().nullish(),
 }
 

@@ -1,3 +1,4 @@
+import { readByIds } from '../batches.ts'
 import type { Db } from '../context.ts'
 import { unwrap } from '../errors.ts'
 import { PAGE_IMAGE_COLUMNS, pageImagesOf } from '../page-images.ts'
@@ -14,21 +15,16 @@ export type ResultImage = { page: number; index: number; width: number; height: 
 
 /** Pages of one result that images may stand for; what is longer is read as text. */
 const MAX_PAGES_PER_RESULT = 4
-/** Ids per request: more would make the URL too long for some proxies. */
-const IDS_PER_REQUEST = 100
 
 /** Sources with their page images, as the holder of `db`'s token may read them. */
 async function readImages(db: Db, ids: readonly string[], signal?: AbortSignal): Promise<Map<string, ResultImage[]>> {
-  const found = new Map<string, ResultImage[]>()
-  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) {
-    const batch = ids.slice(from, from + IDS_PER_REQUEST)
+  const rows = await readByIds(ids, async (batch) => {
     const query = db.schema('ai').from('sources').select(PAGE_IMAGE_COLUMNS).in('id', batch)
-    for (const row of unwrap(await (signal ? query.abortSignal(signal) : query).returns<PageImageRow[]>())) {
-      const images = pageImagesOf(row).map(({ page, metadata }, index) => ({ page, index, ...metadata }))
-      found.set(row.id, images)
-    }
-  }
-  return found
+    return unwrap(await (signal ? query.abortSignal(signal) : query).returns<PageImageRow[]>())
+  })
+  return new Map(
+    rows.map((row) => [row.id, pageImagesOf(row).map(({ page, metadata }, index) => ({ page, index, ...metadata }))]),
+  )
 }
 
 /**
@@ -59,14 +55,24 @@ export async function withPageImages(
   }
 }
 
-/** `{ images }` of a result's meta as far as it names pages, to spread into another; it grants nothing. */
+/** What an image in `meta.images` is told by, all of it numbers. */
+const IMAGE_FIELDS = ['page', 'index', 'width', 'height', 'dpi'] as const
+
+/**
+ * `{ images }` of a result's meta as far as it names pages, each once, to spread into another; it grants nothing. The meta may be a
+ * client's own, and is kept with the run: of an image there is nothing but its numbers.
+ */
 export function imagesField(meta: Record<string, unknown> | null | undefined): { images?: { page: number }[] } {
   const listed = Array.isArray(meta?.['images']) ? (meta['images'] as unknown[]) : []
-  const images = listed.flatMap((entry) => {
-    const page = (entry as { page?: unknown } | null)?.page
-    return typeof page === 'number' && Number.isInteger(page) && page >= 1 ? [{ ...(entry as object), page }] : []
-  })
-  return images.length === 0 || images.length > MAX_PAGES_PER_RESULT ? {} : { images }
+  const images = new Map<number, { page: number }>()
+  for (const entry of listed) {
+    const given = Object(entry) as Record<string, unknown>
+    const { page } = given
+    if (typeof page !== 'number' || !Number.isSafeInteger(page) || page < 1 || images.has(page)) continue
+    const numbers = IMAGE_FIELDS.filter((name) => typeof given[name] === 'number').map((name) => [name, given[name]])
+    images.set(page, { ...(Object.fromEntries(numbers) as object), page })
+  }
+  return images.size === 0 || images.size > MAX_PAGES_PER_RESULT ? {} : { images: [...images.values()] }
 }
 
 /** What whoever sets a `retrieval_config` should know of what it says about images. */

@@ -1,3 +1,4 @@
+import { cutText } from '../cut-text.ts'
 import type { SearchHit } from './hits.ts'
 import { pagesOf } from './hits.ts'
 
@@ -165,7 +166,7 @@ export function pageRange(hit: SearchHit): number[] {
 /** A passage cut to a number of characters, between two characters, with its spans. */
 export function cutPassage(passage: Passage, limit: number): Passage {
   if (passage.text.length <= limit) return passage
-  const text = passage.text.slice(0, Math.max(limit, 0)).replace(/[\uD800-\uDBFF]$/, '')
+  const text = cutText(passage.text, limit)
   const spans = passage.spans
     .filter((span) => span.text_start < text.length)
     .map((span) => {

@@ -1,3 +1,4 @@
+import { batchesOf } from '../batches.ts'
 import type { Db } from '../context.ts'
 import { unwrap } from '../errors.ts'
 import type { SearchHit } from './hits.ts'
@@ -11,11 +12,8 @@ const MAX_PAGES = 100
 
 const NEIGHBOUR_COLUMNS = 'id,indexed_source_id,chunk_index,text,start_char,end_char,meta'
 
-async function inBatches<Item, Row>(items: readonly Item[], read: (batch: Item[]) => Promise<Row[]>): Promise<Row[]> {
-  const batches: Item[][] = []
-  for (let from = 0; from < items.length; from += HITS_PER_REQUEST)
-    batches.push(items.slice(from, from + HITS_PER_REQUEST))
-  return (await Promise.all(batches.map(read))).flat()
+async function readAtOnce<Item, Row>(items: readonly Item[], read: (batch: Item[]) => Promise<Row[]>): Promise<Row[]> {
+  return (await Promise.all(batchesOf(items, HITS_PER_REQUEST).map(read))).flat()
 }
 
 /**
@@ -28,7 +26,7 @@ export async function readNeighbours(
   distance: number,
   signal?: AbortSignal,
 ): Promise<Neighbour[]> {
-  const rows = await inBatches(hits, async (batch) => {
+  const rows = await readAtOnce(hits, async (batch) => {
     // Ids and numbers of the database's own rows: nothing in them can be syntax.
     const ranges = batch.map(
       ({ indexed_source_id: id, chunk_index: at }) =>
@@ -58,7 +56,7 @@ export async function readPages(db: Db, hits: readonly SearchHit[], signal?: Abo
     for (const page of added) pages.add(page)
     if (pages.size > 0) wanted.set(hit.source_id, pages)
   }
-  const rows = await inBatches([...wanted], async (batch) => {
+  const rows = await readAtOnce([...wanted], async (batch) => {
     const places = batch.map(([id, pages]) => `and(source_id.eq.${id},page_number.in.(${[...pages].join(',')}))`)
     const query = db.schema('ai').from('source_pages').select('source_id,page_number,text').or(places.join(','))
     return unwrap(

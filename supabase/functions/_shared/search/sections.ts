@@ -1,3 +1,4 @@
+import { batchesOf } from '../batches.ts'
 import type { Db } from '../context.ts'
 import { unwrap } from '../errors.ts'
 import type { PostgrestFailure } from '../errors.ts'
@@ -134,12 +135,8 @@ export async function readSections(
   places: readonly SectionPlace[],
   signal?: AbortSignal,
 ): Promise<(SectionText | null)[]> {
-  const batches: SectionPlace[][] = []
-  for (let from = 0; from < places.length; from += SECTIONS_PER_REQUEST) {
-    batches.push(places.slice(from, from + SECTIONS_PER_REQUEST))
-  }
   const read = await Promise.all(
-    batches.map((batch) => {
+    batchesOf(places, SECTIONS_PER_REQUEST).map((batch) => {
       // Ids and numbers of the database's own rows: nothing in them can be syntax.
       const ranges = batch.map((place) => {
         const last = place.first_index + chunksShown(place) - 1

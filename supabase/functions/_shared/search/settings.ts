@@ -1,10 +1,12 @@
 import { z } from 'zod'
+import { IDS_PER_REQUEST, batchesOf } from '../batches.ts'
 import type { Db } from '../context.ts'
 import { AppError, missing, unwrap } from '../errors.ts'
+import { idleKeys } from '../ignored-input.ts'
 import { isUuid } from '../ids.ts'
 import { FUSIONS, RETRIEVAL_METHODS, SEARCH_METHODS } from './hits.ts'
 import type { Fusion, RetrievalMethod } from './hits.ts'
-import { CONTEXT_MODES } from './page-images.ts'
+import { CONTEXT_MODES, imageWarnings } from './page-images.ts'
 import type { ContextMode } from './page-images.ts'
 import type { QueryEnrichment } from './query-enrichment.ts'
 import { DEFAULT_CANDIDATE_COUNT } from './rerank.ts'
@@ -60,15 +62,31 @@ export const retrievalConfig = z
     min_per_source: z.number().int().min(0).max(100).nullish(),
     deduplicate: z.boolean().nullish(),
     reranker: rerankerConfig.nullish(),
-    query_enrichment: queryEnrichment.nullish(),
-    context_mode: z.enum(CONTEXT_MODES).nullish(),
-    image_delivery: z.string().max(50).nullish(),
+    query_enrichment: queryEnrichment
+      .nullish()
+      .describe('Whether a model rewrites queries before they are searched for.'),
+    context_mode: z
+      .enum(CONTEXT_MODES)
+      .nullish()
+      .describe('"image": a model is given images of the pages of results, where there are any.'),
+    image_delivery: z.string().max(50).nullish().describe('Stored, without effect.'),
   })
   .transform(({ vector_weight, ...config }) => ({
     ...config,
     vector_weight:
       vector_weight ?? (config.fusion === 'weighted' ? WEIGHTED_VECTOR_WEIGHT : RETRIEVAL_DEFAULTS.vector_weight),
   }))
+
+/** `ts_language` is how clients of the agent API name the language of a knowledge base. */
+const RETRIEVAL_KEYS = [...Object.keys(retrievalConfig.in.shape), 'ts_language']
+
+/** Warnings about what a `retrieval_config` is sent with and nothing reads, the first 20 of each object. */
+export const idleRetrievalKeys = (sent: Record<string, unknown> | null | undefined): string[] => [
+  ...idleKeys('retrieval_config.', sent, RETRIEVAL_KEYS),
+  ...idleKeys('retrieval_config.reranker.', sent?.['reranker'], Object.keys(rerankerConfig.shape)),
+  ...idleKeys('retrieval_config.query_enrichment.', sent?.['query_enrichment'], Object.keys(queryEnrichment.shape)),
+  ...imageWarnings(sent),
+]
 
 /** How to search when the request does not say; what is absent is the product's default. */
 export type RetrievalSettings = {
@@ -152,15 +170,10 @@ export function commonSettings(rows: readonly StoredSettings[]): RetrievalSettin
 /** A knowledge base as far as searching it needs. */
 export type SearchedKnowledgeBase = StoredSettings & { id: string; tenant_id: string }
 
-/** Ids per request: more would make the URL too long for some proxies. */
-const IDS_PER_REQUEST = 100
-
 /** Those of the named knowledge bases that the holder of `db`'s token can see. @throws AppError what the database refuses. */
 export async function readKnowledgeBases(db: Db, ids: readonly string[]): Promise<SearchedKnowledgeBase[]> {
-  const batches: string[][] = []
-  for (let from = 0; from < ids.length; from += IDS_PER_REQUEST) batches.push(ids.slice(from, from + IDS_PER_REQUEST))
   const answers = await Promise.all(
-    batches.map((batch) =>
+    batchesOf(ids, IDS_PER_REQUEST).map((batch) =>
       db
         .schema('ai')
         .from('knowledge_bases')

@@ -1,12 +1,12 @@
 import type { Budget } from '../agent/budget.ts'
 import type { ProviderAccess } from '../agent/provider-call.ts'
 import type { Spender, UncountedUse } from '../budget-ledger.ts'
-import { canEnrich } from '../enrichment/fields.ts'
 import { AppError, describeError, toAppError } from '../errors.ts'
 import type { Log } from '../errors.ts'
 import { withTimeout } from '../fetch.ts'
 import type { Ledger } from '../ledger.ts'
 import type { ChatProvider } from '../providers/index.ts'
+import { hasLanguageModel } from '../providers/offline-answerer.ts'
 import { background } from '../runtime.ts'
 
 /** What searches write down of the models they use. */
@@ -42,6 +42,7 @@ function createSearchBudget({ chat, ledger }: SearchModels, spender: Spender): B
 /** What came of asking a model, or why nothing did, as a clause. */
 export type Asked<T> = { answer: T; problem: null } | { answer: null; problem: string }
 
+/** No answer, and why, as a clause. */
 export const unanswered = (problem: string): Asked<never> => ({ answer: null, problem })
 
 /**
@@ -55,7 +56,7 @@ export async function askForSearch<T>(
   ask: (access: ProviderAccess) => Promise<Asked<T>>,
 ): Promise<Asked<T>> {
   const { chat, log } = models
-  if (!canEnrich(chat)) return unanswered('this project has no language model')
+  if (!hasLanguageModel(chat)) return unanswered('this project has no language model')
   const bounded = withTimeout(signal, models.modelTimeoutMs)
   try {
     return await ask({ chat, budget: createSearchBudget(models, spender), signal: bounded, log })

@@ -1,11 +1,12 @@
 import { z } from 'zod'
+import { droppedInList, droppedKeys, idleKeys } from '../ignored-input.ts'
 
 /** How sources become results. The first is the one of a knowledge base that names none. */
 export const STRATEGIES = ['chunk_embed', 'full_document', 'page_index', 'graph_index', 'doc2json'] as const
 export type Strategy = (typeof STRATEGIES)[number]
 
 /** Sizes of chunks in tokens, unless asked otherwise; the same as the database's defaults. */
-export const CHUNK_DEFAULTS = { chunk_size: 400, overlap: 50 }
+const CHUNK_DEFAULTS = { chunk_size: 400, overlap: 50 }
 
 /** Settings that each strategy has of its own, as a new knowledge base gets them. A model of null is the project's. */
 export const STRATEGY_DEFAULTS = {
@@ -38,7 +39,7 @@ export const STRATEGY_MODEL: Record<Strategy, 'none' | 'optional' | 'required'> 
 }
 
 /** Types that a field of a record may have; `string` and `array` mean text and list. A list is one of texts. */
-export const RECORD_FIELD_TYPES = ['text', 'string', 'number', 'integer', 'boolean', 'list', 'array'] as const
+const RECORD_FIELD_TYPES = ['text', 'string', 'number', 'integer', 'boolean', 'list', 'array'] as const
 
 const MAX_RECORD_FIELDS = 50
 /** Characters of a form, as JSON: it is part of every question. */
@@ -108,17 +109,17 @@ export const indexingConfig = z
       .default(STRATEGIES[0]),
     chunk_size: z.number().int().min(50).max(4000).default(CHUNK_DEFAULTS.chunk_size),
     overlap: z.number().int().min(0).default(CHUNK_DEFAULTS.overlap),
-    model: modelName,
-    enrichment_model: modelName,
-    extraction_model: modelName,
-    summary_model: modelName,
-    if_add_node_summary: yesOrNo,
+    model: modelName.describe('Language model that the strategy asks; absent: that of the project.'),
+    enrichment_model: modelName.describe('graph_index: asked for entities; absent: model.'),
+    extraction_model: modelName.describe('doc2json: fills in the record; absent: model.'),
+    summary_model: modelName.describe('Stored, without effect.'),
+    if_add_node_summary: yesOrNo.describe('page_index: whether a model summarizes each section.'),
     extra: z.looseObject({ if_add_node_summary: yesOrNo, model: modelName }).nullish(),
-    json_schema: recordForm.nullish(),
-    window_size: windowSize.nullish(),
-    window_overlap: windowOverlap.nullish(),
-    use_images: z.boolean().nullish(),
-    pages_per_window: pagesPerWindow.nullish(),
+    json_schema: recordForm.nullish().describe('doc2json: the fields of a record.'),
+    window_size: windowSize.nullish().describe('doc2json: tokens of the document that one question is about.'),
+    window_overlap: windowOverlap.nullish().describe('doc2json: tokens that two windows share; at most half of one.'),
+    use_images: z.boolean().nullish().describe('Stored, without effect.'),
+    pages_per_window: pagesPerWindow.nullish().describe('Stored, without effect.'),
   })
   .refine((config) => config.overlap < config.chunk_size, 'overlap must be smaller than chunk_size')
   .refine(
@@ -143,6 +144,60 @@ export const indexingConfig = z
     const missing = Object.entries(fallbacks).filter(([key]) => config[key] == null || key in sizes)
     return { ...others, ...Object.fromEntries(missing) }
   })
+
+const SIZES = ['chunk_size', 'overlap']
+/** Keys of `indexing_config` that each strategy reads. Under `extra` they count as `NESTED`. */
+const READ_KEYS: Record<Strategy, readonly string[]> = {
+  chunk_embed: SIZES,
+  full_document: SIZES,
+  page_index: [...SIZES, 'model', 'if_add_node_summary', 'extra'],
+  graph_index: [...SIZES, 'model', 'enrichment_model', 'extra'],
+  doc2json: ['json_schema', 'model', 'extraction_model', 'window_size', 'window_overlap', 'extra'],
+}
+/** Why keys that clients of the agent API send have no effect, where there is more to say than that. */
+const WHY_IDLE: Record<string, string> = {
+  summary_model: 'a document is found by all of its passages, not by a summary',
+  use_images: 'records are made from the text of documents only',
+  pages_per_window: 'records are made from the text of documents only',
+  embedding_model: 'all knowledge bases are indexed with the embedding model of the project',
+  chunk_overlap: 'the key is overlap',
+}
+
+/** Whether a key asks for nothing: not set, switched off, or as a knowledge base shows it that was made without. */
+const isDefault = (strategy: Strategy, key: string, value: unknown) =>
+  value == null || value === false || value === (STRATEGY_DEFAULTS[strategy] as Record<string, unknown>)[key]
+
+/**
+ * Warnings about keys of an `indexing_config` that the strategy does not read, the first 20 of each object.
+ * @param sent as the request has it, without defaults.
+ */
+export function idleIndexingKeys(strategy: Strategy, sent: Record<string, unknown>): string[] {
+  const known = READ_KEYS[strategy]
+  const idle = Object.keys(sent)
+    .filter((key) => key !== 'strategy' && !known.includes(key))
+    .filter((key) => !(Object.hasOwn(indexingConfig.in.shape, key) && isDefault(strategy, key, sent[key])))
+    .slice(0, 20)
+    .map((key) => {
+      const name = `The setting ${JSON.stringify(`indexing_config.${key.slice(0, 60)}`)}`
+      if (Object.hasOwn(WHY_IDLE, key)) return `${name} is stored but has no effect: ${WHY_IDLE[key]}.`
+      // What other strategies read may be stored or not.
+      if (Object.hasOwn(indexingConfig.in.shape, key)) return `${name} has no effect with ${strategy}.`
+      return `${name} is stored but has no effect.`
+    })
+  const form = known.includes('json_schema') ? (Object(sent['json_schema']) as Record<string, unknown>) : {}
+  return [
+    ...idle,
+    ...(known.includes('extra')
+      ? idleKeys(
+          'indexing_config.extra.',
+          sent['extra'],
+          NESTED.filter((key) => known.includes(key)),
+        )
+      : []),
+    ...droppedKeys('indexing_config.json_schema.', form, ['fields']),
+    ...droppedInList('indexing_config.json_schema.fields', form['fields'], Object.keys(recordField.shape)),
+  ]
+}
 
 /** The flat key, or the one under `extra`. */
 const flatOrExtra = (config: Record<string, unknown>, key: string): unknown =>

@@ -30,6 +30,7 @@ export type TreeRequest = {
   model: string | null
 }
 
+/** What a tree search takes. */
 export type TreeParts = {
   db: Db
   /** Hybrid search among the request's documents, or some of them: best first. */

@@ -1,3 +1,4 @@
+import { cutText } from '../cut-text.ts'
 import { formatContext } from '../providers/prompt.ts'
 import type { ChatMessage, ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
@@ -44,9 +45,7 @@ function withinAllowance(items: ContextItem[], maxTokens: number): ContextItem[]
   const kept: ContextItem[] = []
   for (const item of items) {
     if (item.text.length > left && kept.length > 0) break
-    kept.push(
-      item.text.length > left ? { ...item, text: item.text.slice(0, left).replace(/[\uD800-\uDBFF]$/, '') } : item,
-    )
+    kept.push(item.text.length > left ? { ...item, text: cutText(item.text, left) } : item)
     left -= item.text.length
   }
   return kept

@@ -2,6 +2,7 @@ import type { McpServer } from '../sdk.ts'
 import type { CallToolResult } from '../sdk.ts'
 import { z } from 'zod'
 import type { Db } from '../../_shared/context.ts'
+import { cutText } from '../../_shared/cut-text.ts'
 import { missing, unwrap } from '../../_shared/errors.ts'
 import { isUuid } from '../../_shared/ids.ts'
 import { MAX_RESULT_CHARS, answered, jsonResult, textResult } from '../tool-context.ts'
@@ -60,7 +61,7 @@ async function ask(
   const { run_id, session_id, content, error } = answer
   const text = content || (error ? `Error: ${error}` : 'The agent answered nothing.')
   const conversation = { type: 'text' as const, text: JSON.stringify({ session_id, run_id }) }
-  const { content: said } = textResult(text.slice(0, MAX_RESULT_CHARS).replace(/[\uD800-\uDBFF]$/, ''))
+  const { content: said } = textResult(cutText(text, MAX_RESULT_CHARS))
   return { content: [...said, conversation], ...(error ? { isError: true } : {}) }
 }
 

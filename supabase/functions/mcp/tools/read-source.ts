@@ -1,6 +1,7 @@
 import type { McpServer } from '../sdk.ts'
 import { z } from 'zod'
 import type { Db } from '../../_shared/context.ts'
+import { cutText } from '../../_shared/cut-text.ts'
 import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { isUuid } from '../../_shared/ids.ts'
 import { MAX_RESULT_CHARS, answered, textResult } from '../tool-context.ts'
@@ -45,7 +46,7 @@ function fitting(pages: readonly Page[], limit: number): { text: string; last: n
     last = page.page_number
   }
   const isCut = text.length > limit
-  return { text: isCut ? text.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '') : text, last, isCut }
+  return { text: isCut ? cutText(text, limit) : text, last, isCut }
 }
 
 /** `read_source`: the text of a document, page by page, as the caller may see it. */

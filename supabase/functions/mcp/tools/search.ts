@@ -2,13 +2,13 @@ import type { McpServer } from '../sdk.ts'
 import { z } from 'zod'
 import { warningsField } from '../../_shared/http.ts'
 import { search } from '../../_shared/search.ts'
-import { pagesOf } from '../../_shared/search/hits.ts'
+import { MAX_QUERY_CHARS, pagesOf } from '../../_shared/search/hits.ts'
 import { RETRIEVAL_DEFAULTS, settingsFor } from '../../_shared/search/settings.ts'
 import { MAX_RESULT_CHARS, answered, jsonResult } from '../tool-context.ts'
 import type { ToolContext } from '../tool-context.ts'
 
 const inputSchema = {
-  query: z.string().min(1).max(4000).describe('What to look for, in words.'),
+  query: z.string().min(1).max(MAX_QUERY_CHARS).describe('What to look for, in words.'),
   knowledge_base_ids: z
     .array(z.string().max(100))
     .min(1)
@@ -38,7 +38,7 @@ export function registerSearch(server: McpServer, context: ToolContext): void {
         const found = await search(
           { db, caller, spender: { tenantId, userId: caller.userId } },
           context.deps.search,
-          { ...noSettings, ...settings, query, knowledgeBaseIds, topK: asked, contextMode: 'text' },
+          { ...settings, query, knowledgeBaseIds, topK: asked, contextMode: 'text' },
           signal,
         )
         const results: object[] = []
@@ -55,20 +55,4 @@ export function registerSearch(server: McpServer, context: ToolContext): void {
         return jsonResult({ results, ...warningsField(warnings) })
       }),
   )
-}
-
-/** Every setting that a search has, left to the database. */
-const noSettings = {
-  method: undefined,
-  vectorWeight: undefined,
-  fusion: undefined,
-  similarityThreshold: undefined,
-  maxPerSource: undefined,
-  minPerSource: undefined,
-  deduplicate: undefined,
-  rerank: undefined,
-  wholeDocuments: undefined,
-  hasSections: undefined,
-  treeModel: undefined,
-  queryEnrichment: undefined,
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readProjectConfig } from '../../../local/config.ts'
 import { obey, script, startScriptedModel } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
@@ -293,4 +294,39 @@ it('T06 nothing of all this is in the logs: no text, no argument, no credential'
   expect(all).not.toContain(CANARY)
   expect(all).not.toContain(stack.keys.secret)
   expect(all).not.toMatch(/eyJ[\w-]{20,}\.[\w-]{20,}/)
+})
+
+describe('T06 nor in a table that somebody else can read', () => {
+  /** Everything that the holder of a token gets from the Data API: all columns they may read of all tables and views. */
+  async function allThatIsReadable(email: string): Promise<string> {
+    const { schemas } = readProjectConfig('supabase')
+    const tables = await stack.db.query<{ schema: string; name: string; columns: string }>(
+      `select pg_namespace.nspname as schema, pg_class.relname as name, string_agg(quote_ident(attname), ',' order by attnum) as columns
+       from pg_class
+       join pg_namespace on pg_namespace.oid = pg_class.relnamespace and pg_namespace.nspname = any ($1)
+       join pg_attribute on pg_attribute.attrelid = pg_class.oid and attnum > 0 and not attisdropped
+       where pg_class.relkind in ('r', 'p', 'v', 'm')
+         and has_schema_privilege('authenticated', pg_namespace.oid, 'usage')
+         and has_column_privilege('authenticated', pg_class.oid, attnum, 'select')
+       group by 1, 2`,
+      [schemas],
+    )
+    expect(tables.length).toBeGreaterThan(20)
+    const client = await stack.signIn(email)
+    const texts = await Promise.all(
+      tables.map(async ({ schema, name, columns }) => {
+        const { data, error } = await client.schema(schema).from(name).select(columns).limit(1000)
+        if (error) throw new Error(`${schema}.${name}: ${error.message}`)
+        return JSON.stringify(data)
+      }),
+    )
+    return texts.join('\n')
+  }
+
+  it('of another tenant, of a colleague, or of whoever was removed; its own person reads it', async () => {
+    for (const stranger of ['owner@meridian.example', 'outsider@bulkhead.example', 'viewer@harbor.example']) {
+      expect(await allThatIsReadable(stranger)).not.toContain(CANARY)
+    }
+    expect(await allThatIsReadable('member@harbor.example')).toContain(CANARY)
+  })
 })

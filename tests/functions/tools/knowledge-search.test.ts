@@ -45,6 +45,9 @@ let foreign = ''
 let agentId = ''
 let sources: Record<'cranes' | 'tides', Json>
 
+const make = async (by: FunctionsCaller, name: string): Promise<string> =>
+  (await by.json(201, 'POST', '/api/knowledge-bases', { json: { name, description: `All of ${name}` } }))['id']
+
 beforeAll(async () => {
   admin = await userCaller(stack, 'admin@harbor.example', { 'x-tenant-id': HARBOR })
   member = await userCaller(stack, 'member@harbor.example')
@@ -55,8 +58,6 @@ beforeAll(async () => {
     `create policy "hidden ones" on ai.knowledge_bases as restrictive for select to authenticated
      using (name not like 'Hidden%' or created_by = (select auth.uid()))`,
   )
-  const make = async (by: FunctionsCaller, name: string) =>
-    (await by.json(201, 'POST', '/api/knowledge-bases', { json: { name, description: `All of ${name}` } }))['id']
   port = await make(admin, 'Port')
   yard = await make(admin, 'Yard')
   extra = await make(admin, 'Extra')
@@ -130,6 +131,29 @@ describe('what is searched', () => {
     const asked = await runSearch(member, [{ ...ASK, knowledge_base_names: ['Hidden board'] }])
     expect(eventsOf(asked, 'tool_result')).toMatchObject([{ is_error: true }])
     expect(asked.raw).not.toContain(BOARD)
+  })
+
+  it('stands there once: what a whole document above holds already is a note', async () => {
+    const whole = await admin.json(201, 'POST', '/api/knowledge-bases', {
+      json: { name: 'Whole ropes', indexing_config: { strategy: 'full_document' } },
+    })
+    const parts = await make(admin, 'Ropes')
+    const text = `# Ropes\n\n${canary('ropes')} holds.\n\n# Knots\n\n${'A bowline is a knot. '.repeat(200)}`
+    await uploadAndIndex(admin, 'ropes.md', text, {
+      knowledge_base_id: whole['id'],
+      visibility: 'tenant',
+      knowledge_base_ids: parts,
+    })
+    const { id } = await admin.json(201, 'POST', '/api/agents', { json: { name: 'Rigger' } })
+    for (const knowledge_base_id of [whole['id'], parts]) {
+      await admin.json(201, 'POST', `/api/agents/${id}/knowledge-bases`, { json: { knowledge_base_id } })
+    }
+    const calls = [{ name: 'knowledge_search', arguments: { query: 'bowline knot ropes' } }]
+    model.play(script([{ toolCalls: calls }, { text: 'Yes.' }]))
+    const run = await streamRun(admin, id, { message: 'Ropes?' })
+    const result = String(eventsOf(run, 'tool_result')[0]?.['result'])
+    expect(timesIn(result, '# Ropes')).toBe(1)
+    expect(timesIn(result, '(Content already shown above.)')).toBeGreaterThan(0)
   })
 
   it('is more for who can see more', async () => {

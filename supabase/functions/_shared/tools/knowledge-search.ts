@@ -55,6 +55,17 @@ function withinAllowance(items: ContextItem[], maxTokens: number): ContextItem[]
 const placeOf = ({ sourceId, meta }: ContextItem) =>
   `${sourceId}:${String(meta['start_char'])}:${String(meta['end_char'])}`
 
+const SHOWN_ABOVE = '(Content already shown above.)'
+
+/** Items as the model reads them: what stands in one above already, as a part of a whole document does, is there as a note. */
+const withoutRepeats = (items: readonly ContextItem[]): ContextItem[] =>
+  items.map((item, index) => {
+    const isShown = items
+      .slice(0, index)
+      .some((above) => above.sourceId === item.sourceId && above.text.includes(item.text))
+    return isShown ? { ...item, text: SHOWN_ABOVE } : item
+  })
+
 /** Keeps the retrieval under the person's own rights, so that it can be looked at and used again. Null when that fails. */
 async function storeRetrieval(
   { principal, log }: ToolCallContext,
@@ -193,7 +204,8 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
         .toSorted((a, b) => Number(b.meta['score'] ?? 0) - Number(a.meta['score'] ?? 0))
         .filter((item) => !seen.has(placeOf(item)) && seen.add(placeOf(item)))
         .map((item) => ({ ...item, key: options.nextKey() }))
-      const passages = items.length === 0 ? 'Nothing was found.' : formatContext(items, options.citations)
+      const passages =
+        items.length === 0 ? 'Nothing was found.' : formatContext(withoutRepeats(items), options.citations)
       const text = [passages, ...notes.map((note) => `(${note})`)].join('\n\n')
       const handlerId = await storeRetrieval(context, query, bases, items, text, defaults.searchMaxContextTokens)
       return {

@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts'
+import { joinBytes } from './join-bytes.ts'
 
 /** Bytes in a buffer of their own: `Uint8Array<ArrayBuffer>`, which TypeScript 5.6 of Deno 2.1 cannot say. */
 export type Bytes = ReturnType<Uint8Array['slice']>
@@ -53,13 +54,7 @@ async function readLimited(request: Request, limit: number): Promise<Bytes> {
     await discard(reader)
     throw tooLarge(limit)
   }
-  const bytes = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.byteLength
-  }
-  return bytes
+  return joinBytes(parts)
 }
 
 const mediaType = (request: Request) =>

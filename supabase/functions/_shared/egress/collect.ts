@@ -1,3 +1,4 @@
+import { joinBytes } from '../join-bytes.ts'
 import { EgressError } from './errors.ts'
 import type { EgressStream } from './types.ts'
 
@@ -38,11 +39,5 @@ export async function collect(
     answer.close()
   }
   if (truncated && overflow === 'refuse') throw tooLarge(maxBytes)
-  const body = new Uint8Array(size)
-  let offset = 0
-  for (const piece of pieces) {
-    body.set(piece, offset)
-    offset += piece.byteLength
-  }
-  return { body, truncated }
+  return { body: joinBytes(pieces), truncated }
 }

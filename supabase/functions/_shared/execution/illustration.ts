@@ -3,6 +3,7 @@ import type { ResumedStep } from '../agent/journal.ts'
 import type { Db } from '../context.ts'
 import { AppError, describeError, unwrap } from '../errors.ts'
 import type { Log } from '../errors.ts'
+import { joinBytes } from '../join-bytes.ts'
 import type { ObjectStore } from '../object-store.ts'
 import { openPageImage } from '../open-page-image.ts'
 import { PAGE_IMAGE_COLUMNS, pageImagesOf } from '../page-images.ts'
@@ -84,13 +85,7 @@ function createImageReader({ db, objects, log }: ImageAccess): () => ReadImage {
       if (size > MAX_BYTES) return null
       pieces.push(piece)
     }
-    const bytes = new Uint8Array(size)
-    let at = 0
-    for (const piece of pieces) {
-      bytes.set(piece, at)
-      at += piece.length
-    }
-    return bytes
+    return joinBytes(pieces)
   }
 
   return () => {

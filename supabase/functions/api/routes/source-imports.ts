@@ -8,6 +8,7 @@ import type { Db } from '../../_shared/context.ts'
 import { AppError, describeError, toAppError } from '../../_shared/errors.ts'
 import type { ErrorCode } from '../../_shared/errors.ts'
 import { parseLenientBody, warningsField } from '../../_shared/http.ts'
+import { joinBytes } from '../../_shared/join-bytes.ts'
 import { uploadSource } from '../../_shared/sources.ts'
 import type { SourceDetails } from '../../_shared/sources.ts'
 import { crawl } from '../crawl/crawler.ts'
@@ -56,13 +57,7 @@ async function readStored(db: Db, bucket: string, path: string): Promise<Bytes> 
     }
     parts.push(part)
   }
-  const bytes = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.byteLength
-  }
-  return bytes
+  return joinBytes(parts)
 }
 
 /** What an import has come to so far. */

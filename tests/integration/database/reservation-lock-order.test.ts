@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Row } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
+import { createStandStill } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
@@ -25,17 +26,7 @@ describe.skipIf(noNativeServer())('tokens that are reserved', () => {
     )
 
   beforeAll(async () => {
-    await query(`create function tests.stand_still_here() returns trigger language plpgsql as $$
-      begin
-        if current_setting('tests.stop_at', true) = tg_table_name then
-          perform set_config('tests.stop_at', '', true);
-          perform pg_advisory_xact_lock_shared(${GATE});
-        end if;
-        if tg_op = 'DELETE' then
-          return old;
-        end if;
-        return new;
-      end $$`)
+    await createStandStill(query, 'stand_still_here', GATE)
     for (const [when, table] of [
       ['delete', 'ai.indexed_sources'],
       ['insert', 'private.token_reservations'],

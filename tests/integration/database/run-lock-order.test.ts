@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { DbCaller, Sql } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
+import { createStandStill } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
@@ -97,17 +98,7 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
   let agent = ''
 
   beforeAll(async () => {
-    await prepared.db.query(`create function tests.stand_still() returns trigger language plpgsql as $$
-      begin
-        if current_setting('tests.stop_at', true) = tg_table_name then
-          perform set_config('tests.stop_at', '', true);
-          perform pg_advisory_xact_lock_shared(${GATE});
-        end if;
-        if tg_op = 'DELETE' then
-          return old;
-        end if;
-        return new;
-      end $$`)
+    await createStandStill((text) => prepared.db.query(text), 'stand_still', GATE)
     for (const table of ['ai.agent_sessions', 'ai.agent_runs', 'public.chat_sessions', 'public.chat_messages']) {
       // By its name the first: the row is locked, and nothing else has been done.
       await prepared.db.query(

@@ -39,6 +39,7 @@ export type Tool = {
   description: string
   type: string
   input_schema: Record<string, unknown>
+  /** Where it sends what, with values of headers masked. Empty for built-in tools, and for who is no admin. */
   config: Record<string, unknown>
   created_at: string | null
 }

@@ -1,21 +1,16 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { eventually } from '../support/eventually.ts'
-import { script, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../support/scripted-model/index.ts'
+import { script } from '../support/scripted-model/index.ts'
 import { streamRun } from './support/agent-run.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { fileForm, tokenOf, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
 
 /** Answers of the agent API that its clients know by heart and that no other test asks for. */
 const userEnv: Record<string, string> = {}
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ worker: true, userEnv })
-afterAll(() => model.stop())
 
 let member: FunctionsCaller
 let viewer: FunctionsCaller
@@ -133,7 +128,8 @@ describe('rows that clients read through the Data API', () => {
     ['agent_knowledge_bases', 'id,agent_id,knowledge_base_id,config'],
     ['agent_mcp_servers', 'id,agent_id,name,transport,url,config,enabled'],
     ['hooks', 'id,agent_id,event,matcher,type,config,enabled,position'],
-    ['tools', 'id,name,description,type,input_schema,config,created_at,updated_at'],
+    // Without config, which must not be selectable: the next test.
+    ['tools', 'id,name,description,type,input_schema,created_at,updated_at'],
     ['agent_sessions', 'id,session_id,agent_id,user_id,session_data,metadata,created_at,updated_at'],
     [
       'agent_runs',
@@ -154,5 +150,23 @@ describe('rows that clients read through the Data API', () => {
       headers: { apikey: stack.keys.publishable, authorization: `Bearer ${token}`, 'accept-profile': 'ai' },
     })
     expect([response.status, await response.json()]).toEqual([200, expect.any(Array)])
+  })
+
+  it.each([
+    ['tools', 'config'],
+    ['tools', 'secret_headers'],
+    ['tools', '*'],
+    ['agent_mcp_servers', 'secret_headers'],
+    ['agent_mcp_servers', '*'],
+  ])('%s.%s is selected by nobody', async (table, columns) => {
+    const read = async (select: string) => {
+      const token = await tokenOf(await stack.signIn('owner@harbor.example'))
+      const response = await fetch(`${stack.url}/rest/v1/${table}?select=${select}&limit=1`, {
+        headers: { apikey: stack.keys.publishable, authorization: `Bearer ${token}`, 'accept-profile': 'ai' },
+      })
+      return [response.status, ((await response.json()) as Json)['code']]
+    }
+    expect(await read(columns)).toEqual([403, '42501'])
+    expect(await read('id,header_names')).toEqual([200, undefined])
   })
 })

@@ -80,7 +80,25 @@ describe('tools', () => {
       'x-app': 'b',
     })
     const { created_at: _at, ...shown } = made
-    expect(await viewer.json(200, 'GET', `/api/tools/${made['id']}`)).toEqual(shown)
+    expect(await admin.json(200, 'GET', `/api/tools/${made['id']}`)).toEqual(shown)
+  })
+
+  it('say where they send to admins and the backend; to others they are the same without', async () => {
+    const made = await create({ name: 'whereabouts' })
+    const path = `/api/tools/${made['id']}`
+    const listed = async (by: FunctionsCaller) =>
+      (await by.json(200, 'GET', '/api/tools'))['tools'].find((tool: Json) => tool['id'] === made['id'])
+    const backend = api.as(service, { 'x-tenant-id': HARBOR })
+    const owner = api.as(await userCaller(stack, 'owner@harbor.example'))
+    const { created_at: _at, ...shown } = made
+    for (const by of [admin, owner, backend]) {
+      expect(await by.json(200, 'GET', path)).toEqual(shown)
+      expect(await listed(by)).toEqual(made)
+    }
+    for (const by of [member, viewer, api.as(backend, { 'x-act-as-user': 'a0000000-0000-4000-8000-000000000003' })]) {
+      expect(await by.json(200, 'GET', path)).toEqual({ ...shown, config: {} })
+      expect(await listed(by)).toEqual({ ...made, config: {} })
+    }
   })
 
   it('are listed after the built-in ones', async () => {
@@ -97,7 +115,7 @@ describe('tools', () => {
       'web_scrape',
     ])
     expect(tools[0]).toMatchObject({ id: null, type: 'builtin', config: {}, input_schema: { type: 'object' } })
-    expect(tools.slice(8)).toContainEqual(made)
+    expect(tools.slice(8)).toContainEqual({ ...made, config: {} })
     const theirs = await stranger.json(200, 'GET', '/api/tools')
     expect(theirs['tools'].map((tool: Json) => tool['id'])).not.toContain(made['id'])
   })

@@ -36,7 +36,8 @@ export const toolRequest = z.object({
 /** Body of `PUT /api/tools/{id}`; what is absent stays. */
 export const toolPatch = toolRequest.omit({ type: true, endpoint_url: true, method: true, headers: true }).partial()
 
-const COLUMNS = 'id,tenant_id,name,description,type,input_schema,config,header_names,created_at'
+/** `config` is no column that callers may select: `readConfigs` gives it to those who may change the tool. */
+const COLUMNS = 'id,tenant_id,name,description,type,input_schema,header_names,created_at'
 
 type ToolRow = {
   id: string
@@ -45,17 +46,19 @@ type ToolRow = {
   description: string
   type: string
   input_schema: Record<string, unknown>
-  config: Record<string, unknown>
   header_names: string[]
   created_at: string
 }
 
+/** What a tool is set up with; undefined where the caller may not know it. */
+type ToolConfig = Record<string, unknown> | undefined
+
 const NOT_ALLOWED = 'Only admins can create and change tools: what they are sent leaves the tenant.'
 
-/** A tool as clients see it: the values of its headers are for the endpoint only. */
-const present = ({ tenant_id: _tenant, header_names, config, created_at: _at, ...row }: ToolRow) => ({
+/** A tool as clients see it: the values of its headers are for the endpoint only, and what it is set up with for admins. */
+const present = ({ tenant_id: _tenant, header_names, created_at: _at, ...row }: ToolRow, config: ToolConfig) => ({
   ...row,
-  config: { ...config, headers: maskedHeaders(header_names) },
+  config: config === undefined ? {} : { ...config, headers: maskedHeaders(header_names) },
 })
 
 const ignored = (checked: CheckedTool) =>
@@ -75,6 +78,15 @@ function configOf({ config, endpoint_url, method, headers }: z.output<typeof too
   const twice = beside.map(([key]) => key).filter((key) => Object.hasOwn(config ?? {}, key))
   const warnings = twice.map((key) => `config.${key} is used, and the one beside config ignored.`)
   return { config: { ...Object.fromEntries(beside), ...config }, warnings }
+}
+
+/** What tools are set up with, by their id: as far as the caller may change them. */
+async function readConfigs(db: Db, ids: string[]): Promise<Map<string, ToolConfig>> {
+  if (ids.length === 0) return new Map()
+  const rows = unwrap<{ tool_id: string; config: ToolConfig }[]>(
+    await db.schema('ai').rpc('tool_configs', { tool_ids: ids }),
+  )
+  return new Map(rows.map(({ tool_id, config }) => [tool_id, config]))
 }
 
 async function findTool(db: Db, id: string): Promise<ToolRow> {
@@ -110,6 +122,10 @@ export const tools = new Hono<ApiEnv>()
     const rows = unwrap<ToolRow[]>(
       await c.var.db.schema('ai').from('tools').select(COLUMNS).order('created_at').order('id').returns<ToolRow[]>(),
     )
+    const configs = await readConfigs(
+      c.var.db,
+      rows.map(({ id }) => id),
+    )
     const builtins = BUILTIN_TOOLS.map(({ name, description, inputSchema }) => ({
       id: null,
       name,
@@ -119,7 +135,8 @@ export const tools = new Hono<ApiEnv>()
       config: {},
       created_at: null,
     }))
-    return c.json({ tools: [...builtins, ...rows.map((row) => ({ ...present(row), created_at: row.created_at }))] })
+    const custom = rows.map((row) => ({ ...present(row, configs.get(row.id)), created_at: row.created_at }))
+    return c.json({ tools: [...builtins, ...custom] })
   })
   .post('/', actsOn(), async (c) => {
     const checkedOf = (tool: z.output<typeof toolRequest>) => check({ ...tool, config: configOf(tool).config })
@@ -140,18 +157,24 @@ export const tools = new Hono<ApiEnv>()
       { forbidden: NOT_ALLOWED },
     )
     const stored = Object.keys(headers).length === 0 ? row : await giveHeaders(c, row, headers, checked.config.endpoint)
-    return c.json({ ...present(stored), created_at: stored.created_at, ...warningsField(warnings) }, 201)
+    const shown = present(stored, checked.config)
+    return c.json({ ...shown, created_at: stored.created_at, ...warningsField(warnings) }, 201)
   })
-  .get('/:id', actsOn('tool'), async (c) => c.json(present(await findTool(c.var.db, uuidParam(c, 'id', 'tool')))))
+  .get('/:id', actsOn('tool'), async (c) => {
+    const tool = await findTool(c.var.db, uuidParam(c, 'id', 'tool'))
+    return c.json(present(tool, (await readConfigs(c.var.db, [tool.id])).get(tool.id)))
+  })
   .put('/:id', actsOn('tool'), async (c) => {
     const { db, deps } = c.var
     const tool = await findTool(db, uuidParam(c, 'id', 'tool'))
+    const config = (await readConfigs(db, [tool.id])).get(tool.id)
+    if (config === undefined) throw new AppError('forbidden', NOT_ALLOWED)
     const checkedOf = (patch: z.output<typeof toolPatch>) =>
       check({
         name: patch.name ?? tool.name,
         description: patch.description ?? tool.description,
         input_schema: patch.input_schema ?? tool.input_schema,
-        config: patch.config ?? tool.config,
+        config: patch.config ?? config,
       })
     const { body, warnings } = await parseLenientBody(c, toolPatch, (patch) => ignored(checkedOf(patch)))
     const checked = checkedOf(body)

@@ -12,6 +12,7 @@ import { measureFairness } from './runs/fairness.ts'
 import { measureFlood } from './runs/flood.ts'
 import { measureJoins } from './runs/joins.ts'
 import { measureSteps } from './runs/steps.ts'
+import { measureStops } from './runs/stops.ts'
 import { measureTakeover } from './runs/takeover.ts'
 import { beside, shown } from './runs/tools.ts'
 import { figure, verdict, type Bar } from './search/bars.ts'
@@ -24,6 +25,8 @@ const LIMIT_MS = 600_000
 const STOP_LIMIT_MS = 20_000
 const WAIT_RATIO = 2
 const TAKEOVER_MS = 10_000
+const STOP_MS = 1_000
+const FLOOD_PER_SECOND = 200
 const JOURNAL_ROWS = 2
 const LEASES_PER_SECOND = 1
 
@@ -52,6 +55,14 @@ const atMost = (name: string, value: number, limit: number): Bar => ({
   limit,
   atLeast: false,
   holds: value <= limit,
+})
+
+const atLeast = (name: string, value: number, limit: number): Bar => ({
+  name,
+  value,
+  limit,
+  atLeast: true,
+  holds: value >= limit,
 })
 
 /** The parts, in order; each prints its figures and says which bars it has. */
@@ -105,6 +116,7 @@ const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
       ],
     ])
     return [
+      atLeast('events a second of the flood', flood.perSecond, FLOOD_PER_SECOND),
       atMost(
         'events lost, twice, out of order or of others',
         flood.lost + flood.twice + flood.outOfOrder + flood.foreign,
@@ -122,29 +134,58 @@ const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
     print(beside('decision to going on', decision, 'plain request to the function', request))
     return []
   },
-  async takeover({ world, model, db }) {
-    const { times, lost } = await measureTakeover(world, model, db)
+  async stops({ world, model, db }) {
+    const { cancelled, removed } = await measureStops(world, model, db)
+    const withMax = (times: typeof cancelled.inline) => `${shown(times)}  max ${time(times.max)}`
     print([
-      ['executor killed to the next event of the run', `${shown(times)}  max ${time(times.max)}`],
+      ['cancelled to the model hung up on, by a function', withMax(cancelled.inline)],
+      ['  by a worker', withMax(cancelled.worker)],
+      ['removed from the tenant to the end of a stream', withMax(removed.begun)],
+      ['  of one that follows', withMax(removed.followed)],
+    ])
+    return [
+      atMost(
+        'cancelled to the model hung up on, p95 in ms',
+        Math.max(cancelled.inline.p95, cancelled.worker.p95),
+        STOP_MS,
+      ),
+      atMost('removed to the end of a stream, p95 in ms', Math.max(removed.begun.p95, removed.followed.p95), STOP_MS),
+    ]
+  },
+  async takeover({ world, model, db }) {
+    const { times, byFunction, lost } = await measureTakeover(world, model, db)
+    print([
+      ['worker killed to the next event of the run', `${shown(times)}  max ${time(times.max)}`],
+      ['  function killed as soon as it has begun', `${shown(byFunction)}  max ${time(byFunction.max)}`],
       ['  runs lost', String(lost)],
     ])
     return [
-      atMost('executor killed to the next event, max ms', times.max, TAKEOVER_MS),
+      atMost('executor killed to the next event, max ms', Math.max(times.max, byFunction.max), TAKEOVER_MS),
       atMost('runs lost with their executor', lost, 0),
     ]
   },
   async fairness({ world, model, db }) {
     const fairness = await measureFairness(world, model, db)
+    const { idle } = fairness
+    const situations = [
+      ['wait beside 10,000 runs of another tenant, answered in 0.3 s', fairness.quick],
+      ['wait beside 10,000 runs of another tenant, answered in 2 s', fairness.longer],
+    ] as const
+    for (const [name, { waits, requests, perSecond, atOnce }] of situations) {
+      print([
+        ...beside(name, waits, 'with nobody else there', idle.waits),
+        ...beside('plain request meanwhile', requests, 'with nobody else there', idle.requests),
+        ['  runs of that tenant', `${figure(perSecond)}/s, ${figure(atOnce)} at once`],
+      ])
+    }
     print([
-      ...beside('wait beside 10,000 runs of another tenant', fairness.loaded, 'with nobody else there', fairness.idle),
-      ...beside('plain request meanwhile', fairness.requests.loaded, 'with nobody else there', fairness.requests.idle),
       [
         '  runs of that tenant at once, at most',
         `${fairness.most} of ${fairness.limit}; ${fairness.left} still waited`,
       ],
     ])
     return [
-      atMost('wait beside 10,000 runs, ratio of p95', fairness.loaded.p95 / fairness.idle.p95, WAIT_RATIO),
+      ...situations.map(([name, { waits }]) => atMost(`${name}, ratio of p95`, waits.p95 / idle.waits.p95, WAIT_RATIO)),
       atMost('runs of a tenant beyond its places', Math.max(fairness.most - fairness.limit, 0), 0),
     ]
   },

@@ -88,6 +88,8 @@ export async function startWorld(
     // Questions are embedded here: nothing of this is to wait for the model's server.
     EMBEDDING_MODEL: OFFLINE_EMBEDDING_MODEL,
     ...(copy ? { DATABASE_URL: copy.url } : {}),
+    // To compare with.
+    ...(process.env.WORKER_RUN_ADAPTIVE ? { WORKER_RUN_ADAPTIVE: process.env.WORKER_RUN_ADAPTIVE } : {}),
   })
   await lifetime.onEnd(async () => {
     stack.child.kill('SIGTERM')

@@ -1,10 +1,15 @@
 -- claim_run: whoever takes a run up goes on from its journal; who held it before writes nothing more.
 begin;
-select plan(68);
+select plan(69);
 select tests.make_world();
 
 -- Held.
 select tests.start_run('member', 'long');
+select tests.as_superuser();
+select is(
+  (select lease_expires_at from ai.agent_runs where id = tests.run_id()), now() + interval '7 seconds',
+  'a run is held from its beginning, no longer than lets another take it up within ten seconds'
+);
 select tests.as_service();
 select tests.keep('settled', ai.reserve_tokens(tests.run_id(), tests.lease(), 1, 'm', 3) ->> 'id');
 select tests.keep('uncounted', ai.reserve_tokens(tests.run_id(), tests.lease(), 2, 'm', 4) ->> 'id');

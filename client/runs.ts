@@ -79,7 +79,7 @@ export function runMethods(connection: Connection) {
   const methods = {
     /**
      * The events of a run that is there already, after a position: first those of its log, then live. Ends with `complete`,
-     * or earlier when the server's time for one stream is over (`stream_end`). Throws `not_found`.
+     * or earlier when the server's time for one stream is over or the token has expired (`stream_end`). Throws `not_found`.
      */
     async *streamRun(
       runId: string,

@@ -184,6 +184,28 @@ describe('single events', () => {
     expect(reducer.state()).toMatchObject({ status: 'completed', content: 'Done.', seq: 2 })
   })
 
+  it('that end a stream and are in no log end it here, whatever other transports have brought meanwhile', () => {
+    const failure = { error: 'The run was stopped.', code: 'membership_lost' }
+    for (const ahead of [0, 1, 5]) {
+      const { reducer } = reading()
+      reducer.push(start)
+      reducer.push(delta(2, 0, 'Half'))
+      for (let seq = 3; seq < 3 + ahead; seq++) reducer.push({ event: 'tool_call', seq, call_id: `c${seq}` })
+      // Numbered after what this stream had sent: start and one piece.
+      reducer.push({ event: 'error', run_id: RUN_ID, seq: 3, message: failure.error, ...failure })
+      reducer.push({ event: 'complete', run_id: RUN_ID, seq: 4, status: 'failed', content: '', ...failure })
+      const error = { message: failure.error, code: failure.code }
+      expect(reducer.state()).toMatchObject({ status: 'failed', content: '', error, hasGap: false })
+    }
+  })
+
+  it('that stand for a log that is gone leave no gap', () => {
+    const { reducer } = reading()
+    reducer.push(start)
+    reducer.push({ event: 'complete', run_id: RUN_ID, from_seq: 2, seq: 9, status: 'completed', content: 'Whole.' })
+    expect(reducer.state()).toMatchObject({ status: 'completed', content: 'Whole.', seq: 9, hasGap: false })
+  })
+
   it('with positions that are none are of no log', () => {
     const { reducer } = reading()
     for (const seq of [0, -1, 1.5, NaN, Infinity, '1', null]) {

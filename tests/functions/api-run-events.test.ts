@@ -182,6 +182,75 @@ describe('a prompt that grows too long', () => {
   })
 })
 
+describe('a prompt that is too long for an answer without tools', () => {
+  /** A session of the person with so many turns, each side of them of so many characters. */
+  async function sessionOf(agentId: string, turns: number, chars: number): Promise<string> {
+    const { data } = await (await stack.signIn('member@harbor.example')).auth.getUser()
+    const initial_messages = Array.from({ length: turns }, (_, turn) => [
+      { role: 'user', content: `Question ${turn}: ${'q'.repeat(chars)}` },
+      { role: 'assistant', content: `Answer ${turn}: ${'a'.repeat(chars)}` },
+    ]).flat()
+    const json = { initial_messages, user_id: data.user!.id }
+    return (await backend.json(201, 'POST', `/api/agents/${agentId}/sessions`, { json }))['session_id']
+  }
+  const promptOf = (at: number) => JSON.stringify(model.chats().at(at)!.body['messages'])
+
+  it('is summarised before the call: compaction, proactive_compact', async () => {
+    model.play((input): Turn => (isSummary(input) ? { text: 'They talked of gates.' } : { text: 'Yes.' }))
+    const agent = await bare()
+    const { events, complete } = await run(agent, { session_id: await sessionOf(agent, 5, 4500), message: 'And now?' })
+    expect(complete).toMatchObject({ status: 'completed', content: 'Yes.', tool_calls: [] })
+    expect(kinds(events)).toEqual(['start', 'compaction', 'proactive_compact', 'chunk', 'complete'])
+    expect(only(events, 'proactive_compact')).toMatchObject([{ step: 1, succeeded: true }])
+    // What went before is there as the summary, the last turns and the question as they were.
+    expect(promptOf(-1)).toContain('They talked of gates.')
+    expect(promptOf(-1)).not.toContain('Question 0')
+    expect(promptOf(-1)).toContain('Answer 4')
+    expect(promptOf(-1)).toContain('And now?')
+    expect(promptOf(-2)).toContain('Question 0')
+    // Both calls of the model are paid for.
+    expect(complete['usage'].prompt_tokens).toBe(
+      (await person.json(200, 'GET', `/api/agents/runs/${complete['run_id']}`))['usage'].prompt_tokens,
+    )
+    const session_id = await sessionOf(agent, 5, 4500)
+    const json = { session_id, message: 'And now?' }
+    expect(await person.json(200, 'POST', `/api/agents/${agent}/run`, { json })).toMatchObject({ content: 'Yes.' })
+    expect(promptOf(-1)).toContain('They talked of gates.')
+  })
+
+  const refused: Turn = { status: 400, error: { code: 'context_length_exceeded', message: 'too long' } }
+
+  it.each<[string, Turn, Turn[], string[]]>([
+    ['is summarised: reactive_compact', { text: 'Summed up.' }, [refused], ['compaction', 'reactive_compact']],
+    [
+      'is shortened without a model where that fails: reactive_truncate',
+      { text: '' },
+      [refused, refused],
+      ['reactive_compact', 'reactive_truncate'],
+    ],
+  ])('and is refused %s', async (_how, summary, refusals, told) => {
+    const turns = [...refusals]
+    model.play((input) => (isSummary(input) ? summary : (turns.shift() ?? { text: 'Short.' })))
+    const agent = await bare()
+    const { events, complete } = await run(agent, { session_id: await sessionOf(agent, 3, 800), message: 'And now?' })
+    expect(complete).toMatchObject({ status: 'completed', content: 'Short.' })
+    // Nothing had been shown, so nothing is taken back.
+    expect(kinds(events)).toEqual(['start', ...told, 'chunk', 'complete'])
+    for (const { before, after } of only(events, 'reactive_truncate')) expect(after).toBeLessThan(before)
+    expect(promptOf(-1)).not.toContain('Question 0')
+    expect(promptOf(-1)).toContain('And now?')
+  })
+
+  it('and stays so is the end of the run', async () => {
+    model.play(() => refused)
+    const before = model.chats().length
+    const events = await (await begin(person, await bare(), { message: 'x' })).rest()
+    expect(kinds(events)).toEqual(['start', 'reactive_compact', 'reactive_truncate', 'error', 'complete'])
+    expect(events.at(-1)).toMatchObject({ status: 'failed', code: 'context_length_exceeded', content: '' })
+    expect(model.chats().length - before).toBe(3)
+  })
+})
+
 describe('a model that fails', () => {
   it('gives way to the fallback model at once, and what it said is taken back: step_reset, model_fallback', async () => {
     const text = ['Half an ', 'answer']
@@ -422,6 +491,28 @@ it('what hooks have done is told, and that the run is over: hook_result, on_run_
   expect(refused).not.toHaveProperty('result_meta')
   expect(only(events, 'on_run_complete')).toMatchObject([{ status: 'completed', steps: 3 }])
   expect(endpoint.received.map(({ path }) => path)).toEqual(['/over'])
+})
+
+it('an endpoint that does not answer a hook in time is not waited for, and the call is made: hook_result timed_out', async () => {
+  const id = await agentWith()
+  const config = { url: `${endpoint.url}/never`, timeout: 0.1 }
+  const json = { event: 'PreToolUse', type: 'http', config }
+  const { id: hookId } = await admin.json(201, 'POST', `/api/agents/${id}/hooks`, { json })
+  const over = Promise.withResolvers<void>()
+  endpoint.answerWith(async () => {
+    await over.promise
+    return { json: { action: 'deny' } }
+  })
+  model.play(script([{ toolCalls: [reading(1)] }, { text: 'Done.' }]))
+  try {
+    const { events, complete } = await run(id)
+    expect(complete).toMatchObject({ status: 'completed', content: 'Done.' })
+    const told = { hook_id: hookId, hook_event: 'PreToolUse', status: 'timed_out', blocked: false, message: null }
+    expect(only(events, 'hook_result')).toMatchObject([told])
+    expect(only(events, 'tool_result')[0]!['result']).toContain('long')
+  } finally {
+    over.resolve()
+  }
 })
 
 it('a hook at its beginning refuses a run before the model is asked: OnRunStart', async () => {

@@ -1,23 +1,18 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { eventually } from '../support/eventually.ts'
-import { script, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../support/scripted-model/index.ts'
+import { script } from '../support/scripted-model/index.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useStack } from '../support/stack.ts'
 import { startApi } from './support/api-app.ts'
 import type { ApiApp, ApiChanges } from './support/api-app.ts'
-import { begin, bySteps, carryOn, expectWhole, follow, standingOf } from './support/durable-run.ts'
+import { begin, bySteps, carryOn, expectWhole, expireLease, follow, standingOf } from './support/durable-run.ts'
 import type { OpenStream } from './support/durable-run.ts'
 import { HARBOR, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
 
 const userEnv: Record<string, string> = {}
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
-afterAll(() => model.stop())
 
 let api: ApiApp
 let member: FunctionsCaller
@@ -53,6 +48,19 @@ function stalling(...texts: string[]) {
   let pieces = 0
   model.play(script([{ text: texts, between: () => (pieces++ < 2 ? Promise.resolve() : told) }, { text: 'Next.' }]))
   return () => goOn()
+}
+
+/** Asserts that a stream ends by an `error` and a `complete` that are no part of the log, numbered after what came before. */
+function expectFarewell(rest: Json[], code: string, end: object): void {
+  expect(kinds(rest).filter((kind) => kind === 'complete' || kind === 'error')).toEqual(['error', 'complete'])
+  const [error, complete] = rest.slice(-2)
+  expect(error).toMatchObject({ event: 'error', code, error: expect.any(String), message: error!['error'] })
+  expect(complete).toMatchObject({ event: 'complete', code, error: error!['error'], ...end })
+  // Of no log: whoever reads on another time, after the last number they have, misses nothing.
+  expect([error, complete]).toEqual([
+    expect.not.objectContaining({ seq: expect.anything() }),
+    expect.not.objectContaining({ seq: expect.anything() }),
+  ])
 }
 
 /** Begins a run whose model does not go on by itself. */
@@ -170,6 +178,120 @@ describe('the stream of a run', () => {
   })
 })
 
+describe('a stream that ends before its run', () => {
+  /** The function with a viewer's token that can be made to expire. */
+  function expiring() {
+    const app = startApi(stack)
+    const { clientFor } = app.deps
+    let hasExpired = false
+    app.deps.clientFor = (caller) =>
+      clientFor({
+        ...caller,
+        get token() {
+          return hasExpired ? 'an.expired.token' : caller.token
+        },
+      })
+    return { as: app.as(member), expire: () => (hasExpired = true) }
+  }
+
+  it('because the token has expired says so, and can be read on with another one', async () => {
+    const { as: leaving, expire } = expiring()
+    const { stream, runId, goOn } = await stalled({ session_id: 'expiring' })
+    const reading = await follow(leaving, runId)
+    const { seq } = (await reading.rest(isKind('content_delta'))).at(-1)!
+    const waiting = await begin(leaving, agentId, { message: 'And?', session_id: 'expiring' })
+    expire()
+    const [read, posted] = await Promise.all([reading.rest(), waiting.rest()])
+    const end = { event: 'stream_end', type: 'stream_end', reason: 'token_expired' }
+    expect(read).toEqual([{ ...end, run_id: runId, after: seq }])
+    expect(posted).toEqual([{ ...end, run_id: expect.any(String), after: 0 }])
+    goOn()
+    await stream.rest()
+    const rest = await (await follow(person, runId, seq)).rest()
+    expect(rest.at(-1)).toMatchObject({ event: 'complete', content: 'Once upon a time.' })
+    await carryOn(api.deps, (await standingOf(stack, posted[0]!['run_id']))['id'])
+    const next = await (await follow(person, posted[0]!['run_id'])).rest()
+    expectWhole(next)
+  })
+
+  it('because of a failure that nobody expects ends with error and complete; the run does not', async () => {
+    model.play(bySteps([{ text: 'Said.' }]))
+    const broken = startApi(stack, { ledger: { finishRun: () => Promise.resolve(false) } })
+    broken.deps.log.info = (event) => {
+      if (event === 'run_let_go') throw new Error('The disk is full: /var/canary.')
+    }
+    const stream = await begin(broken.as(member), agentId, { message: 'x' })
+    const events = await stream.rest()
+    const { run_id, session_id } = events[0]!
+    expectFarewell(events, 'internal', { run_id, session_id, status: 'failed', content: '' })
+    expect(stream.raw()).not.toContain('canary')
+    expect(broken.logged.filter((line) => line.includes('run_crashed'))).toHaveLength(1)
+    // Asked without a stream it is the envelope of an error, with the run.
+    const refusal = await broken.as(member).json(500, 'POST', `/api/agents/${agentId}/run`, { json: { message: 'x' } })
+    expect(refusal).toEqual({
+      error: 'Something went wrong.',
+      code: 'internal',
+      run_id: expect.stringMatching(/^run_[0-9a-f]{12}$/),
+      session_id: expect.any(String),
+      request_id: expect.any(String),
+    })
+    for (const id of [run_id, refusal['run_id']]) {
+      await expireLease(stack, id)
+      expect(await carryOn(api.deps, (await standingOf(stack, id))['id'])).toBe('ended')
+      expect(await standingOf(stack, id)).toMatchObject({ status: 'completed', content: 'Said.' })
+    }
+  })
+
+  it('has its complete already where the failure comes after it', async () => {
+    model.play(bySteps([{ text: 'Said.' }]))
+    const broken = startApi(stack)
+    broken.deps.log.info = (event) => {
+      if (event === 'run_finished') throw new Error('The disk is full.')
+    }
+    const events = await (await begin(broken.as(member), agentId, { message: 'x' })).rest()
+    expectWhole(events)
+    const answer = await broken.as(member).json(200, 'POST', `/api/agents/${agentId}/run`, { json: { message: 'x' } })
+    expect(answer).toMatchObject({ status: 'completed', content: 'Said.' })
+    expect(broken.logged.filter((line) => line.includes('run_crashed'))).toHaveLength(2)
+  })
+
+  it('does not do so because the run cannot be taken up at once', async () => {
+    const { stream, goOn } = await stalled({ session_id: 'away' })
+    let failures = 0
+    const { claimRun } = api.deps.ledger
+    const shaky = startApi(stack, {
+      ledger: {
+        claimRun: (...claim) =>
+          failures++ < 2 ? Promise.reject(new Error('The database is away.')) : claimRun(...claim),
+      },
+    })
+    const waiting = await begin(shaky.as(member), agentId, { message: 'And?', session_id: 'away' })
+    goOn()
+    await stream.rest()
+    const events = await waiting.rest()
+    expect(failures).toBeGreaterThan(2)
+    expectWhole(events)
+    expect(events.at(-1)).toMatchObject({ status: 'completed', content: 'Next.' })
+  })
+
+  it('ends with complete also where the log is gone: what the run itself has kept', async () => {
+    model.play(bySteps(READING))
+    const live = await (await begin(person, toolAgentId, { message: 'What is there?' })).rest()
+    const { run_id } = live[0]!
+    const whole = live.at(-1)!
+    await stack.db.query(
+      'delete from ai.run_events where run_id = (select id from ai.agent_runs where agent_runs.run_id = $1)',
+      [run_id],
+    )
+    const rest = await (await follow(person, run_id, 3)).rest()
+    expect(rest).toHaveLength(1)
+    const { event, status, content, session_id, usage, steps, error, seq } = whole
+    expect(rest[0]).toMatchObject({ event, run_id, status, content, session_id, usage, steps, error, seq, from_seq: 4 })
+    expect(rest[0]!['tool_calls']).toMatchObject([{ tool_name: 'database_query', result: expect.any(String) }])
+    expect(await (await follow(person, run_id, seq)).rest()).toEqual([])
+  })
+})
+
 describe('a run', () => {
   it('that is cancelled reaches the provider and ends as cancelled', async () => {
     const { stream, runId } = await stalled()
@@ -196,9 +318,11 @@ describe('a run', () => {
     )
     try {
       const [posted, read] = await Promise.all([stream.rest(), reading.rest()])
-      expect(kinds(read)).not.toContain('complete')
-      expect(kinds(posted)).not.toContain('complete')
-      expect(posted.at(-1)).toMatchObject({ event: 'error', code: 'membership_lost' })
+      const nothing = { content: '', status: 'failed', tool_calls: [], steps: 0, usage: { total_tokens: 0 } }
+      expectFarewell(posted, 'membership_lost', { ...nothing, run_id: runId })
+      expectFarewell(read, 'not_found', { ...nothing, run_id: runId, session_id: posted.at(-1)!['session_id'] })
+      // Not even what had been said when they left, and no number that the log of the run gives to another event of theirs.
+      expect(JSON.stringify([posted, read])).not.toContain('time.')
       await eventually(async () =>
         expect(await standingOf(stack, runId)).toMatchObject({ status: 'failed', error_code: 'membership_lost' }),
       )

@@ -26,14 +26,14 @@ afterAll(async () => {
 })
 
 /** The function in this process, with a stand-in for our own api behind it. */
-async function ask(embedder: Embedder = createOfflineEmbedder()) {
+async function ask(embedder: Embedder = createOfflineEmbedder(), onLogged: (event: string) => void = () => {}) {
   const agentEndpoint = createAgentEndpoint({
     baseUrl: api.url,
     apiKey: null,
     publishableKey: stack.keys.publishable,
     stallTimeoutMs: 300,
   })
-  const deps = { ...depsFromEnv(stack.stack.env, 'chat'), log: { info() {}, error() {} } }
+  const deps = { ...depsFromEnv(stack.stack.env, 'chat'), log: { info: onLogged, error: onLogged } }
   const app = createApp({
     ...deps,
     search: searchProviders({ ...providersFromEnv({}), embedderFor: () => embedder, reranker: null }, deps),
@@ -93,7 +93,7 @@ describe('when our own api', () => {
       stream([
         { event: 'start' },
         { event: 'error', ...failed },
-        { event: 'complete', content: '', status: 'failed', ...failed },
+        { event: 'complete', content: '', status: 'failed', ...failed, seq: 3 },
         { event: 'late' },
       ]),
     )
@@ -101,6 +101,34 @@ describe('when our own api', () => {
     expect(events.map((event) => event['event'])).toEqual(['session', 'start', 'error', 'complete'])
     expect(complete).toMatchObject({ status: 'failed', ...failed })
     expect(answer).toMatchObject({ status: 'failed', ...failed })
+  })
+
+  it('says that its viewer is no member any more, the last word is a complete, and nothing is said twice', async () => {
+    const failed = { error: 'The run was stopped: its user is no longer a member.', code: 'membership_lost' }
+    api.answer(
+      stream([
+        { event: 'start', run_id: 'run_000000000000', session_id: 'sess_x', seq: 1 },
+        { event: 'content_delta', delta: 'Half', off: 0, seq: 2 },
+        { event: 'error', ...failed },
+        { event: 'complete', content: '', status: 'failed', ...failed, tool_calls: [] },
+      ]),
+    )
+    const { events, answer } = await ask()
+    expect(events.map(({ event }) => event)).toEqual(['session', 'start', 'content_delta', 'error', 'complete'])
+    expect(events.at(-1)).toMatchObject({ status: 'failed', ...failed, session_id: events[0]!['session_id'] })
+    expect(answer).toMatchObject({ status: 'failed', ...failed })
+  })
+
+  it('fails in a way nobody expects, the stream ends with error and complete all the same', async () => {
+    api.answer((response) => void response.writeHead(404).end('{"error":"Agent not found","code":"agent_not_found"}'))
+    const { events } = await ask(createOfflineEmbedder(), (event) => {
+      if (event === 'turn_failed') throw new Error('The disk is full: /var/canary.')
+    })
+    expect(events.map(({ event }) => event)).toEqual(['session', 'error', 'complete'])
+    const failed = { error: 'Something went wrong.', code: 'internal' }
+    expect(events[1]).toMatchObject({ ...failed, message: failed.error })
+    expect(events[2]).toMatchObject({ status: 'failed', content: '', message_id: null, usage: {}, tool_calls: [] })
+    expect(events[2]).toMatchObject({ ...failed, session_id: events[0]!['session_id'] })
   })
 
   it('refuses, its reason is passed on', async () => {
@@ -139,6 +167,11 @@ describe('when a stream ends before its run', () => {
       'says that its time is over',
       (response: any) => void response.end('data: {"event":"stream_end","run_id":"run_x","after":2}\n\n'),
     ],
+    [
+      'fails without the run, of which its complete says nothing and has no number',
+      (response: any) =>
+        void response.end('data: {"event":"complete","status":"failed","content":"","code":"internal"}\n\n'),
+    ],
   ])('and %s, nothing is stored yet; the answer is when the run ends, whoever carries it out', async (_name, end) => {
     const { events, answer, messages, run } = await cutOff(end)
     expect(events.map(({ event }) => event)).toEqual(['session', 'start', 'content_delta', 'stream_end'])
@@ -159,6 +192,15 @@ describe('when a stream ends before its run', () => {
     expect(stored).toMatchObject({ role: 'assistant', status: 'complete', content: 'Half past nine.', citations: [] })
     expect(more).toEqual([])
   })
+})
+
+it('a stream that ends because the token has expired says so, whether or not the run is found by it', async () => {
+  const end = { event: 'stream_end', run_id: 'run_000000000000', after: 1, reason: 'token_expired' }
+  api.answer(stream([{ event: 'start', run_id: 'run_000000000000', seq: 1 }, end]))
+  const { events, answer } = await ask()
+  expect(events.map(({ event }) => event)).toEqual(['session', 'start', 'stream_end'])
+  expect(events.at(-1)).toEqual({ ...end, type: 'stream_end' })
+  expect(answer).toBeUndefined()
 })
 
 describe('when retrieval fails', () => {

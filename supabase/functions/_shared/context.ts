@@ -10,6 +10,7 @@ import { once } from './idempotency.ts'
 import { isUuid } from './ids.ts'
 import type { Ledger, ResourceKind } from './ledger.ts'
 import type { RequestSubject } from './limits-ledger.ts'
+import type { OpenStreams } from './open-streams.ts'
 import { addressOf } from './rate-limit.ts'
 import type { RateLimiter } from './rate-limit.ts'
 
@@ -41,6 +42,8 @@ export type Deps = {
   corsOrigins: string[]
   /** Null or absent: requests are not limited. */
   rateLimiter?: RateLimiter | null
+  /** Null or absent: as many event streams at once as they like. */
+  openStreams?: OpenStreams | null
   log: Log
 }
 

@@ -5,6 +5,7 @@ import { createDelegation } from './delegation.ts'
 import type { Env } from './env.ts'
 import { projectSettings } from './env.ts'
 import { ledgerFromEnv } from './ledger.ts'
+import { createOpenStreams } from './open-streams.ts'
 import { createRateLimiter } from './rate-limit.ts'
 
 /**
@@ -25,6 +26,7 @@ export function depsFromEnv(env: Env, functionName: string): Deps {
       perMinute: settings.requestsPerMinute,
       addressHeader: settings.addressHeader,
     }),
+    openStreams: createOpenStreams(settings.streamsPerPerson),
     log: createLog(functionName),
   }
 }

@@ -26,6 +26,8 @@ export type ProjectSettings = {
   defaultTenant: string | null
   /** Requests per minute of a person in a tenant; 0: as many as they like. */
   requestsPerMinute: number
+  /** Event streams that a person has open at once at this instance; 0: as many as they like. */
+  streamsPerPerson: number
   /** Header in which the proxy in front of the functions says where a request comes from. */
   addressHeader: string
 }
@@ -68,6 +70,7 @@ export function keyMap(env: Env, name: string): string[] {
 }
 
 const DEFAULT_REQUESTS_PER_MINUTE = 600
+const DEFAULT_STREAMS_PER_PERSON = 200
 
 /** A variable as a whole number from 0 to a million. @throws Error naming the variable when it is none. */
 function wholeNumber(env: Env, name: string, fallback: number): number {
@@ -106,6 +109,7 @@ export function projectSettings(env: Env): ProjectSettings {
     corsOrigins: list(env, 'BULKHEAD_CORS_ORIGINS'),
     defaultTenant: optional(env, 'BULKHEAD_DEFAULT_TENANT') ?? null,
     requestsPerMinute: wholeNumber(env, 'RATE_LIMIT_PER_MINUTE', DEFAULT_REQUESTS_PER_MINUTE),
+    streamsPerPerson: wholeNumber(env, 'MAX_OPEN_STREAMS', DEFAULT_STREAMS_PER_PERSON),
     addressHeader: optional(env, 'RATE_LIMIT_ADDRESS_HEADER') ?? 'x-forwarded-for',
   }
 }

@@ -51,6 +51,8 @@ export type SseChannelOptions = {
   retryMs?: number
   /** Bytes that may wait for a slow reader before it is cut off; it can re-read the stored run. */
   maxQueuedBytes?: number
+  /** Called when the stream has ended: closed, left or cut off; more than once, it may be. */
+  onEnd?: () => void
 }
 
 /**
@@ -74,6 +76,7 @@ export function createSseChannel(options: SseChannelOptions = {}): SseChannel {
   const end = () => {
     clearInterval(timer)
     controller = null
+    options.onEnd?.()
   }
   const stream = new ReadableStream<Uint8Array>(
     {

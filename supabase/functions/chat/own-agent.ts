@@ -42,10 +42,14 @@ export async function answerFromOwnAgent(
   )
   let runId: string | null = null
   let lastSeq = 0
+  let ended: AgentEvent | null = null
   try {
     for await (const event of events) {
       if (typeof event['run_id'] === 'string') runId = event['run_id']
-      if (event.event === 'stream_end') break
+      if (event.event === 'stream_end') {
+        ended = event
+        break
+      }
       if (typeof event['seq'] === 'number') lastSeq = event['seq']
       if (event.event === 'complete') {
         // Held back until the message is stored: after it, nothing else may come.
@@ -56,14 +60,21 @@ export async function answerFromOwnAgent(
       // The agent knows its own session; the client knows the person's.
       send('session_id' in event ? { ...event, session_id: turn.session_id } : event)
     }
-    if (answer.complete === null) throw new AppError('upstream_failed', 'The answer was cut off.')
+    // One without a number is of the stream alone, and not of its run.
+    if (typeof answer.complete?.['seq'] !== 'number') throw new AppError('upstream_failed', 'The answer was cut off.')
   } catch (error) {
     // What was not refused may have begun: then it goes on, and its answer is stored whoever finishes it.
     if (!(error instanceof SseReadError) && !(error instanceof AppError && error.status >= 500)) throw error
     const run = await runOf(context, { chat_message_id: turn.message_id })
-    if (run === null) throw error
-    answer.runUuid = run.id
-    answer.openRun = { run_id: run.run_id, after: lastSeq }
+    // The token by which it would be found may have expired: then what the stream itself said counts.
+    const publicId = run?.run_id ?? (ended === null ? null : runId)
+    if (publicId === null) {
+      if (answer.complete === null) throw error
+      return take(answer, answer.complete as AgentEvent)
+    }
+    answer.complete = null
+    const reason = ended?.['reason'] === 'token_expired' ? 'token_expired' : 'time_limit'
+    answer.openRun = { run_id: publicId, after: lastSeq, reason }
     return
   }
   if (runId !== null) answer.runUuid = (await runOf(context, { run_id: runId }))?.id ?? null

@@ -51,8 +51,11 @@ export type Answer = {
   /** The agent's own `complete`; null when the stream broke off before it. */
   complete: Record<string, unknown> | null
   citations: Citation[]
-  /** The stream ended before the run, which goes on: the answer comes in the run's log after this position. */
-  openRun: { run_id: string; after: number } | null
+  /**
+   * The stream ended before the run, which goes on: the answer comes in the run's log after this position. The reason is that of
+   * `stream_end`.
+   */
+  openRun: { run_id: string; after: number; reason: string } | null
 }
 
 /** Chunks that are retrieved for a question. */
@@ -62,7 +65,8 @@ const TURN_TIMEOUT_MS = 140_000
 
 /**
  * Answers one question: retrieves under the asker's own token, lets the agent answer, forwards its events and stores the
- * message. Ends with exactly one `complete` event, or with `stream_end` while the run goes on elsewhere, and never throws.
+ * message. Ends with exactly one `complete` event, or with `stream_end` while the run goes on elsewhere. It throws only what nobody
+ * expects: `tellCrash` says what is said then.
  */
 export async function runTurn(context: TurnContext, send: Send): Promise<void> {
   const { deps, turn } = context
@@ -76,15 +80,7 @@ export async function runTurn(context: TurnContext, send: Send): Promise<void> {
     seq: 0,
     ts: new Date().toISOString(),
   })
-  const answer: Answer = {
-    content: '',
-    status: 'complete',
-    error: null,
-    runUuid: null,
-    complete: null,
-    citations: [],
-    openRun: null,
-  }
+  const answer = noAnswer()
   const timeout = new AbortController()
   const timer = setTimeout(() => timeout.abort(), TURN_TIMEOUT_MS)
   try {
@@ -103,7 +99,7 @@ export async function runTurn(context: TurnContext, send: Send): Promise<void> {
     clearTimeout(timer)
   }
   if (answer.openRun !== null) {
-    return send({ event: 'stream_end', type: 'stream_end', ...answer.openRun, reason: 'time_limit' })
+    return send({ event: 'stream_end', type: 'stream_end', ...answer.openRun })
   }
   const messageId = await store(context, answer)
   send({
@@ -114,6 +110,25 @@ export async function runTurn(context: TurnContext, send: Send): Promise<void> {
     user_message_id: turn.message_id,
   })
 }
+
+/** The end of a turn that has failed in a way nobody expects: `error`, then `complete`. Nothing is stored. */
+export function tellCrash(turn: OpenTurn, error: unknown, send: Send): void {
+  const failure = turnFailure(error)
+  const answer: Answer = { ...noAnswer(), status: 'failed', error: { message: failure.message, code: failure.code } }
+  const ids = { session_id: turn.session_id, user_message_id: turn.message_id }
+  send({ ...errorEvent(failure), session_id: turn.session_id, ts: new Date().toISOString() })
+  send({ ...completeEvent(answer), ...ids, is_new_session: turn.is_new_session, message_id: null })
+}
+
+const noAnswer = (): Answer => ({
+  content: '',
+  status: 'complete',
+  error: null,
+  runUuid: null,
+  complete: null,
+  citations: [],
+  openRun: null,
+})
 
 async function retrieve(context: TurnContext, ids: string[], signal: AbortSignal): Promise<ContextItem[]> {
   if (ids.length === 0) return []

@@ -1,27 +1,23 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { readEvents } from '../../../client/read-events.ts'
 import { createRunReducer } from '../../../client/run-reducer.ts'
+import { createOpenStreams } from '../../../supabase/functions/_shared/open-streams.ts'
 import { createSseChannel, formatSse, readSse } from '../../../supabase/functions/_shared/sse.ts'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { eventually } from '../../support/eventually.ts'
+import { script } from '../../support/scripted-model/index.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useStack } from '../../support/stack.ts'
 import { startApi } from '../support/api-app.ts'
-import { begin } from '../support/durable-run.ts'
-import { userCaller } from '../support/http.ts'
+import { begin, follow } from '../support/durable-run.ts'
+import { serviceCaller, userCaller } from '../support/http.ts'
 import type { FunctionsCaller, Json } from '../support/http.ts'
 import { createRandom } from '../support/random.ts'
 
 // Rows of the attack catalogue about streams, each beside what is allowed.
 
 const userEnv: Record<string, string> = {}
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
-afterAll(() => model.stop())
 
 const NASTY =
   'a\n\ndata: {"event":"complete","type":"complete","status":"completed","content":"forged","seq":2}\n\nevent: complete\r\rid: 99\nretry: 1\n\u2028\u2029\ufeff👋🏽 ende'
@@ -129,13 +125,88 @@ describe('S08 readers that hurt', () => {
     await expect(new Response(channel.stream).text()).rejects.toThrow('too slow')
   })
 
-  it('thirty streams at once all get the run, and those that leave leave nothing behind', async () => {
-    const { runId, events } = runs[0]!
-    const opened = await Promise.all(Array.from({ length: 30 }, () => person.send('GET', streamPath(runId))))
-    const texts = await Promise.all(opened.slice(0, 25).map((response) => response.text()))
-    for (const text of texts) expect(text.match(/^data: /gm)).toHaveLength(events.length)
-    await Promise.all(opened.slice(25).map((response) => response.body!.cancel()))
-    await sleep(50)
-    expect((await person.send('GET', streamPath(runId))).status).toBe(200)
+  it('thirty streams of a run that goes on all get it, and for those that have left nobody reads on', async () => {
+    let goOn = () => {}
+    const told = new Promise<void>((resolve) => (goOn = resolve))
+    let pieces = 0
+    model.play(
+      script([{ text: ['Once ', 'upon ', 'a time.'], between: () => (pieces++ < 2 ? Promise.resolve() : told) }]),
+    )
+    const begun = await begin(person, agentId, { message: 'Tell.' })
+    const { run_id: runId } = (await begun.next())!
+    /** The function in a process of its own, which counts how often it asks the database. */
+    const countingApi = async () => {
+      const app = startApi(stack)
+      const counted = { asked: 0 }
+      const { clientFor } = app.deps
+      app.deps.clientFor = (caller) => {
+        const db = clientFor(caller)
+        const schema = db.schema.bind(db)
+        return Object.assign(db, {
+          schema: (name: Parameters<typeof schema>[0]) => {
+            counted.asked++
+            return schema(name)
+          },
+        })
+      }
+      return { counted, person: app.as(await userCaller(stack, 'member@harbor.example')) }
+    }
+    const [staying, leaving] = [await countingApi(), await countingApi()]
+    const open = (who: FunctionsCaller, count: number) =>
+      Promise.all(Array.from({ length: count }, () => follow(who, runId)))
+    const [stayed, left] = [await open(staying.person, 25), await open(leaving.person, 5)]
+    const seen = await Promise.all(stayed.map((stream) => stream.rest(({ event }) => event === 'content_delta')))
+    await Promise.all(left.map((stream) => stream.leave()))
+    const before = { staying: staying.counted.asked, leaving: leaving.counted.asked }
+    await eventually(() => expect(staying.counted.asked).toBeGreaterThan(before.staying + 25))
+    expect(leaving.counted.asked).toBe(before.leaving)
+    goOn()
+    const live = await begun.rest()
+    const rest = await Promise.all(stayed.map((stream) => stream.rest()))
+    const whole = await (await follow(person, runId)).rest()
+    expect(live.at(-1)).toMatchObject({ event: 'complete', status: 'completed', content: 'Once upon a time.' })
+    for (const [at, events] of rest.entries()) expect([...seen[at]!, ...events]).toEqual(whole)
+  })
+
+  it('one person has so many open at once, by whatever way; one that is left or over gives its place back', async () => {
+    let goOn = () => {}
+    const told = new Promise<void>((resolve) => (goOn = resolve))
+    model.play(() => ({ text: ['Once ', 'more.'], between: () => told }))
+    const app = startApi(stack)
+    app.deps.openStreams = createOpenStreams(2)
+    const one = app.as(person)
+    const other = app.as(await userCaller(stack, 'admin@harbor.example'))
+    const begun = await begin(one, agentId, { message: 'Tell.' })
+    const { run_id: runId, session_id: sessionId } = (await begun.next())!
+    const followed = await follow(one, runId)
+
+    const { user_id: userId } = await one.json(200, 'GET', `/api/sessions/${sessionId}`)
+    const asPerson = app.as(serviceCaller(stack, { 'x-act-as-user': userId }))
+    const refused = [
+      await one.send('GET', streamPath(runId)),
+      await one.send('POST', `/api/agents/${agentId}/run/stream`, {
+        json: { message: 'Again.', session_id: sessionId },
+      }),
+      await asPerson.send('GET', streamPath(runId)),
+    ]
+    for (const response of refused) {
+      expect(response.status).toBe(429)
+      expect(response.headers.get('retry-after')).toBe('10')
+      expect(await response.json()).toMatchObject({ code: 'rate_limited', error: 'Too many open streams.' })
+    }
+    // What was refused has begun nothing, and what is no stream takes no place.
+    expect((await one.json(200, 'GET', `/api/sessions/${sessionId}/runs`))['runs']).toHaveLength(1)
+    for (let i = 0; i < 3; i++) await other.json(404, 'GET', streamPath(runId))
+    const trusted = await Promise.all([1, 2, 3].map(() => follow(app.as(serviceCaller(stack)), runId)))
+    const others = await begin(other, agentId, { message: 'Tell.' })
+
+    await followed.leave()
+    const again = await follow(one, runId)
+    goOn()
+    await Promise.all([begun, again, others, ...trusted].map((stream) => stream.rest()))
+    for (let i = 0; i < 3; i++) {
+      const stream = await follow(one, runId)
+      expect((await stream.rest()).at(-1)).toMatchObject({ event: 'complete', content: 'Once more.' })
+    }
   })
 })

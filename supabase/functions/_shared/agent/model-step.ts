@@ -89,7 +89,7 @@ function fallBack(run: RunState, step: number, thoughts: string): boolean {
 /**
  * One step's answer of the model, streamed to the reader. A try that fails is taken back with `step_reset` and repeated: at
  * once with the fallback model, else after a pause; shortened when the prompt was too long. A single answer
- * (`isSingleAnswer`) is repeated without `step_reset`, and neither shortened nor taken back. It never throws.
+ * (`isSingleAnswer`) is repeated without `step_reset`, and only while nothing of it is out. It never throws.
  */
 export async function callModel(
   run: RunState,
@@ -109,7 +109,7 @@ export async function callModel(
   /** Prepares another try. @returns false when there is none. @throws when the run is stopped meanwhile. */
   const recover = async (error: AppError): Promise<boolean> => {
     const isTooLong = error.code === 'context_length_exceeded'
-    const canRetry = isTooLong ? !isSingle && shortenings < 2 : retries < delays.length && isRetriable(error)
+    const canRetry = isTooLong ? shortenings < 2 : retries < delays.length && isRetriable(error)
     if (!canRetry) return false
     const thoughts = attempt.output.reasoning()
     if (isSingle) {
@@ -150,7 +150,7 @@ export async function callModel(
 
   try {
     if (run.signal.aborted) throw stopReason(run.signal)
-    if (!isSingle) usage = countUsage(run, usage, await compactIfNeeded(run, step, tools))
+    usage = countUsage(run, usage, await compactIfNeeded(run, step, tools))
     for (;;) {
       try {
         const request = requestOf(run, tools, attempt.rawText, continuations > 0)

@@ -10,8 +10,8 @@ export type LoopOptions = {
   /** Milliseconds before each new try of a model call that failed; as many tries as there are numbers. */
   retryDelaysMs?: readonly number[]
   /**
-   * One answer outside the loop, whose reader knows no steps: the prompt goes out as it is, and a try is repeated only while
-   * the reader has seen nothing of it, because nothing can be taken back.
+   * One answer outside the loop, whose reader knows no steps: a try is repeated only while the reader has seen nothing of it,
+   * because nothing can be taken back.
    */
   isSingleAnswer?: boolean
 }

@@ -40,8 +40,8 @@ export type Given = {
 }
 
 /**
- * One answer without tools. Like a step of the loop it is asked for again and continued when it was cut off, but only asked
- * for again while nothing of it is out. `thoughts`: what the model reasoned, to be told after the answer.
+ * One answer without tools. Like a step of the loop it is shortened when it does not fit, asked for again and continued when it
+ * was cut off, but only asked for again while nothing of it is out. `thoughts`: what the model reasoned, to be told after the answer.
  */
 export async function answer(work: Work): Promise<Given> {
   const { deps, execution, emit, signal, journal } = work

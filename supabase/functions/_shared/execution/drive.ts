@@ -1,12 +1,14 @@
 import { createRunBudget } from '../budget.ts'
 import type { Caller, Db } from '../context.ts'
-import { describeError, toAppError } from '../errors.ts'
-import type { AppError } from '../errors.ts'
+import { AppError, describeError, toAppError } from '../errors.ts'
 import { createPrincipal } from '../principal.ts'
 import type { ClaimedRun } from '../run-ledger.ts'
+import { stopError } from '../runs.ts'
 import type { ResumedStep } from '../agent/journal.ts'
 import type { NumberedEvent } from './event-log.ts'
 import { executeRun } from './execution.ts'
+import { completeWithoutLog, farewell } from './last-events.ts'
+import type { Farewell } from './last-events.ts'
 import { createLogReader } from './log-reader.ts'
 import type { Execution } from './outcome.ts'
 import { resumeExecution, runOf } from './prepare.ts'
@@ -88,8 +90,8 @@ export async function prepareClaimed(deps: RunDeps, claim: ClaimedRun, caller?: 
 export type Viewer = {
   db: Db
   caller: Caller
-  /** Gets the events in order, each once, as they are stored. */
-  send: (event: NumberedEvent) => void
+  /** Gets the events in order, each once, as they are stored, and where its stream ends without the run, a farewell. */
+  send: (event: NumberedEvent | Farewell) => void
   /** When the wait ends, in milliseconds since 1970. */
   until: number
 }
@@ -103,14 +105,60 @@ async function expireApprovals(deps: RunDeps, runId: string): Promise<void> {
   }
 }
 
-/** Why a drive ended. `gone`: the viewer may not read the run any more. */
-export type DriveEnd = 'complete' | 'time_limit' | 'gone'
+/** Takes a run up, where that is possible just now: a database that is away may be back at the next try. */
+async function tryToTakeUp(deps: RunDeps, runId: string, caller: Caller): Promise<Execution | null> {
+  try {
+    return await takeUp(deps, runId, caller)
+  } catch (error) {
+    deps.log.error('run_not_taken_up', { run_id: runId, error: describeError(error) })
+    return null
+  }
+}
+
+/** What is told where a run cannot be read any more: whether it is there is not for this viewer to know. */
+export const goneError = (): AppError => new AppError('not_found', 'The run cannot be read any more.')
+
+/**
+ * Why a drive ended. `complete`: with the run. `gone`: the viewer may not read the run any more, and was told so by an `error`
+ * and a `complete` of their own. `time_limit`, `unread`: the run goes on, and can be read on after what was sent; with `unread`
+ * under another token, because theirs has expired.
+ */
+export type DriveEnd = 'complete' | 'time_limit' | 'unread' | 'gone'
 
 /**
  * Carries out a run for somebody who waits for it, and stays with it to its end: while another executor is at it or a person
  * has to decide, its events come from the log, and when it can be taken up again it goes on here.
+ * @throws whatever is not expected, after the viewer was told of it as they are with `gone`.
  */
-export async function driveRun(deps: RunDeps, { run, execution }: Opened, viewer: Viewer): Promise<DriveEnd> {
+export async function driveRun(deps: RunDeps, opened: Opened, viewer: Viewer): Promise<DriveEnd> {
+  let isOver = false
+  const send: Viewer['send'] = (event) => {
+    isOver ||= event.event === 'complete'
+    viewer.send(event)
+  }
+  const leave = (failure: AppError): 'gone' => {
+    farewell(opened.run, failure).forEach(viewer.send)
+    return 'gone'
+  }
+  try {
+    return await stayWith(deps, opened, { ...viewer, send }, leave)
+  } catch (error) {
+    if (!isOver) {
+      leave(toAppError(error))
+      throw error
+    }
+    // The viewer has all of the run: what failed after that is nothing to them.
+    deps.log.error('run_crashed', { run_id: opened.run.run_id, error: describeError(error) })
+    return 'complete'
+  }
+}
+
+async function stayWith(
+  deps: RunDeps,
+  { run, execution }: Opened,
+  viewer: Viewer,
+  leave: (failure: AppError) => 'gone',
+): Promise<DriveEnd> {
   let seq = 0
   let isOver = false
   let isRevoked = false
@@ -121,8 +169,8 @@ export async function driveRun(deps: RunDeps, { run, execution }: Opened, viewer
     if (event.seq <= seq) return
     seq = event.seq
     movedAt = Date.now()
-    // Who is no longer a member is told why it ends, and nothing else: an error within a step is not why.
-    if (isRevoked && (event.event !== 'error' || event['step'] !== undefined)) return
+    // Who is no longer a member gets no more of it; the last events would hold the whole run once more.
+    if (isRevoked) return
     viewer.send(event)
     isOver ||= event.event === 'complete'
   }
@@ -138,11 +186,17 @@ export async function driveRun(deps: RunDeps, { run, execution }: Opened, viewer
       // What it was to wait for may have been decided meanwhile.
       claimedAt = end === 'pending' ? 0 : movedAt
       if (isOver) return 'complete'
-      if (isRevoked) return 'gone'
+      if (isRevoked) return leave(stopError('membership_lost'))
     }
     const standing = await reader.look()
-    if (isOver || standing === 'over') return 'complete'
-    if (standing === 'gone') return 'gone'
+    if (isOver) return 'complete'
+    if (standing === 'over') {
+      const complete = await completeWithoutLog(viewer.db, run, seq)
+      if (complete !== null) viewer.send(complete)
+      return 'complete'
+    }
+    if (standing === 'gone') return leave(goneError())
+    if (standing === 'unread') return 'unread'
     const now = Date.now()
     if (now >= viewer.until) return 'time_limit'
     if (standing === 'waiting' && now - expiredAt >= EXPIRE_MS) {
@@ -154,7 +208,7 @@ export async function driveRun(deps: RunDeps, { run, execution }: Opened, viewer
     if ((standing === 'pending' || isStill) && now - claimedAt >= CLAIM_MS && !isTimeToHandOver()) {
       claimedAt = now
       if (isStill) movedAt = now
-      next = await takeUp(deps, run.id, viewer.caller)
+      next = await tryToTakeUp(deps, run.id, viewer.caller)
       if (next !== null) continue
     }
     await sleep(LOOK_MS)

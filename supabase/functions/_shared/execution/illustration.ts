@@ -1,11 +1,17 @@
 import { storableText } from '../agent/arguments.ts'
 import type { ResumedStep } from '../agent/journal.ts'
+import {
+  MAX_REQUEST_IMAGES,
+  MAX_REQUEST_IMAGE_BYTES,
+  TOKENS_PER_IMAGE,
+  base64Of,
+  readPageImage,
+  refusesImages,
+} from '../chat-images.ts'
 import type { Db } from '../context.ts'
-import { AppError, describeError, unwrap } from '../errors.ts'
+import { describeError, unwrap } from '../errors.ts'
 import type { Log } from '../errors.ts'
-import { joinBytes } from '../join-bytes.ts'
 import type { ObjectStore } from '../object-store.ts'
-import { openPageImage } from '../open-page-image.ts'
 import { PAGE_IMAGE_COLUMNS, pageImagesOf } from '../page-images.ts'
 import type { PageImage, PageImageRow } from '../page-images.ts'
 import type { ChatImage, ChatMessage, ChatProvider, ChatRequest, ContextItem } from '../providers/index.ts'
@@ -20,11 +26,6 @@ import type { Equipment } from './outcome.ts'
 
 /** Sources that are asked for images in one request: a client may name as many as it likes that are not there. */
 const MAX_SOURCES = 32
-/** Images of one request, and their bytes together. */
-const MAX_IMAGES = 8
-const MAX_BYTES = 8 * 1024 * 1024
-/** What providers count for one page at most: those that divide images into tiles take less than this for 100 dots per inch. */
-const TOKENS_PER_IMAGE = 1600
 /** Bytes of images kept for the next request of the same run. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024
 const SEARCH = 'knowledge_search'
@@ -75,18 +76,8 @@ function createImageReader({ db, objects, log }: ImageAccess): () => ReadImage {
     return source === null ? [] : pageImagesOf(source)
   }
 
-  async function bytesOf(image: PageImage, signal: AbortSignal): Promise<Uint8Array | null> {
-    const opened = objects && (await openPageImage(objects, image, signal))
-    if (!opened) return null
-    const pieces: Uint8Array[] = []
-    let size = 0
-    for await (const piece of opened.stream) {
-      size += piece.length
-      if (size > MAX_BYTES) return null
-      pieces.push(piece)
-    }
-    return joinBytes(pieces)
-  }
+  const bytesOf = async (image: PageImage, signal: AbortSignal): Promise<Uint8Array | null> =>
+    objects && (await readPageImage(objects, image, signal))
 
   return () => {
     const listed = new Map<string, PageImage[]>()
@@ -117,23 +108,6 @@ function createImageReader({ db, objects, log }: ImageAccess): () => ReadImage {
       return bytes
     }
   }
-}
-
-/** Bytes as base64, in pieces that fit the arguments of a call. */
-function base64Of(bytes: Uint8Array): string {
-  let binary = ''
-  for (let from = 0; from < bytes.length; from += 8192) {
-    binary += String.fromCharCode(...bytes.subarray(from, from + 8192))
-  }
-  return btoa(binary)
-}
-
-/** An endpoint's word that it does not take this request: without images it may. */
-function isRefusal(error: unknown): boolean {
-  if (!(error instanceof AppError)) return false
-  if (error.code === 'context_length_exceeded') return true
-  const status = (error.cause as { status?: unknown } | undefined)?.status
-  return error.code === 'upstream_failed' && [400, 404, 413, 415, 422].includes(Number(status))
 }
 
 /** What a run does about page images. */
@@ -174,20 +148,20 @@ export function createIllustration(access: ImageAccess, resumed: readonly Resume
     const named = [...items, ...request.context].flatMap((item) =>
       pagesNamed(item).map((page) => `${item.sourceId}:${page}`),
     )
-    return Math.min(new Set(named).size, MAX_IMAGES)
+    return Math.min(new Set(named).size, MAX_REQUEST_IMAGES)
   }
 
   /** The request with images, newest results first; null: there is none to give. */
   async function illustrated(request: ChatRequest, signal: AbortSignal): Promise<ChatRequest | null> {
     const read = imageReader()
     const given = new Set<string>()
-    let left = MAX_BYTES
+    let left = MAX_REQUEST_IMAGE_BYTES
     /** Images for a passage; empty when they are given already, null when it stays text. */
     const take = async (item: ContextItem): Promise<ChatImage[] | null> => {
       const pages = pagesNamed(item)
       if (pages.length === 0) return null
       const fresh = pages.filter((page) => !given.has(`${item.sourceId}:${page}`))
-      if (given.size + fresh.length > MAX_IMAGES) return null
+      if (given.size + fresh.length > MAX_REQUEST_IMAGES) return null
       const images: ChatImage[] = []
       let size = 0
       for (const page of fresh) {
@@ -248,7 +222,7 @@ export function createIllustration(access: ImageAccess, resumed: readonly Resume
           }
           return
         } catch (error) {
-          if (shown === null || hasBegun || !isRefusal(error)) throw error
+          if (shown === null || hasBegun || !refusesImages(error)) throw error
           isRefused = true
           access.log.info('page_images_refused', { error: describeError(error) })
         }

@@ -8,8 +8,11 @@ import type { NumberedEvent } from './event-log.ts'
 const PAGE = 200
 const OVER = ['completed', 'failed', 'cancelled']
 
-/** How a run stands for whoever reads its log. `gone`: it is not theirs to read, or not any more. */
-export type Standing = 'pending' | 'running' | 'waiting' | 'over' | 'gone'
+/**
+ * How a run stands for whoever reads its log. `gone`: it is not theirs to read, or not any more. `unread`: their token has
+ * expired, which says nothing about the run.
+ */
+export type Standing = 'pending' | 'running' | 'waiting' | 'over' | 'gone' | 'unread'
 
 /** Reads the log of a run under the token of somebody who may. */
 export type LogReader = {
@@ -69,8 +72,10 @@ export function createLogReader(options: {
         return last
       } catch (error) {
         log.error('run_log_not_read', { run_id: runId, error: describeError(error) })
-        // An expired token, for instance: whoever reads on needs another one. A database may be back at the next look.
-        return toAppError(error).status < 500 ? 'gone' : last
+        const { status } = toAppError(error)
+        if (status === 401) return 'unread'
+        // A database may be back at the next look.
+        return status < 500 ? 'gone' : last
       }
     },
   }

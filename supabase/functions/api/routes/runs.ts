@@ -2,17 +2,21 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { z } from 'zod'
 import { actsOn, narrowTo } from '../../_shared/context.ts'
-import { AppError, describeError, fromPostgrest, missing, unwrap } from '../../_shared/errors.ts'
+import { AppError, describeError, fromPostgrest, missing, toAppError, unwrap } from '../../_shared/errors.ts'
+import type { ErrorCode } from '../../_shared/errors.ts'
 import { parse, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
 import { RUN_ID_HEADER } from '../../_shared/idempotency.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
-import { LOOK_MS, driveRun } from '../../_shared/execution/drive.ts'
-import type { DriveEnd } from '../../_shared/execution/drive.ts'
+import { LOOK_MS, driveRun, goneError } from '../../_shared/execution/drive.ts'
+import type { DriveEnd, Viewer } from '../../_shared/execution/drive.ts'
 import type { NumberedEvent } from '../../_shared/execution/event-log.ts'
+import { completeWithoutLog, farewell } from '../../_shared/execution/last-events.ts'
+import type { Farewell } from '../../_shared/execution/last-events.ts'
 import { createLogReader } from '../../_shared/execution/log-reader.ts'
 import { openRun } from '../../_shared/execution/prepare.ts'
 import type { Opened } from '../../_shared/execution/prepare.ts'
 import { checkRunRequest, ignoredInRun, runRequest } from '../../_shared/execution/run-request.ts'
+import { answerWithStream } from '../../_shared/open-streams.ts'
 import { RUN_COLUMNS, citationsOf, presentRun, toolCallsOf } from '../../_shared/run-rows.ts'
 import type { RunRow } from '../../_shared/run-rows.ts'
 import { background } from '../../_shared/runtime.ts'
@@ -51,19 +55,20 @@ async function open(c: Context<ApiEnv>, streams: boolean) {
 }
 
 /** Stays with a run to its end, also when its caller hangs up. */
-function drive(c: Context<ApiEnv>, opened: Opened, until: number, send: (event: NumberedEvent) => void) {
+function drive(c: Context<ApiEnv>, opened: Opened, until: number, send: Viewer['send']) {
   const { deps, db, caller } = c.var
   return background(driveRun(deps, opened, { db, caller, send, until }), (error) => {
     deps.log.error('run_crashed', { run_id: opened.run.run_id, error: describeError(error) })
   })
 }
 
-const streamEnd = (runId: string, after: number) => ({
+/** Says that a stream ends before its run, and after which event to read on: at once, or with another token. */
+const streamEnd = (runId: string, after: number, how: DriveEnd) => ({
   event: 'stream_end',
   type: 'stream_end',
   run_id: runId,
   after,
-  reason: 'time_limit',
+  reason: how === 'unread' ? 'token_expired' : 'time_limit',
 })
 
 /** Runs of agents. `/run` is one model call; `/run/stream` goes on in steps while the model calls tools. */
@@ -90,34 +95,46 @@ export const runs = new Hono<ApiEnv>()
     const runId = runIdOf(c)
     let after = afterOf(c)
     const { db, deps } = c.var
-    const found = unwrap<{ id: string }[]>(
-      await db.schema('ai').from('agent_runs').select('id').eq('run_id', runId).limit(1),
+    const [found] = unwrap<{ id: string; agent_sessions: { session_id: string } }[]>(
+      await db
+        .schema('ai')
+        .from('agent_runs')
+        .select('id,agent_sessions(session_id)')
+        .eq('run_id', runId)
+        .limit(1)
+        .returns<{ id: string; agent_sessions: { session_id: string } }[]>(),
     )
-    if (found[0] === undefined) throw missing('run')
-    const channel = createSseChannel({ retryMs: RETRY_MS })
-    const reader = createLogReader({
-      db,
-      runId: found[0].id,
-      after: () => after,
-      deliver(event) {
+    if (found === undefined) throw missing('run')
+    const run = { id: found.id, run_id: runId, session_id: found.agent_sessions.session_id }
+    return answerWithStream(c, (ended) => {
+      const channel = createSseChannel({ retryMs: RETRY_MS, onEnd: ended })
+      let isComplete = false
+      const deliver = (event: NumberedEvent) => {
         after = event.seq
+        isComplete ||= event.event === 'complete'
         channel.send(event)
-      },
-      log: deps.log,
-    })
-    const until = Date.now() + deps.runs.streamLimitMs
-    const follow = async () => {
-      while (channel.isOpen()) {
-        const standing = await reader.look()
-        if (standing === 'over' || standing === 'gone') return
-        if (Date.now() >= until) return channel.send(streamEnd(runId, after))
-        await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
       }
-    }
-    void background(follow(), (error) => {
-      deps.log.error('stream_crashed', { run_id: runId, error: describeError(error) })
-    }).finally(channel.close)
-    return c.body(channel.stream, 200, SSE_HEADERS)
+      const reader = createLogReader({ db, runId: run.id, after: () => after, deliver, log: deps.log })
+      const until = Date.now() + deps.runs.streamLimitMs
+      const follow = async () => {
+        while (channel.isOpen()) {
+          const standing = await reader.look()
+          if (standing === 'gone') return farewell(run, goneError()).forEach(channel.send)
+          if (standing === 'over') {
+            const complete = isComplete ? null : await completeWithoutLog(db, run, after)
+            return complete === null ? undefined : channel.send(complete)
+          }
+          if (standing === 'unread') return channel.send(streamEnd(runId, after, 'unread'))
+          if (Date.now() >= until) return channel.send(streamEnd(runId, after, 'time_limit'))
+          await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+        }
+      }
+      void background(follow(), (error) => {
+        deps.log.error('stream_crashed', { run_id: runId, error: describeError(error) })
+        farewell(run, toAppError(error)).forEach(channel.send)
+      }).finally(channel.close)
+      return c.body(channel.stream, 200, SSE_HEADERS)
+    })
   })
   .post('/runs/:run_id/cancel', actsOn('run', 'run_id'), async (c) => {
     const cancelled = unwrap<{ run_id: string; status: string }>(
@@ -144,7 +161,7 @@ export const runs = new Hono<ApiEnv>()
     // From its beginning in the queue.
     if (body.background === true) return later('pending')
     const { deps } = c.var
-    const events = new Map<string, NumberedEvent>()
+    const events = new Map<string, NumberedEvent | Farewell>()
     const driven = drive(c, opened, Date.now() + deps.runs.streamLimitMs, (event) => {
       if (['start', 'error', 'complete'].includes(event.event)) events.set(event.event, event)
     })
@@ -154,35 +171,37 @@ export const runs = new Hono<ApiEnv>()
     })
     const end = await Promise.race([driven, patience]).finally(() => clearTimeout(timer))
     const complete = events.get('complete')
-    if (end === 'time_limit' && complete === undefined) return later('running')
-    if (end === 'gone')
-      throw new AppError('membership_lost', String(events.get('error')?.['error'] ?? 'The run is gone.'))
-    if (complete === undefined) {
+    if ((end === 'time_limit' || end === 'unread') && complete === undefined) return later('running')
+    if (end === 'gone') throw new AppError(complete?.['code'] as ErrorCode, String(complete?.['error']))
+    // Whatever it was told then is of a stream, and the run may be carried on elsewhere.
+    if (end === undefined || complete === undefined) {
       return c.json({ error: 'Something went wrong.', code: 'internal', ...ids, request_id: c.var.requestId }, 500)
     }
     const { event: _event, type: _type, seq: _seq, ts: _ts, steps: _steps, tool_calls: _calls, ...answer } = complete
     const candidates = events.get('start')?.['citation_candidates']
     return c.json({ ...answer, ...(candidates === undefined ? {} : { citation_candidates: candidates }) })
   })
-  .post('/:id/run/stream', actsOn('agent'), async (c) => {
-    const { opened } = await open(c, true)
-    const channel = createSseChannel()
-    const limitMs = c.var.deps.runs.streamLimitMs
-    let after = 0
-    const end = () => {
-      channel.send(streamEnd(opened.run.run_id, after))
-      channel.close()
-    }
-    // The run may go on here for longer than its stream.
-    const timer = setTimeout(end, limitMs)
-    const driven = drive(c, opened, Date.now() + limitMs, (event) => {
-      after = event.seq
-      channel.send(event)
-    })
-    void driven.then((how) => {
-      clearTimeout(timer)
-      if (how === 'time_limit') end()
-      channel.close()
-    })
-    return c.body(channel.stream, 200, { ...SSE_HEADERS, [RUN_ID_HEADER]: opened.run.run_id })
-  })
+  .post('/:id/run/stream', actsOn('agent'), (c) =>
+    answerWithStream(c, async (ended) => {
+      const { opened } = await open(c, true)
+      const channel = createSseChannel({ onEnd: ended })
+      const limitMs = c.var.deps.runs.streamLimitMs
+      let after = 0
+      const end = (how: DriveEnd) => {
+        channel.send(streamEnd(opened.run.run_id, after, how))
+        channel.close()
+      }
+      // The run may go on here for longer than its stream.
+      const timer = setTimeout(() => end('time_limit'), limitMs)
+      const driven = drive(c, opened, Date.now() + limitMs, (event) => {
+        after = event.seq ?? after
+        channel.send(event)
+      })
+      void driven.then((how) => {
+        clearTimeout(timer)
+        if (how === 'time_limit' || how === 'unread') end(how)
+        channel.close()
+      })
+      return c.body(channel.stream, 200, { ...SSE_HEADERS, [RUN_ID_HEADER]: opened.run.run_id })
+    }),
+  )

@@ -8,7 +8,10 @@ import {
   jwtVerify,
   SignJWT,
 } from 'jose'
-import type { JWK } from 'jose'
+import type { JWK, JWTPayload } from 'jose'
+
+/** Tokens whose claims are kept: enough for those who use a stack at the same time. */
+const MOST_KNOWN = 200
 
 /** A private ES256 key as a JWK with `kid`. */
 export type SigningKey = JWK & { kid: string; d: string }
@@ -57,6 +60,8 @@ export const createTokenAuthority = async (signingKey: SigningKey, sharedSecret:
   const privateKey = await importJWK(signingKey, 'ES256')
   const publicKey = await importJWK(publicJwk, 'ES256')
   const secret = new TextEncoder().encode(sharedSecret)
+  /** Claims of tokens whose signature was right, by token. Clients send theirs with every request; what may change is time. */
+  const known = new Map<string, JWTPayload>()
 
   return {
     jwks: { keys: [{ ...publicJwk, key_ops: ['verify'] }] },
@@ -67,19 +72,29 @@ export const createTokenAuthority = async (signingKey: SigningKey, sharedSecret:
       return token.sign(privateKey)
     },
     async verify(token) {
+      const claims = known.get(token)
+      if (claims && !hasExpired(claims)) return { ...claims }
+      known.delete(token)
       try {
         const { alg, kid } = decodeProtectedHeader(token)
         // The algorithm picks the key and each key takes one algorithm: `none`, and HS256 keyed with the public key, fail.
-        if (alg === 'ES256' && kid === signingKey.kid) {
-          return (await jwtVerify(token, publicKey, { algorithms: ['ES256'] })).payload
-        }
-        return (await jwtVerify(token, secret, { algorithms: ['HS256'] })).payload
+        const { payload } =
+          alg === 'ES256' && kid === signingKey.kid
+            ? await jwtVerify(token, publicKey, { algorithms: ['ES256'] })
+            : await jwtVerify(token, secret, { algorithms: ['HS256'] })
+        const [oldest] = known.keys()
+        if (oldest !== undefined && known.size >= MOST_KNOWN) known.delete(oldest)
+        known.set(token, payload)
+        return { ...payload }
       } catch (error) {
         throw toTokenError(error)
       }
     },
   }
 }
+
+/** As jose counts, in whole seconds. */
+const hasExpired = ({ exp }: JWTPayload): boolean => exp !== undefined && exp <= Math.floor(Date.now() / 1000)
 
 const toTokenError = (error: unknown): TokenError => {
   if (error instanceof errors.JWTExpired) return new TokenError('expired', 'JWT expired')

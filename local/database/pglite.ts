@@ -12,6 +12,7 @@ import { vector } from '@electric-sql/pglite/vector'
 import type { Snapshot } from './snapshot-file.ts'
 import type { Session } from './database.ts'
 import { NotificationHub } from './notifications.ts'
+import { runScript, runStatement } from './pglite-statement.ts'
 import { SessionLock } from './session-lock.ts'
 import { LeasedDatabase, SESSION_RESET } from './sessions.ts'
 import { PARSERS, VECTOR_TYPES_SQL, vectorText } from './values.ts'
@@ -38,16 +39,11 @@ export class PgliteDatabase extends LeasedDatabase {
     const free = await this.lock.acquire()
     const engine = this.engine
     return {
-      async run(text, params = []) {
-        const result = await engine.query<Record<string, unknown>>(text, [...params])
-        return { rows: result.rows, affected: result.affectedRows }
-      },
-      async exec(sql) {
-        await engine.exec(sql)
-      },
+      run: (text, params = []) => runStatement(engine, text, params),
+      exec: (sql) => runScript(engine, sql),
       async release() {
         try {
-          if (engine.isInTransaction()) await engine.exec('rollback')
+          if (engine.isInTransaction()) await runScript(engine, 'rollback')
         } finally {
           free()
         }
@@ -64,7 +60,7 @@ export class PgliteDatabase extends LeasedDatabase {
       await this.engine.refreshArrayTypes()
       const { rows } = await this.engine.query<{ oid: number }>(VECTOR_TYPES_SQL)
       for (const { oid } of rows) this.engine.serializers[oid] = vectorText
-      // The engine copies all its parsers for each statement; nobody asks for arrays of whole rows, which are most of them.
+      // Nobody asks for arrays of whole rows, which are most types, and the engine's own `query` copies all parsers each time.
       const arrays = await this.engine.query<{ oid: number }>(ROW_ARRAYS_SQL)
       for (const { oid } of arrays.rows) delete this.engine.parsers[oid]
     })

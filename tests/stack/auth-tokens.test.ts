@@ -1,6 +1,6 @@
 import { createHmac, createPublicKey } from 'node:crypto'
 import { SignJWT } from 'jose'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { createTokenAuthority, generateSigningKey } from '../../local/auth/tokens.ts'
 import { ALICE, FIXTURE_PROJECT } from '../support/stack-project.ts'
 import { useStack } from '../support/stack.ts'
@@ -89,6 +89,28 @@ describe('a token of ours', () => {
     const token = await sign({ iat: now() - 120, exp: now() - 60 })
     expect(await read(token)).toMatchObject({ status: 401, body: { code: 'PGRST303', message: 'JWT expired' } })
     expect(await read(token, '/auth/v1/user')).toMatchObject({ status: 403, body: { error_code: 'bad_jwt' } })
+  })
+
+  test('that was accepted is refused from the second on in which it expires', async () => {
+    const tokens = await createTokenAuthority(await generateSigningKey(), 'a-secret')
+    const end = now() + 60
+    const token = await tokens.sign({ ...claims(), exp: end })
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      vi.setSystemTime((end - 1) * 1000)
+      for (let i = 0; i < 2; i++) expect(await tokens.verify(token)).toMatchObject({ sub: ALICE.id, exp: end })
+      vi.setSystemTime(end * 1000)
+      for (let i = 0; i < 2; i++) await expect(tokens.verify(token)).rejects.toMatchObject({ reason: 'expired' })
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('has the same claims each time, whatever became of those it had before', async () => {
+    const token = await sign({})
+    const first = await stack.stack.tokens.verify(token)
+    Object.assign(first, { sub: 'somebody else', role: 'service_role' })
+    expect(await stack.stack.tokens.verify(token)).toMatchObject({ sub: ALICE.id, role: 'authenticated' })
   })
 
   test('not yet valid, or issued in the future → 401 PGRST303', async () => {

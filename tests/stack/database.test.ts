@@ -137,6 +137,37 @@ describe('transactions', () => {
     expect(error).toMatchObject({ code: '23505', detail: expect.stringContaining('alice one') })
   })
 
+  test.each([
+    ['as it is parsed', 'selec 1', [], '42601'],
+    ['as its names are looked up', 'select $1::int from nowhere', [1], '42P01'],
+    ['as its parameters are read', 'select $1::int', ['one'], '22P02'],
+    ['for want of a parameter', 'select $1::int', [], '08P01'],
+    ['as it runs', 'select 1 / $1::int', [0], '22012'],
+  ])('fail %s, and the session goes on, in a transaction and outside', async (_when, text, params, code) => {
+    const works = async () => expect(await stack.db.query('select $1::int as n', [7])).toEqual([{ n: 7 }])
+    await expect(stack.db.query(text, params)).rejects.toMatchObject({ code })
+    await works()
+    const before = Number(await count())
+    await expect(
+      stack.db.transaction(async (tx) => {
+        await tx.query('insert into public.attempts default values')
+        await expect(tx.query(text, params)).rejects.toMatchObject({ code })
+        await tx.query('select 1')
+      }),
+    ).rejects.toMatchObject({ code: '25P02' })
+    await works()
+    expect(await count()).toBe(before)
+  })
+
+  test('of a script that fails are rolled back, and the session goes on', async () => {
+    const before = Number(await count())
+    const script = 'begin; insert into public.attempts default values; select 1 / 0; commit'
+    await expect(stack.db.exec(script)).rejects.toMatchObject({ code: '22012' })
+    expect(await count()).toBe(before)
+    await stack.db.exec('insert into public.attempts default values; insert into public.attempts default values')
+    expect(await count()).toBe(before + 2)
+  })
+
   test('as a caller refuse a role that is no name', async () => {
     const as = (role: string) =>
       stack.db.asCaller({ role, claims: {} }, (tx) => tx.query('select current_user as role'))

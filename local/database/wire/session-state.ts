@@ -1,4 +1,5 @@
 import type { PGlite } from '@electric-sql/pglite'
+import { runScript, runStatement } from '../pglite-statement.ts'
 import { SESSION_RESET } from '../sessions.ts'
 
 /** What one client has set for its session, to be put in place while it is its turn. */
@@ -29,12 +30,13 @@ const NOT_RESTORABLE = [
 
 /** Puts the session back to how everybody else expects to find it. */
 export const resetSession = async (engine: PGlite): Promise<void> => {
-  await engine.exec(SESSION_RESET)
+  await runScript(engine, SESSION_RESET)
 }
 
 /** Reads what a client has set since its session was clean. @param custom names of its own settings. */
 export const readState = async (engine: PGlite, custom: string[]): Promise<SessionState> => {
-  const { rows } = await engine.query<{ name: string; value: string }>(
+  const { rows } = await runStatement(
+    engine,
     `select name, current_setting(name) as value from pg_catalog.pg_settings
      where source = 'session' and name <> all ($1)
      union all
@@ -42,10 +44,10 @@ export const readState = async (engine: PGlite, custom: string[]): Promise<Sessi
      where current_setting(name, true) <> ''`,
     [NOT_RESTORABLE, custom],
   )
-  const state = rows
+  const state = (rows as { name: string; value: string }[])
     .filter(({ name, value }) => BASELINE.get(name) !== value)
     .map(({ name, value }): [string, string] => [name, value])
-  const [role] = (await engine.query<{ role: string }>(`select current_setting('role') as role`)).rows
+  const [role] = (await runStatement(engine, `select current_setting('role') as role`, [])).rows as { role: string }[]
   // Last, because the role may not be allowed to set the others.
   return role && role.role !== 'none' ? [...state.filter(([name]) => name !== 'role'), ['role', role.role]] : state
 }
@@ -53,7 +55,7 @@ export const readState = async (engine: PGlite, custom: string[]): Promise<Sessi
 export const applyState = async (engine: PGlite, state: SessionState): Promise<void> => {
   for (const [name, value] of state) {
     // A setting that cannot be made (any more) must not cost the client its connection.
-    await engine.query('select pg_catalog.set_config($1, $2, false)', [name, value]).catch(() => {})
+    await runStatement(engine, 'select pg_catalog.set_config($1, $2, false)', [name, value]).catch(() => {})
   }
 }
 

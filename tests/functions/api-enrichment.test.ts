@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import type { IngestionContext } from '../../supabase/functions/_shared/ingestion/context.ts'
 import { enrichmentQueues, workOnJobs } from '../../supabase/functions/worker/jobs.ts'
-import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf } from '../support/scripted-model/index.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useStack } from '../support/stack.ts'
 import { startApi } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
@@ -13,13 +13,8 @@ import { ABSENT, HARBOR, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
 
 const userEnv: Record<string, string> = {}
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
-afterAll(() => model.stop())
 
 const MEMBER = 'member@harbor.example'
 const FIELDS = [

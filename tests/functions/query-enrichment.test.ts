@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createOfflineAnswerer } from '../../supabase/functions/_shared/providers/offline-answerer.ts'
 import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
 import type { Db } from '../../supabase/functions/_shared/context.ts'
 import { chatHistory } from '../../supabase/functions/_shared/search/history.ts'
 import { conversationText, keywordsFor } from '../../supabase/functions/_shared/search/query-enrichment.ts'
 import { createApp } from '../../supabase/functions/search/app.ts'
-import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { Player, ScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf } from '../support/scripted-model/index.ts'
+import type { Player } from '../support/scripted-model/index.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useStack } from '../support/stack.ts'
 import { streamRun } from './support/agent-run.ts'
 import { startApi } from './support/api-app.ts'
@@ -52,13 +53,8 @@ describe('a conversation', () => {
 })
 
 const userEnv: Record<string, string> = { EMBEDDING_MODEL: 'embedder' }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
-afterAll(() => model.stop())
 
 const MEMBER = 'member@harbor.example'
 const REWRITTEN = { enriched_query: 'When does gate B open?', keyword_query: 'gate reefer' }

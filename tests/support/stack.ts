@@ -6,7 +6,9 @@ import { copyFromTemplate, createSnapshot } from '../../local/database/snapshot.
 import { startStack, type Stack, type StackOptions } from '../../local/stack.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const SNAPSHOTS = path.join(ROOT, '.local/test-snapshots')
+/** The project of the repository, and where copies of its prepared database are kept. */
+export const PROJECT = path.join(ROOT, 'supabase')
+export const SNAPSHOTS = path.join(ROOT, '.local/test-snapshots')
 
 /** Password of every user in supabase/seed.sql. */
 export const SEED_PASSWORD = 'bulkhead-demo'
@@ -45,7 +47,7 @@ export const onNative = Boolean(process.env['TEST_DATABASE_URL'])
 export const startTestStack = async (
   options: TestStackOptions = {},
 ): Promise<TestStack & { stop(): Promise<void> }> => {
-  const { projectDir = path.join(ROOT, 'supabase') } = options
+  const { projectDir = PROJECT } = options
   const serverUrl = process.env['TEST_DATABASE_URL']
   const copy = serverUrl ? await copyFromTemplate(projectDir, serverUrl) : undefined
   const snapshot = copy ? undefined : await createSnapshot(projectDir, SNAPSHOTS)

@@ -1,24 +1,19 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startApi } from '../functions/support/api-app.ts'
 import type { ApiApp } from '../functions/support/api-app.ts'
 import { begin, bySteps, expectWhole, follow, standingOf } from '../functions/support/durable-run.ts'
 import { userCaller } from '../functions/support/http.ts'
 import type { FunctionsCaller, Json } from '../functions/support/http.ts'
 import { eventually } from '../support/eventually.ts'
-import { script, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../support/scripted-model/index.ts'
+import { script } from '../support/scripted-model/index.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useStack } from '../support/stack.ts'
 import { startRunExecutor } from '../../worker/run-executor.ts'
 import { spawnWorker, type WorkerUnderTest } from './ingestion-support.ts'
 
 const userEnv: Record<string, string> = { RUN_LEASE_SECONDS: '1', WORKER_RUN_SECONDS: '0.3' }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
-afterAll(() => model.stop())
 
 let api: ApiApp
 let person: FunctionsCaller

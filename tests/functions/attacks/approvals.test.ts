@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { SupabaseClient } from '@supabase/supabase-js'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { copyFromTemplate, createSnapshot } from '../../../local/database/snapshot.ts'
 import { startStack } from '../../../local/stack.ts'
 import type { Stack } from '../../../local/stack.ts'
@@ -12,7 +12,7 @@ import type { Ledger } from '../../../supabase/functions/_shared/ledger.ts'
 import type { ApprovalRule } from '../../../supabase/functions/_shared/hooks/permissions.ts'
 import { eventually } from '../../support/eventually.ts'
 import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { SEED_PASSWORD, useStack } from '../../support/stack.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
 import { startApi } from '../support/api-app.ts'
@@ -310,13 +310,8 @@ async function askingAgent(backend: FunctionsCaller, permissions: object = ASKS)
 
 describe('a run that waits', () => {
   const userEnv: Record<string, string> = {}
-  let model: ScriptedModel
-  beforeAll(async () => {
-    model = await startScriptedModel()
-    Object.assign(userEnv, model.env)
-  })
+  const model = useModel(userEnv)
   const stack = useFunctionsStack({ userEnv })
-  afterAll(() => model.stop())
   let backend: FunctionsCaller
   let member: FunctionsCaller
   let admin: FunctionsCaller

@@ -1,8 +1,8 @@
 import { SignJWT, UnsecuredJWT, decodeJwt } from 'jose'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { obey, script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { obey, script } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { HARBOR, MERIDIAN, caller, serviceCaller, tokenOf, userCaller } from '../support/http.ts'
 import type { Json } from '../support/http.ts'
@@ -11,13 +11,8 @@ import { createTestProject } from '../support/tokens.ts'
 // Who somebody is: rows of the attack catalogue that try to be somebody else, or more than they are.
 
 const userEnv: Record<string, string> = {}
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ userEnv })
-afterAll(() => model.stop())
 
 let token: string
 let claims: Record<string, unknown>

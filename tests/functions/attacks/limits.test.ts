@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { eventually } from '../../support/eventually.ts'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { script } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { HARBOR, MERIDIAN, caller, fileForm, serviceCaller, userCaller } from '../support/http.ts'
 import type { FunctionsCaller, Json } from '../support/http.ts'
@@ -12,13 +12,8 @@ import type { FunctionsCaller, Json } from '../support/http.ts'
 
 const PER_MINUTE = 20
 const userEnv: Record<string, string> = { RATE_LIMIT_PER_MINUTE: String(PER_MINUTE) }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ userEnv })
-afterAll(() => model.stop())
 
 const backend = () => serviceCaller(stack, { 'x-tenant-id': HARBOR })
 const newAgent = async (): Promise<string> => {

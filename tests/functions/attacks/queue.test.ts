@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { drain } from '../../../supabase/functions/worker/drain.ts'
-import { obey, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { obey } from '../../support/scripted-model/index.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useStack } from '../../support/stack.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
 import { startApi } from '../support/api-app.ts'
@@ -13,12 +13,7 @@ import type { FunctionsCaller, Json } from '../support/http.ts'
 // Rows Q01, Q05 and Q06 of the attack catalogue: who makes the queue work for them, or against others.
 
 const userEnv: Record<string, string> = {}
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
-afterAll(() => model.stop())
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
 
 let api: ApiApp

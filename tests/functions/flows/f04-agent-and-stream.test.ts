@@ -1,17 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { describe, expect, it } from 'vitest'
+import { script } from '../../support/scripted-model/index.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
 
 const userEnv: Record<string, string> = { ...FLOW_ENV }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ userEnv })
-afterAll(() => model.stop())
 
 describe.each(CALLERS)('F4 agent and stream, %s', (_name, tenantHeaders) => {
   it('makes an agent, gives it a tool and a knowledge base, and runs it twice in one session', async () => {

@@ -1,21 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { describe, expect, it } from 'vitest'
+import { script } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { HARBOR, serviceCaller, userCaller } from '../support/http.ts'
 import type { FunctionsCaller } from '../support/http.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
 
 const userEnv: Record<string, string> = { ...FLOW_ENV }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ userEnv })
-afterAll(() => model.stop())
 
 const QUERY = { query: 'select body from memories' }
 

@@ -1,21 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { obey, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { obey } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { HARBOR, MERIDIAN, serviceCaller, userCaller } from '../support/http.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
 
 const userEnv: Record<string, string> = { ...FLOW_ENV }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  model.play(obey())
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
+beforeAll(() => model.play(obey()))
 const stack = useFunctionsStack({ userEnv })
-afterAll(() => model.stop())
 
 const OWN = `canary-own-${randomUUID()}`
 const COLLEAGUES = `canary-colleague-${randomUUID()}`

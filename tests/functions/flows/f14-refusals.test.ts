@@ -1,20 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { KEEPALIVE_MS, createSseChannel } from '../../../supabase/functions/_shared/sse.ts'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { script } from '../../support/scripted-model/index.ts'
 import { streamRun } from '../support/agent-run.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { ABSENT, caller, fileForm, serviceCaller, userCaller } from '../support/http.ts'
 import { CALLERS, FLOW_ENV } from './callers.ts'
 
 const userEnv: Record<string, string> = { ...FLOW_ENV }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ userEnv })
-afterAll(() => model.stop())
 
 describe.each(CALLERS)('F14 refusals, %s', (name, tenantHeaders) => {
   const backend = () => serviceCaller(stack, tenantHeaders)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from 'vitest'
-import { startScriptedModel } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { startEndpoint } from './endpoint.ts'
 import type { Endpoint } from './endpoint.ts'
 
@@ -12,14 +12,12 @@ export function useModelAndEndpoint(
   userEnv: Record<string, string>,
   started: (both: { model: ScriptedModel; endpoint: Endpoint }) => void,
 ): void {
-  const stops: (() => Promise<unknown>)[] = []
+  const model = useModel(userEnv)
+  let endpoint: Endpoint | undefined
   beforeAll(async () => {
-    const model = await startScriptedModel()
-    stops.push(() => model.stop())
-    const endpoint = await startEndpoint()
-    stops.push(() => endpoint.stop())
-    Object.assign(userEnv, model.env, { BULKHEAD_EGRESS_ALLOW_HOSTS: endpoint.host })
+    endpoint = await startEndpoint()
+    userEnv['BULKHEAD_EGRESS_ALLOW_HOSTS'] = endpoint.host
     started({ model, endpoint })
   })
-  afterAll(async () => void (await Promise.all(stops.map((stop) => stop()))))
+  afterAll(() => endpoint?.stop())
 }

@@ -1,29 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { depsFromEnv } from '../../../supabase/functions/_shared/deps.ts'
 import { providersFromEnv } from '../../../supabase/functions/_shared/providers/index.ts'
 import { searchProviders } from '../../../supabase/functions/_shared/search.ts'
 import { createKnowledgeSearch } from '../../../supabase/functions/_shared/tools/knowledge-search.ts'
 import { runDefaults } from '../../../supabase/functions/_shared/execution/settings.ts'
 import type { LinkedKnowledgeBase } from '../../../supabase/functions/_shared/tools/knowledge-search.ts'
-import { script, startScriptedModel } from '../../support/scripted-model/index.ts'
-import type { ScriptedModel } from '../../support/scripted-model/index.ts'
+import { script } from '../../support/scripted-model/index.ts'
 import { eventsOf, streamRun } from '../support/agent-run.ts'
 import type { StreamedRun } from '../support/agent-run.ts'
 import { withoutIds } from '../support/api-app.ts'
+import { useModel } from '../../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from '../support/functions-stack.ts'
 import { ABSENT, HARBOR, uploadAndIndex, userCaller } from '../support/http.ts'
 import type { FunctionsCaller, Json } from '../support/http.ts'
 import { contextOf } from './person.ts'
 
 const userEnv: Record<string, string> = { EMBEDDING_MODEL: 'bulkhead-hash-384' }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ worker: true, userEnv })
-afterAll(() => model.stop())
 
 const canary = (what: string) => `canary-${what}-${randomUUID().slice(0, 8)}`
 const CRANES = canary('cranes')

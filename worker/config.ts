@@ -21,6 +21,8 @@ export type WorkerSettings = {
   scheduleSeconds: number
   /** Runs of agents carried out at once. */
   runConcurrency: number
+  /** Whether tenants that have a run here get fewer of those places while the ledger answers slowly. */
+  runAdaptive: boolean
   /** How often runs that nobody is at are looked for, besides the queue's word. */
   runSeconds: number
   /** How often the queue looks for jobs whose worker died. */
@@ -54,6 +56,13 @@ function number(env: Env, name: string, fallback: number, least = 1, most = Infi
   return value
 }
 
+/** @returns the value of a variable that has only these; the first is the default. */
+function choice(env: Env, name: string, values: readonly [string, ...string[]]): string {
+  const value = optional(env, name) ?? values[0]
+  if (!values.includes(value)) throw new Error(`The environment variable ${name} must be ${values.join(' or ')}.`)
+  return value
+}
+
 /** Reads the settings. @throws Error naming the first variable that is missing or malformed. */
 export function workerSettings(env: Env): WorkerSettings {
   return {
@@ -65,6 +74,7 @@ export function workerSettings(env: Env): WorkerSettings {
     sweepSeconds: number(env, 'WORKER_SWEEP_SECONDS', 15),
     scheduleSeconds: number(env, 'WORKER_SCHEDULE_SECONDS', 5, 0.5),
     runConcurrency: number(env, 'WORKER_RUN_CONCURRENCY', 8),
+    runAdaptive: choice(env, 'WORKER_RUN_ADAPTIVE', ['on', 'off']) === 'on',
     runSeconds: number(env, 'WORKER_RUN_SECONDS', 1.5, 0.1),
     superviseSeconds: number(env, 'WORKER_SUPERVISE_SECONDS', 5),
     pollSeconds: number(env, 'WORKER_POLL_SECONDS', 2, 0.5),

@@ -15,6 +15,8 @@ export type Subscription = {
   queue: string
   concurrency: number
   isUrgent: boolean
+  /** Jobs fetched at once and handled one after the other, in a place; they fail together. Default 1. */
+  batch?: number
   /** Jobs of one tenant that may run at once, over all workers; jobs beyond are left to wait. Absent: as many as there are. */
   tenantLimit?: number | undefined
   handle: QueueHandler
@@ -39,7 +41,7 @@ export function retryTime(
 }
 
 /**
- * Connects to the queues and works on their jobs, one at a time in each of `concurrency` places. The schema belongs to
+ * Connects to the queues and works on their jobs, one after the other in each of `concurrency` places. The schema belongs to
  * the migrations: nothing is created or altered here.
  */
 export async function startQueue(
@@ -63,10 +65,10 @@ export async function startQueue(
   boss.on('error', (error) => log.error('queue_error', { error: describeError(error) }))
   await boss.start()
 
-  for (const { queue, concurrency, isUrgent, tenantLimit, handle } of subscriptions) {
+  for (const { queue, concurrency, isUrgent, batch = 1, tenantLimit, handle } of subscriptions) {
     const pollSeconds = isUrgent ? settings.pollSeconds : SLOW_POLL_SECONDS
     const options = {
-      batchSize: 1,
+      batchSize: batch,
       localConcurrency: concurrency,
       includeMetadata: true as const,
       pollingIntervalSeconds: pollSeconds,
@@ -75,20 +77,21 @@ export async function startQueue(
       // Whose job it is, and whose turn, the database has written into it.
       ...(tenantLimit === undefined ? {} : { groupConcurrency: tenantLimit }),
     }
-    await boss.work<{ id?: unknown }, void, typeof options>(queue, options, async ([job]) => {
-      if (!job) return
-      const { id } = job.data ?? {}
-      if (typeof id !== 'string' || !UUID.test(id)) {
-        log.error('malformed_job', { job_id: job.id, queue })
-        return
+    await boss.work<{ id?: unknown }, void, typeof options>(queue, options, async (jobs) => {
+      for (const job of jobs) {
+        const { id } = job.data ?? {}
+        if (typeof id !== 'string' || !UUID.test(id)) {
+          log.error('malformed_job', { job_id: job.id, queue })
+          continue
+        }
+        await handle({
+          id,
+          jobId: job.id,
+          tenantId: job.groupId ?? undefined,
+          signal: AbortSignal.any([job.signal, stopping]),
+          retryAt: () => retryTime(job),
+        })
       }
-      await handle({
-        id,
-        jobId: job.id,
-        tenantId: job.groupId ?? undefined,
-        signal: AbortSignal.any([job.signal, stopping]),
-        retryAt: () => retryTime(job),
-      })
     })
   }
   return {

@@ -4,6 +4,7 @@ import { claimRun, prepareClaimed } from '../supabase/functions/_shared/executio
 import { executeRun } from '../supabase/functions/_shared/execution/execution.ts'
 import type { RunDeps } from '../supabase/functions/_shared/execution/prepare.ts'
 import type { ClaimedRun, DueRun } from '../supabase/functions/_shared/run-ledger.ts'
+import type { AdaptivePlaces } from './adaptive-places.ts'
 import type { Log } from './log.ts'
 
 export type RunExecutorOptions = {
@@ -12,10 +13,20 @@ export type RunExecutorOptions = {
   places: number
   /** One place more, which only a tenant gets that has no run here. */
   hasSpare?: boolean
+  /**
+   * How many of the places tenants may take that have a run here already; a tenant without one takes any. Absent, and where one
+   * tenant alone has had runs here lately: all.
+   */
+  adaptive?: AdaptivePlaces | null
   /** Milliseconds between two looks for runs, besides the queue's word. */
   lookMs: number
   log: Log
+  /** Milliseconds of a clock that never goes back. */
+  now?: () => number
 }
+
+/** Milliseconds for which somebody who has had a run here may come back any moment, and is to find it as quick. */
+const COMPANY_MS = 3_600_000
 
 /** Carries out runs of agents that nobody is at: new ones, handed over ones, and those whose executor died. */
 export type RunExecutor = {
@@ -30,11 +41,34 @@ export type RunExecutor = {
   stop(graceMs: number): Promise<void>
 }
 
+type Seen = { tenantId: string; at: number }
+
+/** Calls that every run makes, and that wait for nobody but the machines they go through. */
+const TIMED = ['delegateRun', 'runConfiguration', 'appendRunEvents', 'beatRun', 'finishRun'] as const
+
+/** The same, telling how long it takes to be answered. */
+function timed(deps: RunDeps, { observe }: AdaptivePlaces): RunDeps {
+  const { ledger } = deps
+  const calls = TIMED.map((name) => {
+    const call = ledger[name] as (...args: unknown[]) => Promise<unknown>
+    const timedCall = async (...args: unknown[]) => {
+      const startedAt = performance.now()
+      const answer = await call(...args)
+      observe(name, performance.now() - startedAt)
+      return answer
+    }
+    return [name, timedCall]
+  })
+  return { ...deps, ledger: { ...ledger, ...(Object.fromEntries(calls) as Partial<typeof ledger>) } }
+}
+
 /**
  * Starts the executor. Which runs are due, in which order and how many of a tenant at once, the database says: a job of the
  * queue is only word that there may be one, so that ten thousand jobs of one tenant keep nobody waiting.
  */
-export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }: RunExecutorOptions): RunExecutor {
+export function startRunExecutor(options: RunExecutorOptions): RunExecutor {
+  const { places, hasSpare = false, adaptive = null, lookMs, log, now = () => performance.now() } = options
+  const deps = adaptive ? timed(options.deps, adaptive) : options.deps
   /** Runs that have a place here, from the moment they are chosen. */
   const running = new Map<string, { done: Promise<void>; tenantId: string }>()
   /** Those whose lease is being asked for. */
@@ -73,8 +107,17 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
     }
   }
 
+  /** The tenant that had a place last, and the last other one. */
+  let latest: Seen | null = null
+  let company = null as Seen | null
+  function note(tenantId: string): void {
+    if (latest !== null && latest.tenantId !== tenantId) company = latest
+    latest = { tenantId, at: now() }
+  }
+
   /** Gives a run a place. Nobody waits for its lease or its end: who looks for runs looks for those of others, too. */
   function take({ id, tenant_id: tenantId }: DueRun, isOffered = false): void {
+    note(tenantId)
     const done = carryOut(id, isOffered).finally(() => {
       running.delete(id)
       wake()
@@ -83,6 +126,11 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
   }
 
   const most = places + (hasSpare ? 1 : 0)
+  /** Runs here from which on a tenant that has one gets no further place. */
+  const allowed = () => {
+    const isAlone = company === null || now() - company.at > COMPANY_MS
+    return isAlone || adaptive === null ? places : Math.min(adaptive.allowed(), places)
+  }
   const present = () => new Set([...running.values()].map(({ tenantId }) => tenantId))
 
   /** Takes up what there is room for. */
@@ -93,8 +141,8 @@ export function startRunExecutor({ deps, places, hasSpare = false, lookMs, log }
     for (const due of await deps.ledger.dueRuns(limit, hasSpare ? [...present()] : null)) {
       if (isStopping || running.size >= most) return
       if (running.has(due.id) || refused.has(due.id)) continue
-      // A tenant with ten thousand leaves the spare place to the others.
-      if (hasSpare && running.size === places && present().has(due.tenant_id)) continue
+      // A tenant with ten thousand leaves the rest to the others.
+      if (running.size >= allowed() && present().has(due.tenant_id)) continue
       take(due)
     }
   }

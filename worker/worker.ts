@@ -14,11 +14,15 @@ import { removeObject } from '../supabase/functions/_shared/ingestion/jobs/remov
 import { noteDeadRendering, renderPages } from './jobs/render-pages.ts'
 import { runAgent } from './jobs/run-agent.ts'
 import { sweep } from './jobs/sweep.ts'
+import { createAdaptivePlaces } from './adaptive-places.ts'
 import { startRunExecutor } from './run-executor.ts'
 import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
 
 /** Documents whose pages are drawn at once: one of a tenant, and one place for another. Each takes a processor for itself. */
 const RENDERED_AT_ONCE = 2
+
+/** Word of a tenant's first run comes behind one job each of those that have many; so it is among the first that are fetched. */
+const RUN_JOBS_AT_ONCE = 4
 
 export type Worker = {
   /** Takes no more work, lets what runs finish within the grace period, hands back the rest, and disconnects. */
@@ -92,11 +96,18 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       deps: context.runs,
       places: settings.runConcurrency,
       hasSpare: true,
+      adaptive: settings.runAdaptive ? createAdaptivePlaces(settings.runConcurrency, () => performance.now()) : null,
       lookMs: settings.runSeconds * 1000,
       log,
     })
   if (executor)
-    subscriptions.push({ queue: 'run_agent', concurrency: 1, isUrgent: true, handle: bind(runAgent(executor)) })
+    subscriptions.push({
+      queue: 'run_agent',
+      concurrency: 1,
+      isUrgent: true,
+      batch: RUN_JOBS_AT_ONCE,
+      handle: bind(runAgent(executor)),
+    })
   if (settings.rendersPages)
     subscriptions.push({
       queue: 'render_pages',

@@ -8,23 +8,36 @@ const MANY = 10_000
 const RUNS = 20
 const OTHER = 'member@meridian.example'
 const OTHER_TENANT = '22222222-2222-4222-8222-222222222222'
-/** A model takes this long; the places of an executor are taken for as long. */
+const OTHER_ASKS = 'Hello from another tenant.'
+/** The model takes this long, and as long a place is taken. So short that an executor's places use up two cores, and as models do. */
 const ANSWER_MS = 300
+const LONGER_MS = 2_000
+/** Until what goes on is as it will be: a worker that has given up places takes them back after ten seconds. */
+const SETTLE_MS = 15_000
 
-/** Plain requests of the same person: how much slower everything is while the other tenant's runs go on. */
-export type Requests = { idle: Times; loaded: Times }
+/** Runs of one tenant and plain requests of the same person, and meanwhile those of the other. */
+export type Beside = { waits: Times; requests: Times; perSecond: number; atOnce: number }
 export type FairnessResult = {
-  idle: Times
-  loaded: Times
-  requests: Requests
+  idle: { waits: Times; requests: Times }
+  /** Beside runs whose model answers quickly, and as models do. */
+  quick: Beside
+  longer: Beside
+  /** Runs of the other tenant at once: at most, and as many as it may have. */
   most: number
   limit: number
   left: number
 }
 
-/** How long runs of one tenant wait to be begun: with nobody else there, and beside ten thousand runs of another. */
+/**
+ * How long runs of one tenant wait to be begun: with nobody else there, and beside ten thousand runs of another. Its own are
+ * answered alike in all situations.
+ */
 export async function measureFairness(world: World, model: ScriptedModel, db: pg.Pool): Promise<FairnessResult> {
-  model.play(() => ({ text: 'Done.', before: () => new Promise((resolve) => setTimeout(resolve, ANSWER_MS)) }))
+  let answerMs = ANSWER_MS
+  model.play(({ messages }) => {
+    const ms = JSON.stringify(messages.at(-1)).includes(OTHER_ASKS) ? ANSWER_MS : answerMs
+    return { text: 'Done.', before: () => new Promise((resolve) => setTimeout(resolve, ms)) }
+  })
   const client = await signIn(world, OTHER)
   const { session } = (await client.auth.getSession()).data
   const { rows } = await db.query<{ id: string }>('select id from ai.agents where tenant_id = $1 and is_default', [
@@ -42,7 +55,7 @@ export async function measureFairness(world: World, model: ScriptedModel, db: pg
   const waits = async () => {
     const times: number[] = []
     for (let i = 0; i < RUNS; i++) {
-      const { created, started } = await whenOver(db, await inBackground(world, other, 'Hello.'))
+      const { created, started } = await whenOver(db, await inBackground(world, other, OTHER_ASKS))
       times.push(started - created)
     }
     return timesOf(times)
@@ -77,31 +90,47 @@ export async function measureFairness(world: World, model: ScriptedModel, db: pg
     `select count(private.enqueue('run_agent', jsonb_build_object('id', id), now(), id::text)) from ai.agent_runs where status = 'pending'`,
   )
   const tenant = world.caller.tenantId
-  let most = 0
-  const watching = setInterval(() => {
-    void db
-      .query<{ count: number }>(
-        `select count(*)::int as count from ai.agent_runs where tenant_id = $1 and status = 'running'`,
-        [tenant],
-      )
-      .then(({ rows: [row] }) => (most = Math.max(most, row?.count ?? 0)))
-      .catch(() => undefined)
-  }, 50)
-  try {
-    await new Promise((resolve) => setTimeout(resolve, 3_000))
-    const loaded = await waits()
-    const loadedRequests = await requests()
-    const pending = await db.query<{ count: number }>(
-      `select count(*)::int as count from ai.agent_runs where tenant_id = $1 and status = 'pending'`,
-      [tenant],
+  const counted = async (status: string) => {
+    const { rows } = await db.query<{ count: number }>(
+      `select count(*)::int as count from ai.agent_runs where tenant_id = $1 and status = $2`,
+      [tenant, status],
     )
+    return rows[0]?.count ?? 0
+  }
+  let most = 0
+  let running: number[] = []
+  const watching = setInterval(() => {
+    counted('running').then(
+      (count) => {
+        most = Math.max(most, count)
+        running.push(count)
+      },
+      () => undefined,
+    )
+  }, 50)
+  const beside = async (ms: number): Promise<Beside> => {
+    answerMs = ms
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
+    running = []
+    const before = { ended: await counted('completed'), at: performance.now() }
+    const measured = { waits: await waits(), requests: await requests() }
+    const seconds = (performance.now() - before.at) / 1000
     return {
-      idle,
-      loaded,
-      requests: { idle: idleRequests, loaded: loadedRequests },
+      ...measured,
+      perSecond: ((await counted('completed')) - before.ended) / seconds,
+      atOnce: running.reduce((sum, count) => sum + count, 0) / running.length,
+    }
+  }
+  try {
+    const quick = await beside(ANSWER_MS)
+    const longer = await beside(LONGER_MS)
+    return {
+      idle: { waits: idle, requests: idleRequests },
+      quick,
+      longer,
       most,
       limit: 20,
-      left: pending.rows[0]?.count ?? 0,
+      left: await counted('pending'),
     }
   } finally {
     clearInterval(watching)

@@ -41,7 +41,8 @@ export type StatementResult = { rows: Row[]; affected: number | undefined }
 
 /** A session that belongs to one user at a time, until it is released. */
 export interface Session {
-  run(text: string, params?: readonly unknown[]): Promise<StatementResult>
+  /** @param isRepeated whether the same text comes again and again: a server then keeps it, and need not parse and plan it anew. */
+  run(text: string, params?: readonly unknown[], isRepeated?: boolean): Promise<StatementResult>
   exec(sql: string): Promise<void>
   /** Gives the session back; a transaction left open is rolled back first. */
   release(): Promise<void>

@@ -7,6 +7,8 @@ import { vectorText } from './values.ts'
 type ClientInternals = { options: { serializers: Record<number, (value: unknown) => string> } }
 
 const IDLE_MS = 60_000
+/** Texts a session keeps prepared: filters of functions can be written in any number of ways. */
+const MAX_PREPARED = 200
 /** How long the end waits for sessions that are in use. */
 const CLOSE_MS = 5000
 
@@ -19,6 +21,9 @@ class NativeSession {
   readonly #client: Client
   #isClosed = false
   #inTransaction = false
+  readonly #prepared = new Set<string>()
+  /** Whether it keeps statements from before a change of the schema; it is not to be lent any more. */
+  isOutdated = false
   idleTimer: NodeJS.Timeout | undefined
 
   constructor(url: string, onClose: (session: NativeSession) => void) {
@@ -34,14 +39,21 @@ class NativeSession {
     return this.#isClosed
   }
 
+  /** The schema has changed, and a function may return something else. */
+  outdate(): void {
+    this.isOutdated = this.#prepared.size > 0
+  }
+
   takeVectors(oids: Iterable<number>): void {
     const { serializers } = (this.#client as unknown as ClientInternals).options
     for (const oid of oids) serializers[oid] = vectorText
   }
 
-  async run(text: string, params: readonly unknown[] = []) {
+  async run(text: string, params: readonly unknown[] = [], isRepeated = false) {
     if (this.#isClosed) throw closedError()
-    const rows = await this.#client.unsafe(text, [...params] as never[])
+    const kept = isRepeated && this.#keeps(text) ? { prepare: true, simple: false } : {}
+    // Begun here and not when it is awaited: statements go out in the order in which they were asked for.
+    const rows = await this.#client.unsafe(text, [...params] as never[], kept as never).execute()
     return { rows: [...rows] as Record<string, unknown>[], affected: rows.count ?? undefined }
   }
 
@@ -49,8 +61,13 @@ class NativeSession {
     if (this.#isClosed) throw closedError()
     const statement = sql.trim().toLowerCase()
     if (statement === 'begin') this.#inTransaction = true
-    await this.#client.unsafe(sql).simple()
+    await this.#client.unsafe(sql).simple().execute()
     if (statement === 'commit' || statement === 'rollback') this.#inTransaction = false
+  }
+
+  #keeps(text: string): boolean {
+    if (this.#prepared.size < MAX_PREPARED) this.#prepared.add(text)
+    return this.#prepared.has(text)
   }
 
   /** Ends a transaction left open. A session that cannot is of no use any more. */
@@ -88,7 +105,7 @@ export class NativeSessions {
     const session = await this.#take()
     let isLeased = true
     return {
-      run: (text, params) => session.run(text, params),
+      run: (text, params, isRepeated) => session.run(text, params, isRepeated),
       exec: (sql) => session.exec(sql),
       release: async () => {
         if (!isLeased) return
@@ -99,10 +116,17 @@ export class NativeSessions {
     }
   }
 
-  /** Says which types are vectors; their values are written as pgvector reads them. */
+  /** Says, after a change of the schema, which types are vectors; their values are written as pgvector reads them. */
   setVectorTypes(oids: readonly number[]): void {
     this.#vectorTypes = oids
-    for (const session of this.#all) session.takeVectors(oids)
+    for (const session of this.#all) {
+      session.takeVectors(oids)
+      session.outdate()
+    }
+    for (const session of this.#idle.filter(({ isOutdated }) => isOutdated)) {
+      void session.close()
+      this.#forget(session)
+    }
   }
 
   async close(): Promise<void> {
@@ -137,7 +161,7 @@ export class NativeSessions {
   }
 
   async #giveBack(session: NativeSession): Promise<void> {
-    if (this.#isEnded) await session.close()
+    if (this.#isEnded || session.isOutdated) await session.close()
     if (session.isClosed) return this.#forget(session)
     const next = this.#waiting.shift()
     if (next) return next.resolve(session)

@@ -6,7 +6,7 @@ import type { Rooms } from './rooms.ts'
 
 /** Payloads may be megabytes, so a read takes a bounded number of them. */
 const BATCH = 200
-/** A notification is `<uuid> <inserted_at>`. */
+/** A notification is `<uuid> <inserted_at>`, and on a second line the key of the room, unless that is too long or there is none. */
 const UUID_LENGTH = 36
 
 export type StoredMessage = {
@@ -53,7 +53,11 @@ export class DatabaseFeed {
     this.#deps = deps
     this.ready = deps.db
       .listen('realtime_messages', (payload) => {
-        this.#waiting.push(payload)
+        const end = payload.indexOf('\n')
+        if (end < 0) this.#waiting.push(payload)
+        // What is for nobody who is here is not read. Who joins now reads it by replay.
+        else if (deps.rooms.has(payload.slice(end + 1))) this.#waiting.push(payload.slice(0, end))
+        else return deps.events.add(1)
         void this.#drain()
       })
       .then((stop) => {

@@ -36,6 +36,11 @@ export class Rooms {
     this.#deps = deps
   }
 
+  /** Whether anybody is in a room, by its key. */
+  has(key: string): boolean {
+    return this.#rooms.has(key)
+  }
+
   join(channel: Channel): Room {
     const key = roomKey(channel.name, channel.config.isPrivate)
     const room = this.#rooms.get(key) ?? new Room(channel.name, channel.config.isPrivate)
@@ -101,4 +106,5 @@ export class Rooms {
   }
 }
 
+/** The key of a room, which notifications of the database name it by. */
 const roomKey = (name: string, isPrivate: boolean): string => `${isPrivate ? 'private' : 'public'}:${name}`

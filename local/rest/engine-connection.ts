@@ -26,11 +26,14 @@ export class EngineConnection extends PostgresConnection {
   #driver: EngineDriver
   #request = new AsyncLocalStorage<RequestContext>()
   #introspecting: Promise<Introspection> | undefined
+  readonly #schemas: ReadonlySet<string> | undefined
 
-  constructor(database: SessionDatabase) {
+  /** @param schemas that requests may name; the engine goes through all it knows of at each request. Absent: all. */
+  constructor(database: SessionDatabase, schemas?: readonly string[]) {
     // The base class makes a client that connects at its first query, which never comes: queries go through our driver.
     super({ url: 'postgres://127.0.0.1:1/unused' })
     this.#database = database
+    this.#schemas = schemas && new Set(schemas)
     this.#driver = new EngineDriver(database)
     this.kysely = kyselyOver(this.#driver)
     // 'unknown' would make the engine grant all rights on all tables to anon at the first request.
@@ -44,9 +47,26 @@ export class EngineConnection extends PostgresConnection {
 
   override async introspect(options?: { useCache?: boolean }): Promise<Introspection> {
     // After a schema change many requests would read the whole catalogue at once.
-    if (!options?.useCache || this.introspection) return super.introspect(options)
-    this.#introspecting ??= super.introspect(options).finally(() => (this.#introspecting = undefined))
+    if (options?.useCache && this.introspection) return this.introspection
+    if (!options?.useCache) return this.#narrowed(await super.introspect(options))
+    this.#introspecting ??= super
+      .introspect(options)
+      .then((found) => (this.introspection = this.#narrowed(found)))
+      .finally(() => (this.#introspecting = undefined))
     return this.#introspecting
+  }
+
+  #narrowed(found: Introspection): Introspection {
+    const schemas = this.#schemas
+    if (!schemas) return found
+    const within = <T extends { schema?: string | null | undefined }>(all: T[]) =>
+      all.filter(({ schema }) => schemas.has(schema ?? 'public'))
+    return {
+      ...found,
+      columns: within(found.columns),
+      views: within(found.views),
+      functions: within(found.functions ?? []),
+    }
   }
 
   override async withContext<T>(
@@ -57,12 +77,15 @@ export class EngineConnection extends PostgresConnection {
     const context = this.#request.getStore()
     if (!context) throw new Error('The engine asked for a request context outside of a request.')
     const { caller, readOnly } = context
+    const { preRequest } = this
     const session = await this.#database.lease()
     try {
       const settings = callerSettings(caller, this.#database.roleSettings(caller.role))
-      await session.exec(readOnly ? 'begin read only' : 'begin')
-      await session.run(settings.text, settings.params)
-      if (this.preRequest) await session.run(this.preRequest)
+      await this.#inOrder([
+        () => session.exec(readOnly ? 'begin read only' : 'begin'),
+        () => session.run(settings.text, settings.params, true),
+        ...(preRequest ? [() => session.run(preRequest, [], true)] : []),
+      ])
       const result = await this.#driver.joining(session, () => fn(this.kysely))
       const failed =
         result instanceof Response && result.status >= 400 && !(options?.rpc && (await setsStatus(session)))
@@ -75,6 +98,12 @@ export class EngineConnection extends PostgresConnection {
     } finally {
       await session.release()
     }
+  }
+
+  /** A server is sent all at once: it answers in order, and after a statement that fails refuses the rest. */
+  async #inOrder(statements: (() => Promise<unknown>)[]): Promise<void> {
+    if (this.#database.kind === 'native') await Promise.all(statements.map((statement) => statement()))
+    else for (const statement of statements) await statement()
   }
 
   override async close(): Promise<void> {

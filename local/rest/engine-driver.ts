@@ -3,13 +3,16 @@ import { CompiledQuery, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQ
 import type { DatabaseConnection, Driver, QueryResult } from 'kysely'
 import type { Session, SessionDatabase } from '../database/database.ts'
 
+/** Calls of functions, and what is asked after each request: few texts, and many times each. */
+const REPEATED = /^select (?:\* from \w+\.\w+\(|current_setting\()/i
+
 class SessionConnection implements DatabaseConnection {
   readonly session: Session
   constructor(session: Session) {
     this.session = session
   }
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    const { rows, affected } = await this.session.run(sql, parameters)
+    const { rows, affected } = await this.session.run(sql, parameters, REPEATED.test(sql))
     return { rows: rows as R[], ...(affected === undefined ? {} : { numAffectedRows: BigInt(affected) }) }
   }
   async *streamQuery(): AsyncIterableIterator<never> {

@@ -58,7 +58,7 @@ const codeOf = async (response: Response): Promise<{ code?: unknown }> => {
 /** PostgREST under `/rest/v1`: the engine of @supabase/lite behind our own gate, transactions and errors. */
 export const createRest = async (deps: RestDeps): Promise<RestService> => {
   const { db, schemas, maxRows, log = () => {} } = deps
-  const connection = new EngineConnection(db)
+  const connection = new EngineConnection(db, schemas)
   const callers = new WeakMap<Request, Caller>()
   const app = new App({
     connection,

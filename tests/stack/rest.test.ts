@@ -328,3 +328,21 @@ test('a table made while the stack runs is served', async () => {
   await stack.db.exec('drop table public.late')
   await expect.poll(async () => (await stack.service.from('late').select()).status, WAIT).toBe(404)
 })
+
+test('a function that is replaced while the stack runs answers with its new columns, in every session', async () => {
+  const make = (columns: string, value: string) =>
+    stack.db.exec(
+      `drop function if exists public.late_shape();
+       create function public.late_shape() returns table (${columns}) language sql as $$ select ${value} $$`,
+    )
+  const callAll = () =>
+    Promise.all(Array.from({ length: 20 }, async () => (await stack.service.rpc('late_shape')).data))
+  await make('a int', '1')
+  await expect.poll(async () => (await stack.service.rpc('late_shape')).data, WAIT).toEqual([{ a: 1 }])
+  await callAll()
+  expect(await callAll()).toEqual(Array.from({ length: 20 }, () => [{ a: 1 }]))
+  await make('b text', "'x'")
+  await expect.poll(async () => (await stack.service.rpc('late_shape')).data, WAIT).toEqual([{ b: 'x' }])
+  expect(await callAll()).toEqual(Array.from({ length: 20 }, () => [{ b: 'x' }]))
+  await stack.db.exec('drop function public.late_shape()')
+})

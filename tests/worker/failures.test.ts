@@ -137,6 +137,7 @@ describe('settings', () => {
     expect(workerSettings({ DATABASE_URL: 'postgres://x' })).toMatchObject({
       concurrency: 2,
       leaseSeconds: 30,
+      runAdaptive: true,
       limits: { maxPages: 5000 },
     })
     expect(
@@ -146,11 +147,13 @@ describe('settings', () => {
       leaseSeconds: 3,
       limits: { maxPages: 7 },
     })
+    expect(workerSettings({ DATABASE_URL: 'x', WORKER_RUN_ADAPTIVE: 'off' }).runAdaptive).toBe(false)
   })
 
   test('that are missing or malformed are named', () => {
     expect(() => workerSettings({})).toThrow('SUPABASE_DB_URL')
     expect(() => workerSettings({ DATABASE_URL: 'x', WORKER_LEASE_SECONDS: 'soon' })).toThrow('WORKER_LEASE_SECONDS')
     expect(() => workerSettings({ DATABASE_URL: 'x', WORKER_CONCURRENCY: '0' })).toThrow('WORKER_CONCURRENCY')
+    expect(() => workerSettings({ DATABASE_URL: 'x', WORKER_RUN_ADAPTIVE: 'maybe' })).toThrow('WORKER_RUN_ADAPTIVE')
   })
 })

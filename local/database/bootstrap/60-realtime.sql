@@ -132,13 +132,20 @@ $$;
 
 revoke execute on function realtime.ensure_partitions() from public;
 
--- id and inserted_at only (63 bytes): payloads may exceed NOTIFY's 8000, and inserted_at prunes the read to one partition.
+-- No payloads: they may exceed NOTIFY's 8000 bytes. inserted_at prunes the read to one partition; by the topic the gateway knows
+-- whether anybody is there to read for. One that is too long for that is left out.
 create or replace function realtime.notify_message()
 returns trigger
 language plpgsql
 as $$
 begin
-  perform pg_notify('realtime_messages', new.id || ' ' || new.inserted_at);
+  perform pg_notify(
+    'realtime_messages',
+    new.id || ' ' || new.inserted_at || case
+      when octet_length(new.topic) <= 1000 then E'\n' || case when new.private then 'private:' else 'public:' end || new.topic
+      else ''
+    end
+  );
   return null;
 end
 $$;

@@ -2411,6 +2411,13 @@ export type Database = {
         Returns: Json
       }
       tidy_run_jobs: { Args: Record<PropertyKey, never>; Returns: number }
+      tool_configs: {
+        Args: { tool_ids?: string[] }
+        Returns: {
+          config: Json
+          tool_id: string
+        }[]
+      }
       usage_by_day: {
         Args: { from_day?: string; to_day?: string }
         Returns: {

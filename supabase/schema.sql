@@ -793,6 +793,7 @@ with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agents REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('agent.deleted', 'agent', 'id', '');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agents REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.created', 'agent', 'id', 'is_default');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.updated', 'agent', 'id', '', 'published');
+CREATE TRIGGER hold_runs BEFORE DELETE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.hold_runs_of_agent();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
@@ -895,6 +896,7 @@ CREATE TRIGGER audit_requested AFTER INSERT ON ai.approvals FOR EACH ROW EXECUTE
 CREATE TRIGGER audit_status AFTER UPDATE OF status ON ai.approvals FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION private.audit_approval();
 CREATE TRIGGER broadcast_requested AFTER INSERT ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.broadcast_approval();
 CREATE TRIGGER broadcast_status AFTER UPDATE OF status ON ai.approvals FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION private.broadcast_approval();
+CREATE TRIGGER name_no_vanishing_agent BEFORE INSERT ON ai.approvals FOR EACH ROW WHEN ((new.agent_id IS NOT NULL)) EXECUTE FUNCTION private.name_no_vanishing_agent();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.approvals FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.audit_events (
@@ -1017,7 +1019,7 @@ comment on table ai.chunks is 'A passage of a source in a knowledge base. Writte
 comment on column ai.chunks.owner_id is 'With visibility and allowed_principals: copies from the source, kept by triggers, so that the policy is answered from the row.';
 comment on column ai.chunks.start_char is 'Offset of the first character in the source''s pages joined by two line feeds; UTF-16 code units, as JavaScript counts.';
 comment on column ai.chunks.score is 'How much running text the chunk holds, 0..1. Independent of any question; ai.search ranks by the question.';
-comment on column ai.chunks.meta is '{"pages": [from 1], "heading_path": [outermost first]}.';
+comment on column ai.chunks.meta is '{"pages": [from 1], "heading_path": [outermost first]}, and what strategies add. What a model wrote is in document_summary, section_summary, node_summary, entities and record only.';
 comment on column ai.chunks.embedding_model is 'Model it was first embedded with. Search compares vectors of the knowledge base''s model, which another may have followed.';
 comment on column ai.chunks.context is 'What is embedded before the text: the heading it stands under, the header row of its table; empty when nothing is. Null: indexed before this was kept.';
 CREATE INDEX chunks_tenant_id_indexed_source_id_idx ON ai.chunks USING btree (tenant_id, indexed_source_id);
@@ -1780,6 +1782,7 @@ grant delete, insert, select, update on table ai.tool_call_events to service_rol
 create policy "people read the tool calls of their own runs" on ai.tool_call_events
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER name_no_vanishing_agent BEFORE INSERT ON ai.tool_call_events FOR EACH ROW WHEN ((new.agent_id IS NOT NULL)) EXECUTE FUNCTION private.name_no_vanishing_agent();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.tool_call_events FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.tools (
@@ -1812,7 +1815,7 @@ create table ai.tools (
 comment on table ai.tools is 'HTTP tools of a tenant. What they are sent leaves the tenant, so admins make them.';
 comment on column ai.tools.name is 'What the model may call it by.';
 comment on column ai.tools.input_schema is 'JSON Schema of the arguments; they are validated before a call.';
-comment on column ai.tools.config is '{endpoint, method, timeout_seconds, forward_user_jwt, session_token}. No secrets: members read it.';
+comment on column ai.tools.config is '{endpoint, method, timeout_seconds, forward_user_jwt, session_token, retry_safe}. Written by admins, who read it by ai.tool_configs; no client role selects it. No secrets: those are sealed in secret_headers.';
 comment on column ai.tools.header_names is 'Names of the headers in secret_headers, for people to read.';
 comment on column ai.tools.secret_headers is 'Ciphertext of the headers that requests carry. Written by admins, read by the ledger only; lost when the endpoint moves to another host.';
 CREATE INDEX tools_created_by_idx ON ai.tools USING btree (created_by);
@@ -1821,7 +1824,7 @@ alter table ai.tools enable row level security;
 alter table ai.tools force row level security;
 grant delete on table ai.tools to authenticated;
 grant delete, insert, select, update on table ai.tools to service_role;
-grant insert (tenant_id, name, description, type, input_schema, config, header_names), select (id, tenant_id, name, description, type, input_schema, config, header_names, created_by, created_at, updated_at), update (name, description, input_schema, config, header_names, secret_headers) on table ai.tools to authenticated;
+grant insert (tenant_id, name, description, type, input_schema, config, header_names), select (id, tenant_id, name, description, type, input_schema, header_names, created_by, created_at, updated_at), update (name, description, input_schema, config, header_names, secret_headers) on table ai.tools to authenticated;
 create policy "admins create tools" on ai.tools
 for insert to authenticated
 with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))));
@@ -1882,6 +1885,7 @@ grant insert, select on table ai.usage_entries to service_role;
 create policy "people read their own usage, admins that of their tenant" on ai.usage_entries
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))));
+CREATE TRIGGER name_no_vanishing_agent BEFORE INSERT ON ai.usage_entries FOR EACH ROW WHEN ((new.agent_id IS NOT NULL)) EXECUTE FUNCTION private.name_no_vanishing_agent();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.usage_entries FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 CREATE OR REPLACE FUNCTION ai.abandon_upload(source_id uuid)
@@ -2298,14 +2302,18 @@ AS $function$
       indexed_sources.index_status = 'pending'
       or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
     )
+    and not private.waits_for_page_images(sources.id, knowledge_bases.indexing_config)
   returning jsonb_build_object(
     'lease_token', indexed_sources.lease_token, 'indexed_source_id', indexed_sources.id, 'tenant_id', indexed_sources.tenant_id,
     'source_id', sources.id, 'knowledge_base_id', knowledge_bases.id, 'source_name', sources.name,
     'page_count', sources.page_count, 'indexing_config', knowledge_bases.indexing_config, 'attempts', indexed_sources.attempts,
     'embedding_model', knowledge_bases.embedding_model
-  );
+  ) || case
+    when private.reads_page_images(knowledge_bases.indexing_config) then jsonb_build_object('page_images', coalesce(sources.derivatives -> 'image', '[]'))
+    else '{}'
+  end;
 $function$;
-comment on function ai.claim_indexing(uuid,text,integer) is 'Ledger: takes the lease on an extracted source that waits to be indexed, or whose lease has run out. Says which model to embed with; null: the worker''s own. Null when there is nothing to do.';
+comment on function ai.claim_indexing(uuid,text,integer) is 'Ledger: takes the lease on an extracted source that waits to be indexed, or whose lease has run out. Says which model to embed with (null: the worker''s own) and, where the settings want them, lists the images of its pages. Null when there is nothing to do, or not before the pages are drawn.';
 grant execute on function ai.claim_indexing(uuid,text,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.claim_memory(memory_id uuid)
@@ -2619,72 +2627,76 @@ grant execute on function ai.delete_enrichment(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.describe_tables(tables jsonb)
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(jsonb_agg(described.entry order by described.schema, described.name), '[]')
-  from (
-    select
-      pg_namespace.nspname as schema,
-      pg_class.relname as name,
-      jsonb_build_object(
-        'schema', pg_namespace.nspname,
-        'name', pg_class.relname,
-        'columns', (
-          select coalesce(jsonb_agg(jsonb_build_object('name', columns.attname, 'type', pg_catalog.format_type(columns.atttypid, null)) order by columns.attnum), '[]')
-          from pg_catalog.pg_attribute as columns
-          where columns.attrelid = pg_class.oid and columns.attnum > 0 and not columns.attisdropped
-            and pg_catalog.has_column_privilege(pg_class.oid, columns.attnum, 'select')
-        ),
-        'keys', (
-          select coalesce(jsonb_agg(keys.columns), '[]')
-          from (
-            select (
-              select jsonb_agg(parts.attname order by listed.position)
-              from unnest(pg_constraint.conkey) with ordinality as listed (attnum, position)
-              join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.conrelid and parts.attnum = listed.attnum
-            ) as columns
-            from pg_catalog.pg_constraint
-            where pg_constraint.conrelid = pg_class.oid and pg_constraint.contype in ('p', 'u')
-          ) as keys
-        ),
-        'foreignKeys', (
-          select coalesce(
-            jsonb_agg(
-              jsonb_build_object(
-                'name', pg_constraint.conname,
-                'columns', (
-                  select jsonb_agg(parts.attname order by listed.position)
-                  from unnest(pg_constraint.conkey) with ordinality as listed (attnum, position)
-                  join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.conrelid and parts.attnum = listed.attnum
-                ),
-                'schema', referenced_schema.nspname,
-                'table', referenced.relname,
-                'referencedColumns', (
-                  select jsonb_agg(parts.attname order by listed.position)
-                  from unnest(pg_constraint.confkey) with ordinality as listed (attnum, position)
-                  join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.confrelid and parts.attnum = listed.attnum
+begin
+  return (
+    select coalesce(jsonb_agg(described.entry order by described.schema, described.name), '[]')
+    from (
+      select
+        pg_namespace.nspname as schema,
+        pg_class.relname as name,
+        jsonb_build_object(
+          'schema', pg_namespace.nspname,
+          'name', pg_class.relname,
+          'columns', (
+            select coalesce(jsonb_agg(jsonb_build_object('name', columns.attname, 'type', pg_catalog.format_type(columns.atttypid, null)) order by columns.attnum), '[]')
+            from pg_catalog.pg_attribute as columns
+            where columns.attrelid = pg_class.oid and columns.attnum > 0 and not columns.attisdropped
+              and pg_catalog.has_column_privilege(pg_class.oid, columns.attnum, 'select')
+          ),
+          'keys', (
+            select coalesce(jsonb_agg(keys.columns), '[]')
+            from (
+              select (
+                select jsonb_agg(parts.attname order by listed.position)
+                from unnest(pg_constraint.conkey) with ordinality as listed (attnum, position)
+                join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.conrelid and parts.attnum = listed.attnum
+              ) as columns
+              from pg_catalog.pg_constraint
+              where pg_constraint.conrelid = pg_class.oid and pg_constraint.contype in ('p', 'u')
+            ) as keys
+          ),
+          'foreignKeys', (
+            select coalesce(
+              jsonb_agg(
+                jsonb_build_object(
+                  'name', pg_constraint.conname,
+                  'columns', (
+                    select jsonb_agg(parts.attname order by listed.position)
+                    from unnest(pg_constraint.conkey) with ordinality as listed (attnum, position)
+                    join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.conrelid and parts.attnum = listed.attnum
+                  ),
+                  'schema', referenced_schema.nspname,
+                  'table', referenced.relname,
+                  'referencedColumns', (
+                    select jsonb_agg(parts.attname order by listed.position)
+                    from unnest(pg_constraint.confkey) with ordinality as listed (attnum, position)
+                    join pg_catalog.pg_attribute as parts on parts.attrelid = pg_constraint.confrelid and parts.attnum = listed.attnum
+                  )
                 )
-              )
-              order by pg_constraint.conname
-            ),
-            '[]'
+                order by pg_constraint.conname
+              ),
+              '[]'
+            )
+            from pg_catalog.pg_constraint
+            join pg_catalog.pg_class as referenced on referenced.oid = pg_constraint.confrelid
+            join pg_catalog.pg_namespace as referenced_schema on referenced_schema.oid = referenced.relnamespace
+            where pg_constraint.conrelid = pg_class.oid and pg_constraint.contype = 'f'
           )
-          from pg_catalog.pg_constraint
-          join pg_catalog.pg_class as referenced on referenced.oid = pg_constraint.confrelid
-          join pg_catalog.pg_namespace as referenced_schema on referenced_schema.oid = referenced.relnamespace
-          where pg_constraint.conrelid = pg_class.oid and pg_constraint.contype = 'f'
-        )
-      ) as entry
-    from jsonb_to_recordset(tables) as asked (schema text, name text)
-    join pg_catalog.pg_namespace on pg_namespace.nspname = asked.schema
-    join pg_catalog.pg_class on pg_class.relnamespace = pg_namespace.oid and pg_class.relname = asked.name
-    where pg_class.relkind in ('r', 'v', 'm', 'p', 'f')
-      and pg_catalog.has_schema_privilege(pg_namespace.oid, 'usage')
-      and pg_catalog.has_any_column_privilege(pg_class.oid, 'select')
-    limit 200
-  ) as described;
+        ) as entry
+      from jsonb_to_recordset(tables) as asked (schema text, name text)
+      join pg_catalog.pg_namespace on pg_namespace.nspname = asked.schema
+      join pg_catalog.pg_class on pg_class.relnamespace = pg_namespace.oid and pg_class.relname = asked.name
+      where pg_class.relkind in ('r', 'v', 'm', 'p', 'f')
+        and pg_catalog.has_schema_privilege(pg_namespace.oid, 'usage')
+        and pg_catalog.has_any_column_privilege(pg_class.oid, 'select')
+      limit 200
+    ) as described
+  );
+end;
 $function$;
 comment on function ai.describe_tables(jsonb) is 'Shapes of the named tables [{schema, name}] as far as the caller may select from them: [{schema, name, columns: [{name, type}], keys: [[column]], foreignKeys: [{name, columns, schema, table, referencedColumns}]}]. At most 200; others are left out.';
 grant execute on function ai.describe_tables(jsonb) to authenticated;
@@ -3251,7 +3263,8 @@ begin
       || case when has_pages_to_render then '{"page_images": {"status": "pending"}}' else '{}' end::jsonb,
     lease_token = null, leased_by = null, lease_expires_at = null,
     derivatives = jsonb_build_object(
-      'markdown', jsonb_build_array(),
+      -- What is read of a document is written as Markdown: the same stored pages, under both names.
+      'markdown', jsonb_build_array(jsonb_build_object('storage_path', null, 'format', 'md')),
       'image', coalesce(sources.derivatives -> 'image', jsonb_build_array()),
       'text', jsonb_build_array(jsonb_build_object('storage_path', null, 'format', 'txt')),
       'page_text',
@@ -4641,87 +4654,92 @@ grant execute on function ai.retry_source(uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.run_configuration(run_id uuid, lease_token uuid)
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
-  select jsonb_build_object(
-    'principal_role', (
-      case
-        when agent_runs.user_id is null then 'backend'
-        else (
-          select memberships.role from public.memberships
-          where memberships.tenant_id = agent_runs.tenant_id and memberships.user_id = agent_runs.user_id
+begin
+  return (
+    select jsonb_build_object(
+      'principal_role', (
+        case
+          when agent_runs.user_id is null then 'backend'
+          else (
+            select memberships.role from public.memberships
+            where memberships.tenant_id = agent_runs.tenant_id and memberships.user_id = agent_runs.user_id
+          )
+        end
+      ),
+      'tools', (
+        select coalesce(
+          jsonb_agg(
+            jsonb_build_object(
+              'assignment_id', agent_tools.id, 'tool_type', agent_tools.tool_type, 'tool_name', agent_tools.tool_name,
+              'tool_id', agent_tools.tool_id, 'config_override', agent_tools.config_override, 'name', tools.name,
+              'description', tools.description, 'input_schema', tools.input_schema, 'config', tools.config,
+              'secret_headers', tools.secret_headers, 'permissions', agent_tools.permissions
+            )
+            order by agent_tools.created_at, agent_tools.id
+          ),
+          '[]'
         )
-      end
-    ),
-    'tools', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object(
-            'assignment_id', agent_tools.id, 'tool_type', agent_tools.tool_type, 'tool_name', agent_tools.tool_name,
-            'tool_id', agent_tools.tool_id, 'config_override', agent_tools.config_override, 'name', tools.name,
-            'description', tools.description, 'input_schema', tools.input_schema, 'config', tools.config,
-            'secret_headers', tools.secret_headers, 'permissions', agent_tools.permissions
-          )
-          order by agent_tools.created_at, agent_tools.id
-        ),
-        '[]'
+        from ai.agent_tools
+        left join ai.tools on tools.tenant_id = agent_tools.tenant_id and tools.id = agent_tools.tool_id
+        where agent_tools.tenant_id = agent_runs.tenant_id and agent_tools.agent_id = agent_runs.agent_id
+      ),
+      'mcp_servers', (
+        select coalesce(
+          jsonb_agg(
+            jsonb_build_object(
+              'id', agent_mcp_servers.id, 'name', agent_mcp_servers.name, 'url', agent_mcp_servers.url,
+              'config', agent_mcp_servers.config, 'secret_headers', agent_mcp_servers.secret_headers,
+              'pinned_tools', agent_mcp_servers.pinned_tools, 'permissions', agent_mcp_servers.permissions
+            )
+            order by agent_mcp_servers.created_at, agent_mcp_servers.id
+          ),
+          '[]'
+        )
+        from ai.agent_mcp_servers
+        where agent_mcp_servers.tenant_id = agent_runs.tenant_id and agent_mcp_servers.agent_id = agent_runs.agent_id
+          and agent_mcp_servers.enabled
+      ),
+      'hooks', (
+        select coalesce(
+          jsonb_agg(
+            jsonb_build_object(
+              'id', hooks.id, 'event', hooks.event, 'matcher', hooks.matcher, 'type', hooks.type, 'config', hooks.config,
+              'position', hooks.position
+            )
+            order by hooks.position, hooks.created_at, hooks.id
+          ),
+          '[]'
+        )
+        from ai.hooks
+        where hooks.tenant_id = agent_runs.tenant_id and hooks.agent_id = agent_runs.agent_id and hooks.enabled
+      ),
+      'knowledge_bases', (
+        select coalesce(
+          jsonb_agg(
+            jsonb_build_object(
+              'id', knowledge_bases.id, 'name', knowledge_bases.name, 'description', knowledge_bases.description,
+              'config', agent_knowledge_bases.config
+            )
+            order by agent_knowledge_bases.created_at, agent_knowledge_bases.id
+          ),
+          '[]'
+        )
+        from ai.agent_knowledge_bases
+        join ai.knowledge_bases
+          on knowledge_bases.tenant_id = agent_knowledge_bases.tenant_id
+          and knowledge_bases.id = agent_knowledge_bases.knowledge_base_id
+        where agent_knowledge_bases.tenant_id = agent_runs.tenant_id and agent_knowledge_bases.agent_id = agent_runs.agent_id
       )
-      from ai.agent_tools
-      left join ai.tools on tools.tenant_id = agent_tools.tenant_id and tools.id = agent_tools.tool_id
-      where agent_tools.tenant_id = agent_runs.tenant_id and agent_tools.agent_id = agent_runs.agent_id
-    ),
-    'mcp_servers', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object(
-            'id', agent_mcp_servers.id, 'name', agent_mcp_servers.name, 'url', agent_mcp_servers.url,
-            'config', agent_mcp_servers.config, 'secret_headers', agent_mcp_servers.secret_headers,
-            'pinned_tools', agent_mcp_servers.pinned_tools, 'permissions', agent_mcp_servers.permissions
-          )
-          order by agent_mcp_servers.created_at, agent_mcp_servers.id
-        ),
-        '[]'
-      )
-      from ai.agent_mcp_servers
-      where agent_mcp_servers.tenant_id = agent_runs.tenant_id and agent_mcp_servers.agent_id = agent_runs.agent_id
-        and agent_mcp_servers.enabled
-    ),
-    'hooks', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object(
-            'id', hooks.id, 'event', hooks.event, 'matcher', hooks.matcher, 'type', hooks.type, 'config', hooks.config,
-            'position', hooks.position
-          )
-          order by hooks.position, hooks.created_at, hooks.id
-        ),
-        '[]'
-      )
-      from ai.hooks
-      where hooks.tenant_id = agent_runs.tenant_id and hooks.agent_id = agent_runs.agent_id and hooks.enabled
-    ),
-    'knowledge_bases', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object(
-            'id', knowledge_bases.id, 'name', knowledge_bases.name, 'description', knowledge_bases.description,
-            'config', agent_knowledge_bases.config
-          )
-          order by agent_knowledge_bases.created_at, agent_knowledge_bases.id
-        ),
-        '[]'
-      )
-      from ai.agent_knowledge_bases
-      join ai.knowledge_bases
-        on knowledge_bases.tenant_id = agent_knowledge_bases.tenant_id
-        and knowledge_bases.id = agent_knowledge_bases.knowledge_base_id
-      where agent_knowledge_bases.tenant_id = agent_runs.tenant_id and agent_knowledge_bases.agent_id = agent_runs.agent_id
     )
-  )
-  from ai.agent_runs
-  where agent_runs.id = run_configuration.run_id and agent_runs.lease_token = run_configuration.lease_token;
+    from ai.agent_runs
+    where agent_runs.id = run_configuration.run_id and agent_runs.lease_token = run_configuration.lease_token
+  );
+end;
 $function$;
 comment on function ai.run_configuration(uuid,uuid) is 'Ledger: what the agent of a run has been given, and the role of the person it acts for right now: {principal_role (viewer, member, admin, owner, or backend; null: not in the tenant any more), tools: [{assignment_id, tool_type, tool_name, tool_id, config_override, name, description, input_schema, config, secret_headers, permissions}], mcp_servers: [{id, name, url, config, secret_headers, pinned_tools, permissions}], hooks: [{id, event, matcher, type, config, position}], knowledge_bases: [{id, name, description, config}]}. Servers and hooks that are not enabled are left out; name to secret_headers are null for built-in tools. Null when the lease is lost.';
 grant execute on function ai.run_configuration(uuid,uuid) to service_role;
@@ -5720,6 +5738,17 @@ $function$;
 comment on function ai.tidy_run_jobs() is 'Ledger: removes jobs that would only wake somebody for a run that is over or waits for a person. Returns how many. For executors that do not take jobs: the function `worker`.';
 grant execute on function ai.tidy_run_jobs() to service_role;
 
+CREATE OR REPLACE FUNCTION ai.tool_configs(tool_ids uuid[] DEFAULT NULL::uuid[])
+ RETURNS TABLE(tool_id uuid, config jsonb)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select configs.tool_id, configs.config from private.tool_configs(tool_configs.tool_ids) as configs;
+$function$;
+comment on function ai.tool_configs(uuid[]) is 'The config of these tools, or of all, as far as the caller may change them: admins and owners of their tenant, and its backend. Others get no row.';
+grant execute on function ai.tool_configs(uuid[]) to authenticated;
+
 CREATE OR REPLACE FUNCTION ai.usage_by_day(from_day date DEFAULT NULL::date, to_day date DEFAULT NULL::date)
  RETURNS TABLE(tenant_id uuid, day date, user_id uuid, agent_id uuid, kind text, model text, provider text, calls bigint, prompt_tokens bigint, completion_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, total_tokens bigint)
  LANGUAGE sql
@@ -5910,6 +5939,7 @@ CREATE INDEX page_renderings_unfinished_idx ON private.page_renderings USING btr
 alter table private.page_renderings enable row level security;
 alter table private.page_renderings force row level security;
 grant delete, insert, select, update on table private.page_renderings to service_role;
+CREATE TRIGGER index_after_page_images AFTER UPDATE ON private.page_renderings FOR EACH ROW WHEN (((old.status = ANY (ARRAY['pending'::text, 'rendering'::text])) AND (new.status = ANY (ARRAY['rendered'::text, 'failed'::text])))) EXECUTE FUNCTION private.index_after_page_images();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON private.page_renderings FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER remove_objects_of_rendering AFTER DELETE ON private.page_renderings FOR EACH ROW WHEN ((old.folder IS NOT NULL)) EXECUTE FUNCTION private.remove_objects_of_rendering();
 
@@ -6883,7 +6913,8 @@ begin
     else agents.is_default and agents.tenant_id = tenant
   end
     and agents.tenant_id = any (array(select private.caller_tenant_ids()))
-    and (session.tenant_id is null or agents.tenant_id = session.tenant_id);
+    and (session.tenant_id is null or agents.tenant_id = session.tenant_id)
+  for key share; -- before the conversation that goes on with it, as whoever deletes it does
   if agent.id is null then
     perform private.raise_error(404, 'agent_not_found', 'Agent not found', 'Check agent_id.');
   end if;
@@ -7217,10 +7248,13 @@ grant execute on function private.budget_state() to authenticated;
 
 CREATE OR REPLACE FUNCTION private.budgets_of(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, also uuid[] DEFAULT '{}'::uuid[])
  RETURNS TABLE(budget_id uuid, scope text, period text, max_tokens bigint, subject_id uuid)
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
+begin
+  return query
   with candidates as (
     select
       budgets.id, budgets.scope, budgets.period, budgets.max_tokens,
@@ -7242,6 +7276,7 @@ AS $function$
   select candidates.id, candidates.scope, candidates.period, candidates.max_tokens, candidates.subject_id
   from candidates
   where candidates.subject_id is not null and (candidates.place = 1 or candidates.id = any (also));
+end;
 $function$;
 comment on function private.budgets_of(uuid,uuid,uuid,uuid,uuid[]) is 'The budgets that apply to a run of this person (null: the backend) and agent, with the id each is counted for; and those of `also` that applied when a reservation was made.';
 grant execute on function private.budgets_of(uuid,uuid,uuid,uuid,uuid[]) to service_role;
@@ -7783,15 +7818,18 @@ CREATE OR REPLACE FUNCTION private.chunk_words(content text, meta jsonb)
  IMMUTABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(
+  select concat_ws(
+    E'\n',
     (
       select string_agg(headings.heading, E'\n')
       from jsonb_array_elements_text(case when jsonb_typeof(meta -> 'heading_path') = 'array' then meta -> 'heading_path' else '[]' end) as headings (heading)
-    ) || E'\n',
-    ''
-  ) || content;
+    ),
+    meta ->> 'document_summary',
+    meta ->> 'node_summary',
+    content
+  );
 $function$;
-comment on function private.chunk_words(text,jsonb) is 'What a chunk is found by: its text under the headings it stands under.';
+comment on function private.chunk_words(text,jsonb) is 'What a chunk is found by: its text under the headings it stands under and, where a model has written one to find it by, a summary.';
 
 CREATE OR REPLACE FUNCTION private.claim_run(run_id uuid, executor text, lease_seconds integer)
  RETURNS jsonb
@@ -7913,19 +7951,25 @@ CREATE OR REPLACE FUNCTION private.close_reservations(reservation_ids uuid[], us
  SET search_path TO ''
 AS $function$
 declare
+  locked_run uuid;
   reservations private.token_reservations[];
   reservation private.token_reservations;
   tokens bigint;
   is_estimate boolean;
 begin
+  -- Most runs have settled all when they end.
+  if coalesce(cardinality(reservation_ids), 0) = 0 then
+    return 0;
+  end if;
   -- Usage names the run: who removes that waits for it before anything of the run's is locked, and has closed all if it was first.
-  perform
-  from ai.agent_runs
-  where agent_runs.id in (
-    select token_reservations.run_id from private.token_reservations where token_reservations.id = any (reservation_ids)
-  )
-  order by agent_runs.id
-  for key share;
+  for locked_run in
+    select distinct token_reservations.run_id
+    from private.token_reservations
+    where token_reservations.id = any (reservation_ids) and token_reservations.run_id is not null
+    order by token_reservations.run_id
+  loop
+    perform from ai.agent_runs where agent_runs.id = locked_run for key share;
+  end loop;
   -- All rows before any counter, in a fixed order: who settles and who releases cannot wait for each other in a circle.
   reservations := array(
     select token_reservations
@@ -9087,6 +9131,19 @@ declare
   refusal text;
   reason text;
 begin
+  -- What deletes a schedule, or takes its last run from it, has locked its agent or its session before: so they come first here, too.
+  perform
+  from ai.agents
+  join ai.schedules on schedules.tenant_id = agents.tenant_id and schedules.agent_id = agents.id
+  where schedules.id = fire_due_schedule.schedule_id
+  for key share of agents;
+  -- Whoever begins or takes up a run of that session has this before it.
+  perform private.lock_tenant_runs(schedules.tenant_id) from ai.schedules where schedules.id = fire_due_schedule.schedule_id;
+  perform
+  from ai.agent_sessions
+  join ai.schedules on schedules.tenant_id = agent_sessions.tenant_id and schedules.session_id = agent_sessions.session_id
+  where schedules.id = fire_due_schedule.schedule_id
+  for no key update of agent_sessions;
   select * into schedule from ai.schedules where schedules.id = fire_due_schedule.schedule_id for update;
   if schedule.id is null or not schedule.enabled or schedule.next_run_at > now()
     or schedule.next_run_at is distinct from fire_due_schedule.expected_next_run_at
@@ -9458,6 +9515,49 @@ end;
 $function$;
 comment on function private.hold_queue_limit() is 'Trigger: a job beyond the limit of its tenant is not picked; it stays as it is and waits. The worker leaves such jobs aside anyway; this holds when several pick at once.';
 
+CREATE OR REPLACE FUNCTION private.hold_runs_of_agent()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  perform
+  from ai.agent_sessions
+  where agent_sessions.tenant_id = old.tenant_id and agent_sessions.agent_id = old.id
+  order by agent_sessions.id
+  for no key update;
+  -- Also where the conversation has gone on with another agent: who deletes it holds it before its runs.
+  perform
+  from public.chat_sessions
+  where chat_sessions.id in (
+    select chats.id from public.chat_sessions as chats where chats.tenant_id = old.tenant_id and chats.agent_id = old.id
+    union
+    select chat_messages.session_id
+    from ai.agent_runs
+    join public.chat_messages on chat_messages.tenant_id = agent_runs.tenant_id and chat_messages.id = agent_runs.chat_message_id
+    where agent_runs.tenant_id = old.tenant_id and agent_runs.agent_id = old.id
+  )
+  order by chat_sessions.id
+  for no key update;
+  perform
+  from ai.agent_runs
+  where agent_runs.tenant_id = old.tenant_id and agent_runs.agent_id = old.id
+  order by agent_runs.id
+  for no key update;
+  perform from ai.budgets where budgets.tenant_id = old.tenant_id and budgets.agent_id = old.id order by budgets.id for update;
+  perform
+  from private.budget_counters
+  where budget_counters.budget_id in (
+    select budgets.id from ai.budgets where budgets.tenant_id = old.tenant_id and budgets.agent_id = old.id
+  )
+  order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
+  for update;
+  return old;
+end;
+$function$;
+comment on function private.hold_runs_of_agent() is 'Trigger: an agent that is deleted is cleared from its sessions, conversations and runs, so they are held first, in the order in which everybody locks them.';
+
 CREATE OR REPLACE FUNCTION private.hold_tokens(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, prompt_tokens bigint, wanted_tokens bigint, least_tokens bigint, OUT budget_ids uuid[], OUT max_tokens bigint)
  RETURNS record
  LANGUAGE plpgsql
@@ -9596,6 +9696,25 @@ AS $function$
 $function$;
 comment on function private.identifiers_of(text) is 'Part numbers, invoice numbers and the like in a text: up to six letters, then digits and letters, joined by - _ or /. Upper case, without the joints, 4 to 32 characters (5, if all are digits), the first 64.';
 grant execute on function private.identifiers_of(text) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.index_after_page_images()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.index_job(indexed_sources.id)
+  from ai.indexed_sources
+  join ai.knowledge_bases
+    on knowledge_bases.tenant_id = indexed_sources.tenant_id and knowledge_bases.id = indexed_sources.knowledge_base_id
+  where indexed_sources.tenant_id = new.tenant_id
+    and indexed_sources.source_id = new.source_id
+    and indexed_sources.index_status = 'pending'
+    and private.reads_page_images(knowledge_bases.indexing_config);
+  return null;
+end;
+$function$;
+comment on function private.index_after_page_images() is 'Trigger: queues the indexing that has waited for images of pages, in the transaction that ends their drawing.';
 
 CREATE OR REPLACE FUNCTION private.index_changed_chunks()
  RETURNS trigger
@@ -9792,6 +9911,18 @@ end;
 $function$;
 comment on function private.index_memories(uuid[]) is 'Puts the words of memories into the index, in the segment of those who may read them: one person, or with user_id null the tenant.';
 
+CREATE OR REPLACE FUNCTION private.indexing_setting(config jsonb, key text)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(nullif(config -> key, 'null'), nullif(config #> array['extra', key], 'null'));
+$function$;
+comment on function private.indexing_setting(jsonb,text) is 'A setting of an indexing_config that asks a model: that beside the strategy, else that under extra. Null: neither is there.';
+grant execute on function private.indexing_setting(jsonb,text) to authenticated;
+grant execute on function private.indexing_setting(jsonb,text) to service_role;
+
 CREATE OR REPLACE FUNCTION private.indexing_settings(config jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -9801,19 +9932,32 @@ AS $function$
   select jsonb_strip_nulls(
     case coalesce(config ->> 'strategy', 'chunk_embed')
       when 'doc2json' then jsonb_build_object(
-        'strategy', 'doc2json', 'json_schema', config -> 'json_schema', 'model', coalesce(config ->> 'extraction_model', config ->> 'model'),
-        'window_size', coalesce(config ->> 'window_size', '4000'), 'window_overlap', coalesce(config ->> 'window_overlap', '200')
-      )
+        'strategy', 'doc2json', 'json_schema', private.indexing_setting(config, 'json_schema'),
+        'model', coalesce(private.indexing_setting(config, 'extraction_model'), private.indexing_setting(config, 'model'))
+      ) || case
+        when private.indexing_setting(config, 'use_images') = 'true' then jsonb_build_object(
+          'pages_per_window', coalesce(private.indexing_setting(config, 'pages_per_window'), '3')
+        )
+        else jsonb_build_object(
+          'window_size', coalesce(private.indexing_setting(config, 'window_size'), '4000'),
+          'window_overlap', coalesce(private.indexing_setting(config, 'window_overlap'), '200')
+        )
+      end
       else jsonb_build_object(
         'chunk_size', coalesce(config ->> 'chunk_size', '400'),
         'overlap', coalesce(config ->> 'overlap', config ->> 'chunk_overlap', '50')
       ) || case config ->> 'strategy'
         when 'page_index' then jsonb_build_object(
-          'strategy', 'page_index', 'model', coalesce(config ->> 'model', config #>> '{extra,model}'),
-          'summaries', coalesce(config ->> 'if_add_node_summary', config #>> '{extra,if_add_node_summary}', 'yes')
+          'strategy', 'page_index', 'model', private.indexing_setting(config, 'model'),
+          'summaries', coalesce(private.indexing_setting(config, 'if_add_node_summary'), '"yes"')
         )
-        when 'graph_index' then jsonb_build_object('strategy', 'graph_index', 'model', coalesce(config ->> 'enrichment_model', config ->> 'model', config #>> '{extra,model}'))
-        -- Whole documents are made of the same chunks, at the search.
+        when 'graph_index' then jsonb_build_object(
+          'strategy', 'graph_index',
+          'model', coalesce(private.indexing_setting(config, 'enrichment_model'), private.indexing_setting(config, 'model')),
+          'summaries', nullif(private.indexing_setting(config, 'if_add_node_summary'), '"no"')
+        )
+        -- Whole documents are made of the same chunks, at the search; a summary is one more.
+        when 'full_document' then jsonb_build_object('summary_model', private.indexing_setting(config, 'summary_model'))
         else '{}'
       end
     end
@@ -10015,14 +10159,17 @@ grant execute on function private.is_interrupted_call(jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION private.is_member(tenant_id uuid, user_id uuid)
  RETURNS boolean
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
-  select exists (
+begin
+  return exists (
     select from public.memberships
     where memberships.tenant_id = is_member.tenant_id and memberships.user_id = is_member.user_id
   );
+end;
 $function$;
 comment on function private.is_member(uuid,uuid) is 'Whether this person is a member of this tenant right now.';
 grant execute on function private.is_member(uuid,uuid) to service_role;
@@ -10169,26 +10316,34 @@ comment on function private.keep_vector_sets() is 'Trigger: keeps the counts of 
 
 CREATE OR REPLACE FUNCTION private.last_begun_step(run_id uuid)
  RETURNS integer
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
-  select (run_events.payload ->> 'step')::int
-  from ai.run_events
-  where run_events.run_id = last_begun_step.run_id and run_events.type = 'step_started'
-  order by run_events.seq desc
-  limit 1;
+begin
+  return (
+    select (run_events.payload ->> 'step')::int
+    from ai.run_events
+    where run_events.run_id = last_begun_step.run_id and run_events.type = 'step_started'
+    order by run_events.seq desc
+    limit 1
+  );
+end;
 $function$;
 comment on function private.last_begun_step(uuid) is 'The step that the log says began last; null when it tells of none.';
 grant execute on function private.last_begun_step(uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION private.last_event(run_id uuid)
  RETURNS integer
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
-  select coalesce((select max(run_events.seq) from ai.run_events where run_events.run_id = last_event.run_id), 0);
+begin
+  return coalesce((select max(run_events.seq) from ai.run_events where run_events.run_id = last_event.run_id), 0);
+end;
 $function$;
 comment on function private.last_event(uuid) is 'Number of the last event of a run; 0: none. Whoever goes on from there holds the lock of the run.';
 grant execute on function private.last_event(uuid) to service_role;
@@ -10615,6 +10770,22 @@ AS $function$
 $function$;
 comment on function private.my_invitations() is 'Core of public.my_invitations().';
 grant execute on function private.my_invitations() to authenticated;
+
+CREATE OR REPLACE FUNCTION private.name_no_vanishing_agent()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  select agents.id into new.agent_id
+  from ai.agents
+  where agents.tenant_id = new.tenant_id and agents.id = new.agent_id
+  for key share skip locked;
+  return new;
+end;
+$function$;
+comment on function private.name_no_vanishing_agent() is 'Trigger: a row about a run names no agent that is gone or being deleted. It is written while the run is locked, which the deletion waits for.';
 
 CREATE OR REPLACE FUNCTION private.nearest_in_graph(graph_table text, segments integer[], direction extensions.halfvec, breadth integer, leg_limit integer)
  RETURNS private.search_leg
@@ -11240,6 +11411,17 @@ end;
 $function$;
 comment on function private.read_run_trace(ai.agent_runs,jsonb) is 'The run with what its trace {steps, events, reasoning_steps, tool_calls} says about it: those, the model of the last step, and how many calls there were.';
 grant execute on function private.read_run_trace(ai.agent_runs,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION private.reads_page_images(config jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(config ->> 'strategy' = 'doc2json' and private.indexing_setting(config, 'use_images') = 'true', false);
+$function$;
+comment on function private.reads_page_images(jsonb) is 'Whether indexing with these settings shows images of pages to a model.';
+grant execute on function private.reads_page_images(jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION private.record_audit(tenant_id uuid, action text, subject_type text, subject_id text, detail jsonb DEFAULT '{}'::jsonb, run_id uuid DEFAULT NULL::uuid)
  RETURNS void
@@ -12630,7 +12812,7 @@ begin
     case when begins_now then 'running' else 'pending' end,
     case when begins_now then gen_random_uuid() end,
     -- Who cannot be replaced may take longer to say that they live.
-    case when begins_now then now() + case when is_resumable then interval '10 seconds' else interval '2 minutes' end end,
+    case when begins_now then now() + case when is_resumable then interval '7 seconds' else interval '2 minutes' end end,
     case when begins_now then 1 else 0 end,
     case when begins_now then now() end,
     -- The order of the session, whatever the clock does; its lock is held.
@@ -12713,7 +12895,12 @@ begin
     )
     on conflict on constraint chat_messages_reply_to_id_key do nothing;
     if found then
-      update public.chat_sessions set updated_at = now() where chat_sessions.id = question.session_id;
+      -- Whoever changes it at this moment sets the time as well, and may wait for the run.
+      update public.chat_sessions
+      set updated_at = now()
+      where chat_sessions.id in (
+        select chat_sessions.id from public.chat_sessions where chat_sessions.id = question.session_id for no key update skip locked
+      );
     end if;
   end loop;
   return null;
@@ -12974,6 +13161,7 @@ CREATE OR REPLACE FUNCTION private.tenant_of_job(queue text, id text)
  LANGUAGE plpgsql
  STABLE SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
 declare
   subject uuid;
@@ -12982,15 +13170,16 @@ begin
     return null;
   end if;
   subject := id::uuid;
-  return case regexp_replace(queue, '_dead$', '')
-    when 'extract_source' then (select sources.tenant_id from ai.sources where sources.id = subject)
-    when 'index_source' then (select indexed_sources.tenant_id from ai.indexed_sources where indexed_sources.id = subject)
-    when 'run_agent' then (select agent_runs.tenant_id from ai.agent_runs where agent_runs.id = subject)
-    when 'embed_memory' then (select memories.tenant_id from public.memories where memories.id = subject)
-    when 'reembed_knowledge_base' then (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = subject)
-    when 'enrich_knowledge_base' then (select enrichments.tenant_id from ai.enrichments where enrichments.id = subject)
-    when 'render_pages' then (select sources.tenant_id from ai.sources where sources.id = subject)
-  end;
+  -- A statement for each: one for all is planned anew each time.
+  case regexp_replace(queue, '_dead$', '')
+    when 'extract_source', 'render_pages' then return (select sources.tenant_id from ai.sources where sources.id = subject);
+    when 'index_source' then return (select indexed_sources.tenant_id from ai.indexed_sources where indexed_sources.id = subject);
+    when 'run_agent' then return (select agent_runs.tenant_id from ai.agent_runs where agent_runs.id = subject);
+    when 'embed_memory' then return (select memories.tenant_id from public.memories where memories.id = subject);
+    when 'reembed_knowledge_base' then return (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = subject);
+    when 'enrich_knowledge_base' then return (select enrichments.tenant_id from ai.enrichments where enrichments.id = subject);
+    else return null;
+  end case;
 end;
 $function$;
 comment on function private.tenant_of_job(text,text) is 'The tenant of what a job is about, read from the row its id names: a job cannot say it itself. Null for work of no tenant.';
@@ -13061,6 +13250,20 @@ end;
 $function$;
 comment on function private.tokens_used(uuid,text,uuid,timestamp with time zone) is 'Tokens of calls to chat models by a tenant, person, agent or run since a moment: what the counter of a new budget begins with. Vectors and rerankers are no part of budgets.';
 grant execute on function private.tokens_used(uuid,text,uuid,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION private.tool_configs(tool_ids uuid[])
+ RETURNS TABLE(tool_id uuid, config jsonb)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select tools.id, tools.config
+  from ai.tools
+  where tools.tenant_id = any (array(select private.caller_tenant_ids('admin')))
+    and (tool_configs.tool_ids is null or tools.id = any (tool_configs.tool_ids));
+$function$;
+comment on function private.tool_configs(uuid[]) is 'Core of ai.tool_configs.';
+grant execute on function private.tool_configs(uuid[]) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.touch_updated_at()
  RETURNS trigger
@@ -13196,6 +13399,24 @@ $function$;
 comment on function private.verify_audit(uuid,bigint,text,integer) is 'Core of ai.verify_audit().';
 grant execute on function private.verify_audit(uuid,bigint,text,integer) to authenticated;
 grant execute on function private.verify_audit(uuid,bigint,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION private.waits_for_page_images(source_id uuid, config jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select private.reads_page_images(waits_for_page_images.config)
+    and exists (
+      select from private.page_renderings
+      where page_renderings.source_id = waits_for_page_images.source_id
+        and page_renderings.status in ('pending', 'rendering')
+        -- Where nobody draws, the text has to do.
+        and page_renderings.requested_at > now() - interval '30 minutes'
+    );
+$function$;
+comment on function private.waits_for_page_images(uuid,jsonb) is 'Whether indexing with these settings is to wait until the pages of the source have been drawn: half an hour at most.';
+grant execute on function private.waits_for_page_images(uuid,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION private.wake_next_run()
  RETURNS trigger

@@ -132,6 +132,21 @@ describe('the list of agents', () => {
     expect(await stranger.json(200, 'GET', query)).toMatchObject({ agents: [], total: 0 })
   })
 
+  it('can be sorted by their last change, which a run is not', async () => {
+    const made: unknown[] = []
+    for (const name of ['Changing 1', 'Changing 2', 'Changing 3']) made.push((await create(member, { name }))['id'])
+    const [one, two, three] = made
+    await member.json(200, 'PATCH', `/api/agents/${one}`, { json: { system_prompt: 'Changed.' } })
+    await member.json(200, 'POST', `/api/agents/${two}/run`, { json: { message: 'x' } })
+    const listed = async (query: string) =>
+      (await member.json(200, 'GET', `/api/agents?q=Changing&${query}`))['agents'].map((agent: Json) => agent['id'])
+    expect(await listed('sort=updated_at')).toEqual([one, three, two])
+    expect(await listed('sort=updated_at&order=asc')).toEqual([two, three, one])
+    expect(await listed('sort=updated_at&limit=1&offset=1')).toEqual([three])
+    // Not the order in which they were made.
+    expect(await listed('sort=created_at')).toEqual([three, two, one])
+  })
+
   it('pages and sorts; bad numbers fall back, bad sort keys do not', async () => {
     const page = await member.json(200, 'GET', '/api/agents?limit=1&offset=1&sort=name&order=asc')
     expect(page).toMatchObject({ limit: 1, offset: 1 })
@@ -157,7 +172,10 @@ describe('knowledge bases of an agent', () => {
       knowledge_base_id: kb['id'],
       config: { top_k: 3 },
     })
-    await member.json(409, 'POST', path, { json: { knowledge_base_id: kb['id'] } })
+    expect(await member.json(409, 'POST', path, { json: { knowledge_base_id: kb['id'] } })).toMatchObject({
+      error: 'Knowledge base already assigned',
+      code: 'conflict',
+    })
     await viewer.json(403, 'POST', path, { json: { knowledge_base_id: kb['id'] } })
     expect(await viewer.json(200, 'GET', path)).toEqual({
       knowledge_bases: [{ id: link['id'], knowledge_base_id: kb['id'], config: { top_k: 3 } }],

@@ -65,11 +65,13 @@ describe('knowledge bases', () => {
     expect(made).toMatchObject({
       indexing_config: { strategy: 'full_document', summary_model: 'gpt-5-mini', chunk_size: 400 },
       retrieval_config: { method: 'hybrid', top_k: 3 },
-      warnings: [expect.stringContaining('summary_model" is stored but has no effect: a document is found')],
+      warnings: [expect.stringContaining('full_document is indexed without summaries of documents')],
     })
     const path = `/api/knowledge-bases/${made['id']}`
     const changed = await member.json(200, 'PATCH', path, { json: { indexing_config: { strategy: 'chunk_embed' } } })
     expect(changed['indexing_config'].strategy).toBe('chunk_embed')
+    const plain = { name: 'Plain', indexing_config: { strategy: 'full_document', summary_model: null } }
+    expect((await member.json(201, 'POST', '/api/knowledge-bases', { json: plain }))['warnings']).toBeUndefined()
   })
 
   it.each([
@@ -80,7 +82,7 @@ describe('knowledge bases', () => {
       { strategy: 'doc2json', json_schema: { fields: [{ name: 'berth', type: 'number' }] }, use_images: true },
       { window_size: 4000, window_overlap: 200, pages_per_window: 3 },
       { method: 'hybrid', top_k: 5 },
-      ['from the text of documents only', 'cannot be indexed'],
+      ['cannot be indexed'],
     ],
   ])(
     'of %j have the defaults of their strategy, and say what is missing',
@@ -117,7 +119,7 @@ describe('knowledge bases', () => {
       available: true,
     })
     expect(strategies.doc2json).toMatchObject({ default_method: 'hybrid', model: 'required', available: false })
-    expect(strategies.full_document).toMatchObject({ top_k: 3, model: 'none', available: true })
+    expect(strategies.full_document).toMatchObject({ top_k: 3, model: 'optional', available: true })
   })
 
   it('name the sources that were indexed with other settings, until they are indexed anew', async () => {

@@ -177,7 +177,10 @@ describe('MCP servers of an agent', () => {
     api.mcp = () => {
       throw new AppError('upstream_timeout', 'The MCP server did not answer within 10 s.')
     }
-    expect(await viewer.json(504, 'GET', `${path}/${id}/tools`)).toMatchObject({ code: 'upstream_timeout' })
+    expect(await viewer.json(502, 'GET', `${path}/${id}/tools`)).toMatchObject({
+      error: 'The MCP server did not answer within 10 s.',
+      code: 'upstream_timeout',
+    })
     api.mcp = () => {
       throw new Error(SECRET)
     }

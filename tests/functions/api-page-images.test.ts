@@ -1,16 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createClient } from '@supabase/supabase-js'
 import { decode } from 'fast-png'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { objectStoreFromEnv } from '../../supabase/functions/_shared/object-store.ts'
 import { eventually } from '../support/eventually.ts'
-import { script, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { ScriptedModel, Turn } from '../support/scripted-model/index.ts'
+import { script } from '../support/scripted-model/index.ts'
+import type { Turn } from '../support/scripted-model/index.ts'
 import { plainPdf } from '../worker/bombs.ts'
 import { eventsOf, streamRun } from './support/agent-run.ts'
 import { startApi } from './support/api-app.ts'
 import type { ApiApp } from './support/api-app.ts'
 import { begin, bySteps, carryOn, dyingLedger, expireLease, standingOf } from './support/durable-run.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { HARBOR, fileForm, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
@@ -20,13 +21,8 @@ const userEnv: Record<string, string> = {
   PAGE_IMAGE_DPI: '72',
   EMBEDDING_MODEL: 'bulkhead-hash-384',
 }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useFunctionsStack({ worker: true, userEnv })
-afterAll(() => model.stop())
 let api: ApiApp
 let member: FunctionsCaller
 let viewer: FunctionsCaller
@@ -55,6 +51,86 @@ beforeAll(async () => {
   viewer = api.as(await userCaller(stack, 'viewer@harbor.example'))
   stranger = api.as(await userCaller(stack, 'owner@meridian.example'))
   source = await rendered(member, 'pages.pdf')
+})
+
+describe('records that are made from images of pages', () => {
+  const indexing_config = {
+    strategy: 'doc2json',
+    json_schema: { fields: [{ name: 'page', type: 'integer' }] },
+    use_images: true,
+    pages_per_window: 1,
+  }
+  const asked = (since: number): Json[][] =>
+    model
+      .chats()
+      .slice(since)
+      .map(({ body }) => body['messages'])
+  const urlsIn = (messages: Json[]): string[] =>
+    messages
+      .flatMap(({ content }) => (Array.isArray(content) ? content : []))
+      .flatMap((part: Json) => part['image_url']?.url ?? [])
+  async function indexed(name: string, configured: object = indexing_config): Promise<Json> {
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name, indexing_config: configured } })
+    expect(made['warnings']).toBeUndefined()
+    const path = `/api/knowledge-bases/${made['id']}/sources`
+    // Not drawn yet, as likely as not: indexing waits for that.
+    const { id } = await member.json(201, 'POST', '/api/sources/upload', { body: fileForm(`${name}.pdf`, pdf()) })
+    await eventually(() => member.json(201, 'POST', path, { json: { source_id: id } }), 30_000)
+    return eventually(async () => {
+      const [row] = (await member.json(200, 'GET', path))['items']
+      expect(row['index_status']).toMatch(/indexed|failed/)
+      return row
+    }, 60_000)
+  }
+
+  it('show the model each page with its text, whenever they are drawn', async () => {
+    model.play(() => ({ text: JSON.stringify({ page: 4 }) }))
+    const since = model.chats().length
+    const row = await indexed('records')
+    expect(row).toMatchObject({
+      index_status: 'indexed',
+      stats: { windows: 2, images_shown: 2, model_questions: 2, chunk_count: 1 },
+    })
+    expect(row['stats'].notes).toBeUndefined()
+    const questions = asked(since)
+    expect(questions.map((messages) => urlsIn(messages).length)).toEqual([1, 1])
+    const shown = questions.map((messages) => decode(Buffer.from(String(urlsIn(messages)[0]?.split(',')[1]), 'base64')))
+    expect(shown.map(({ width, height }) => [width, height])).toEqual([
+      [600, 800],
+      [600, 800],
+    ])
+    const told = JSON.stringify(questions).replaceAll(/base64,[\w+/=]+/g, '')
+    expect(told).toMatch(/page number 1 of .*"Page 1:".*page number 2 of .*"Page 2:"/)
+    // They are counted where nobody counts them better, and nothing stays held back.
+    const [held] = await stack.db.query('select count(*)::int as count from private.token_reservations')
+    expect(held).toEqual({ count: 0 })
+  })
+
+  it('are made from the text alone where the model refuses images, or there are none', async () => {
+    model.play(({ messages }) =>
+      urlsIn(messages as Json[]).length > 0
+        ? { status: 400, error: { message: 'no images' } }
+        : { text: JSON.stringify({ page: 5 }) },
+    )
+    const refused = await indexed('refused', { ...indexing_config, pages_per_window: 2 })
+    expect(refused).toMatchObject({
+      index_status: 'indexed',
+      stats: { windows: 1, notes: [expect.stringContaining('The model refused images')] },
+    })
+    const made = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Text', indexing_config } })
+    const { id } = await member.json(201, 'POST', '/api/sources/upload', {
+      body: fileForm('text.md', '# One\n\nPage.\n'),
+    })
+    const path = `/api/knowledge-bases/${made['id']}/sources`
+    await eventually(() => member.json(201, 'POST', path, { json: { source_id: id } }), 30_000)
+    await eventually(async () => {
+      const [row] = (await member.json(200, 'GET', path))['items']
+      expect(row).toMatchObject({
+        index_status: 'indexed',
+        stats: { notes: ['There are no images of the pages of this document: its text alone was read.'] },
+      })
+    }, 30_000)
+  })
 })
 
 describe('images of the pages of a source', () => {

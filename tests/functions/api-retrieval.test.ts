@@ -207,21 +207,38 @@ describe('the content of a knowledge base', () => {
     await stranger.json(404, 'POST', `${basePath()}/reindex`)
   })
 
-  it('has a text index that is always built', async () => {
-    expect(await member.json(202, 'POST', `${basePath()}/build-bm25`)).toEqual({
-      task_id: null,
-      knowledge_base_id: base['id'],
-    })
-    const build = async (status: number, json: object) => {
+  it('has a text index that is always built: the job that did so last is named', async () => {
+    const build = async (by: FunctionsCaller): Promise<unknown> => {
+      const answer = await by.json(202, 'POST', `${basePath()}/build-bm25`)
+      expect(answer).toEqual({ task_id: answer['task_id'], knowledge_base_id: base['id'] })
+      return answer['task_id']
+    }
+    const entries = await indexed(basePath(), 2)
+    const reindex = async (source: string): Promise<unknown> => {
+      const id = entries.find((entry) => entry['source_id'] === source)?.['id']
+      const json = { indexed_source_ids: [id] }
+      const { task_id } = await member.json(200, 'POST', `${basePath()}/reindex`, { json })
+      expect(task_id).toEqual(expect.any(String))
+      return task_id
+    }
+    const ofGates = await reindex(gates)
+    expect(await build(member)).toBe(ofGates)
+    const ofCranes = await reindex(cranes)
+    await indexed(basePath(), 2)
+    expect(await build(member)).toBe(ofCranes)
+    // Who does not see the source is told of no job of it.
+    expect(await build(viewer)).toBe(ofGates)
+    const buildOf = async (status: number, json: object) => {
       const { id } = await member.json(201, 'POST', '/api/knowledge-bases', { json })
       return member.json(status, 'POST', `/api/knowledge-bases/${id}/build-bm25`)
     }
-    await build(202, { name: 'T', retrieval_config: { method: 'full_text' } })
+    // Where nothing is indexed, no job has.
+    expect((await buildOf(202, { name: 'T', retrieval_config: { method: 'full_text' } }))['task_id']).toBeNull()
     for (const [name, json] of [
       ['vector_search', { retrieval_config: { method: 'vector_search' } }],
       ['tree_search', { indexing_config: { strategy: 'page_index' } }],
     ] as const) {
-      const refusal = await build(400, { name, ...json })
+      const refusal = await buildOf(400, { name, ...json })
       expect(refusal).toMatchObject({ code: 'invalid_request', error: expect.stringContaining(name) })
     }
     await stranger.json(404, 'POST', `${basePath()}/build-bm25`)
@@ -243,6 +260,21 @@ describe('the content of a knowledge base', () => {
     expect(defaults).toMatchObject({ ...{ retrieval: made['retrieval_config'] }, hybrid_vector_weight: 0.5 })
     expect(defaults['reranker']).toEqual({ default_model: null, candidate_count: 20, options: [] })
   })
+})
+
+it('a file that storage does not take is refused with a word of it, and can be sent again', async () => {
+  const broken = startApi(stack)
+  const put = () => Promise.reject(new Error('connect ECONNREFUSED bucket.internal:9000'))
+  broken.deps.objects = { ...broken.deps.objects, put }
+  const send = (to: FunctionsCaller, status: number) =>
+    to.json(status, 'POST', '/api/sources/upload', { body: fileForm('storms.md', '# Storms\n\nStorms come in.\n') })
+  const refusal = await send(broken.as(await userCaller(stack, 'member@harbor.example')), 500)
+  expect(refusal).toEqual({ error: 'Storage error', code: 'storage_failed', request_id: expect.any(String) })
+  expect(broken.logged.join('')).toContain('ECONNREFUSED')
+  // Nothing of it has stayed that would make the next one a duplicate.
+  const { sources } = await member.json(200, 'GET', '/api/sources?q=storms')
+  expect(sources).toEqual([])
+  await send(member, 201)
 })
 
 describe('the file of a source', () => {
@@ -271,7 +303,7 @@ describe('texts of a source', () => {
     for (const missing of [
       'page_text/download?index=9',
       'image/download',
-      'markdown/download',
+      'markdown/download?index=1',
       'text/download?index=1',
     ]) {
       expect(await member.json(404, 'GET', `${path}/${missing}`)).toMatchObject({ error: 'Derivative not found' })
@@ -281,6 +313,35 @@ describe('texts of a source', () => {
     }
     await stranger.json(404, 'GET', `${path}/text/download`)
     await viewer.json(404, 'GET', `/api/sources/${cranes}/derivatives/text/download`)
+  })
+
+  it('are downloaded as Markdown, by whoever may read the source', async () => {
+    const path = (id: string) => `/api/sources/${id}/derivatives/markdown/download?index=0`
+    const whole = await member.send('GET', path(gates))
+    expect([whole.status, whole.headers.get('content-type')]).toEqual([200, 'text/markdown; charset=utf-8'])
+    expect(whole.headers.get('content-disposition')).toMatch(/^attachment;.*\.md"/)
+    const text = await whole.text()
+    expect(text).toMatch(/^# .*\n\n/)
+    expect(text).toBe(await (await member.send('GET', `/api/sources/${gates}/derivatives/text/download`)).text())
+    expect((await member.send('GET', path(cranes))).status).toBe(200)
+    await viewer.json(404, 'GET', path(cranes))
+    await stranger.json(404, 'GET', path(gates))
+  })
+
+  it('from before there was a Markdown rendition have none, until they are extracted anew', async () => {
+    const { id } = await member.json(201, 'POST', '/api/sources/upload', {
+      body: fileForm('quay.md', '# Quay\n\nLong.\n'),
+    })
+    await extracted(id)
+    await stack.db.query(`update ai.sources set derivatives = derivatives || '{"markdown": []}' where id = $1`, [id])
+    const path = `/api/sources/${id}/derivatives/markdown/download`
+    expect(await member.json(404, 'GET', path)).toMatchObject({ error: 'Derivative not found' })
+    expect((await member.send('GET', `/api/sources/${id}/derivatives/text/download`)).status).toBe(200)
+    await member.json(200, 'POST', `/api/sources/${id}/reextract`)
+    await extracted(id)
+    expect(await (await member.send('GET', path)).text()).toBe('# Quay\n\nLong.')
+    await member.json(200, 'DELETE', `/api/sources/${id}`)
+    await member.json(404, 'GET', path)
   })
 })
 
@@ -414,7 +475,7 @@ describe('importing from the web', () => {
       metadata: { area: 'b' },
       auto_metadata: { origin_url: `${SITE}/pilots`, page_count: 1 },
       derivatives: {
-        markdown: [],
+        markdown: [{ storage_path: null, format: 'md' }],
         image: [],
         text: [{ storage_path: null, format: 'txt' }],
         page_text: [{ storage_path: null, page: 1, format: 'txt' }],

@@ -307,14 +307,12 @@ describe('settings of a knowledge base that have no effect are refused', () => {
       ],
     ],
     [
-      { indexing_config: { strategy: 'full_document', summary_model: 'gpt-5-mini' } },
-      [
-        'The setting "indexing_config.summary_model" has no effect: a document is found by all of its passages, not by a summary.',
-      ],
+      { indexing_config: { strategy: 'chunk_embed', summary_model: 'gpt-5-mini' } },
+      ['The setting "indexing_config.summary_model" has no effect with chunk_embed.'],
     ],
     [
-      { indexing_config: { strategy: 'page_index', extra: { model: 'x', depth: 1 } } },
-      [setting('indexing_config.extra.depth')],
+      { indexing_config: { strategy: 'page_index', extra: { model: 'x', depth: 1, summary_model: 'x' } } },
+      [setting('indexing_config.extra.depth'), setting('indexing_config.extra.summary_model')],
     ],
     [
       {
@@ -327,7 +325,6 @@ describe('settings of a knowledge base that have no effect are refused', () => {
       },
       [
         'The setting "indexing_config.chunk_size" has no effect with doc2json.',
-        'The setting "indexing_config.use_images" has no effect: records are made from the text of documents only.',
         'The field "indexing_config.json_schema.title" is not known here.',
         'The field "indexing_config.json_schema.fields[0].required" is not known here.',
       ],

@@ -119,6 +119,44 @@ describe('http hooks', () => {
     expect((await hooks.run(call())).blocked).toBeNull()
     expect(events).toEqual([expect.objectContaining({ status: 'failed', blocked: false })])
   })
+
+  it.each([
+    ['after 5 s where nothing else is said', {}, 5000],
+    ['after the time of their own', { timeout: 0.2 }, 200],
+    ['after 5 s at most, whatever is stored', { timeout: 60 }, 5000],
+    ['after 5 s where what is stored is no time', { timeout: 'x' }, 5000],
+  ])('that do not answer are given up %s, let the call through and say so', async (_when, config, limitMs) => {
+    const limits: number[] = []
+    // The limit as it is asked for, and none of the waiting.
+    const clock = vi.spyOn(AbortSignal, 'timeout').mockImplementation((milliseconds) => {
+      limits.push(milliseconds)
+      return AbortSignal.abort(new DOMException('Time is up.', 'TimeoutError'))
+    })
+    try {
+      const postJson: PostJson = (_url, _body, signal) =>
+        new Promise((_resolve, reject) => {
+          const giveUp = () => reject(signal.reason as Error)
+          if (signal.aborted) giveUp()
+          else signal.addEventListener('abort', giveUp)
+        })
+      const rows = [{ type: 'http' as const, config: { url: 'https://x/', ...config } }]
+      const { hooks, events } = hooksWith(rows, { postJson })
+      expect(await hooks.run(call())).toMatchObject({ blocked: null, modifiedInput: null })
+      expect(events).toEqual([
+        expect.objectContaining({ event: 'hook_result', status: 'timed_out', blocked: false, modified: false }),
+      ])
+    } finally {
+      clock.mockRestore()
+    }
+    expect(limits).toEqual([limitMs])
+  })
+
+  it('whose request is given up below say that their time was up as well', async () => {
+    const postJson: PostJson = () => Promise.reject(new AppError('upstream_timeout', 'The server took too long.'))
+    const { hooks, events } = hooksWith([{ type: 'http', config: { url: 'https://x/' } }], { postJson })
+    expect((await hooks.run(call())).blocked).toBeNull()
+    expect(events).toEqual([expect.objectContaining({ status: 'timed_out', blocked: false })])
+  })
 })
 
 describe('approvals', () => {

@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { imagesField } from '../../supabase/functions/_shared/search/page-images.ts'
+import { imageWarnings, imagesField } from '../../supabase/functions/_shared/search/page-images.ts'
 
 const image = { page: 2, index: 1, width: 10, height: 20, dpi: 100 }
 const read = (images: unknown) => imagesField({ images })
 
 describe('images that a result names', () => {
+  it('are delivered inside requests, which may be asked for, and nothing else', () => {
+    for (const image_delivery of [undefined, null, 'base64']) expect(imageWarnings({ image_delivery })).toEqual([])
+    expect(imageWarnings(null)).toEqual([])
+    for (const image_delivery of ['url', 'signed_url', 5]) expect(imageWarnings({ image_delivery })).toHaveLength(1)
+  })
+
   it('are pages with their numbers, each once', () => {
     expect(read([image, { page: 3 }, { ...image, width: 1 }])).toEqual({ images: [image, { page: 3 }] })
   })

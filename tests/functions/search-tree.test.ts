@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createApp } from '../../supabase/functions/search/app.ts'
 import { createOfflineAnswerer } from '../../supabase/functions/_shared/providers/offline-answerer.ts'
 import { drainBackground } from '../../supabase/functions/_shared/runtime.ts'
 import { eventually } from '../support/eventually.ts'
-import { promptOf, startScriptedModel } from '../support/scripted-model/index.ts'
-import type { Player, ScriptedModel } from '../support/scripted-model/index.ts'
+import { promptOf } from '../support/scripted-model/index.ts'
+import type { Player } from '../support/scripted-model/index.ts'
+import { useModel } from '../support/scripted-model/use-model.ts'
 import { useStack } from '../support/stack.ts'
 import { eventsOf, streamRun } from './support/agent-run.ts'
 import { startApi } from './support/api-app.ts'
@@ -16,13 +17,8 @@ import { choiceOf, picking } from './support/tree.ts'
 import type { Choice } from './support/tree.ts'
 
 const userEnv: Record<string, string> = { EMBEDDING_MODEL: 'embedder' }
-let model: ScriptedModel
-beforeAll(async () => {
-  model = await startScriptedModel()
-  Object.assign(userEnv, model.env)
-})
+const model = useModel(userEnv)
 const stack = useStack({ userEnv })
-afterAll(() => model.stop())
 
 const MEMBER = 'member@harbor.example'
 let api: ApiApp
@@ -274,6 +270,40 @@ describe('when tree_search is not possible', () => {
     expect(found['warnings']).toEqual([expect.stringContaining(`tree_search was not possible: ${reason}`)])
     expect(found['results'][0]).toMatchObject({ text: LAW[1]?.text, text_score: expect.any(Number) })
   }
+
+  it('is hybrid search, and says so, where tables of contents take too long to read, and an error where it is another', async () => {
+    for (const name of ['outline_sources', 'sections']) {
+      const [before] = await stack.db.query<{ definition: string }>(
+        'select pg_get_functiondef(oid) as definition from pg_proc where pronamespace = $1::regnamespace and proname = $2',
+        ['ai', name],
+      )
+      const definition = String(before?.definition)
+      // In the place of its body, what the database says at a statement timeout.
+      const failing = (state: string) =>
+        stack.db.exec(
+          definition
+            .replace(/LANGUAGE sql/, 'LANGUAGE plpgsql')
+            .replace(
+              /AS \$function\$[^]*\$function\$/,
+              `AS $function$ begin raise exception 'canceling statement' using errcode = '${state}'; end $function$`,
+            ),
+        )
+      try {
+        await failing('57014')
+        const found = await search(member)
+        expect(found['warnings']).toEqual([
+          'tree_search was not possible: the tables of contents took too long to read. These are the results of hybrid.',
+        ])
+        expect(found).toMatchObject({ retrieval_method: 'hybrid', results: [{ source_id: law.source }, {}, {}] })
+        expect(JSON.stringify(await search(viewer))).not.toContain('CANARY')
+        await failing('XX000')
+        await search(member, {}, 500)
+      } finally {
+        await stack.db.exec(definition)
+      }
+    }
+    expect((await search(member))['warnings']).toBeUndefined()
+  })
 
   it.each([
     ['I pick the first one.', "The model's answer does not fit the form"],

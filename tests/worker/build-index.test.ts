@@ -72,6 +72,9 @@ function ledgerOf(indexing_config: Record<string, unknown>) {
         return true
       },
     ),
+    readStagedMeta: called('readStagedMeta', (_id: string, _token: string, from: number) =>
+      [...staged.values()].filter(({ chunk_index }) => chunk_index >= from),
+    ),
     finishIndexing: called('finishIndexing', (...args: unknown[]) => {
       state.finished = args.at(-1)
       return true
@@ -162,6 +165,43 @@ describe('indexing', () => {
     // What the document says is context, and no part of the instructions.
     expect(requests[0]?.system).not.toContain('berth')
     expect(requests[0]?.context[0]?.text).toContain('berth')
+  })
+
+  it('asks once for the summary of a document, whatever becomes of the attempt, and embeds only that chunk anew', async () => {
+    const config: Record<string, unknown> = { strategy: 'full_document', chunk_size: 300 }
+    const { ledger, staged, settled, state } = ledgerOf(config)
+    await indexSource(contextWith(ledger, summarizer().chat), delivery)
+    const passages = staged.size
+    config['summary_model'] = 'fake-2'
+    const { chat, requests } = summarizer()
+    let texts: string[] = []
+    const embedder = createOfflineEmbedder()
+    let isBroken = true
+    const embed: typeof embedder.embed = (given, signal) => {
+      texts = given
+      if (isBroken) throw new AppError('upstream_timeout', 'x')
+      return embedder.embed(given, signal)
+    }
+    await expect(indexSource(contextWith(ledger, chat, embed), delivery)).rejects.toThrow('x')
+    isBroken = false
+    await indexSource(contextWith(ledger, chat, embed), delivery)
+    expect(requests.map(({ model }) => model)).toEqual(['fake-2'])
+    expect(settled).toHaveLength(1)
+    expect(texts).toEqual([expect.stringMatching(/^About summary\.\n\n# Part 0\n\nberth0 /)])
+    const added = staged.get(passages)
+    expect(added).toMatchObject({ context: 'About summary.', meta: { document_summary: 'About summary.' } })
+    expect(added?.text).toBe(TEXT.slice(added?.start_char, added?.end_char))
+    expect(state.finished).toMatchObject({
+      chunk_count: passages + 1,
+      reused_count: passages,
+      document_summaries: 1,
+    })
+    // Without a model: as it was before.
+    await indexSource(contextWith(ledger, createOfflineAnswerer()), delivery)
+    expect(state.finished).toMatchObject({
+      chunk_count: passages,
+      notes: [expect.stringContaining('No language model')],
+    })
   })
 
   it('asks again when what is asked has changed meanwhile', async () => {

@@ -154,6 +154,43 @@ describe('a knowledge base with a graph', () => {
     expect(namesOf(await search(plain, question))).toEqual(['storm.md'])
   })
 
+  it('finds passages by the summaries that it was told to have written, and cites the passages', async () => {
+    const config = { ...CONFIG, if_add_node_summary: 'yes' }
+    const summarized = await makeBase(member, config)
+    // As much as was asked for, and a word that stands in no document.
+    model.play((input) => ({
+      text: JSON.stringify(
+        Object.fromEntries(
+          passagesIn(input).flatMap(([key, text]) => [
+            [key, ['Otto Berg']],
+            [`${key}_summary`, text.includes('extension') ? 'Tells of telephony.' : 'CANARY telephony.'],
+          ]),
+        ),
+      ),
+    }))
+    const [open] = await Promise.all(
+      [
+        await member.json(201, 'POST', at(summarized, '/sources'), { json: { source_id: berg.id } }),
+        {
+          id: (
+            await upload(stack, await stack.signIn(ADMIN), 'pay.md', strToU8('# Pay\n\nOtto Berg earns much.\n'), {
+              knowledgeBaseId: summarized,
+              visibility: 'private',
+            })
+          ).indexedSourceId,
+        },
+      ].map(({ id }) => indexingOf(stack, id, LONG)),
+    )
+    expect(open).toMatchObject({ index_status: 'indexed', stats: { node_summaries: 1, model_questions: 1 } })
+    const question = { query: 'telephony', retrieval_method: 'full_text' }
+    const found = await search(summarized, question, viewer)
+    expect(found['results']).toMatchObject([{ source_id: berg.id, meta: { node_summary: 'Tells of telephony.' } }])
+    expect(found['results'][0].text).toBe('# People\n\nOtto Berg can be reached at extension 4711, day and night.')
+    expect(JSON.stringify(found)).not.toContain('CANARY')
+    expect(JSON.stringify(await search(summarized, question, admin))).toContain('CANARY telephony.')
+    expect(namesOf(await search(base, question))).toEqual([])
+  })
+
   it('is silent about neighbours in private documents of others and in other tenants', async () => {
     const question = { query: 'Who closes the gates in storms?', retrieval_method: 'full_text', explain: true }
     const before = await search(base, question)

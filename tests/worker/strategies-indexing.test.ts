@@ -115,7 +115,8 @@ it(
     const { items } = await member.json(200, 'POST', `/api/knowledge-bases/${base}/items`, {
       json: { source_ids: [given.id] },
     })
-    expect(items).toEqual([expect.objectContaining({ meta: { pages: [1, 2], heading_path: [], record } })])
+    const meta = { pages: [1, 2], heading_path: [], record }
+    expect(items).toEqual([expect.objectContaining({ meta, extracted_json: record })])
     expect(items[0].text).toBe(`quay: 1\nships: ${record.ships.join('; ')}`)
     const found = await member.json(200, 'POST', `/api/knowledge-bases/${base}/search`, { json: { query: 'Ship 5' } })
     expect(found['results'][0].meta.record).toEqual(record)
@@ -232,6 +233,69 @@ it(
       { kind: 'search', email: 'admin@harbor.example', calls: 2, runs: 0 },
       { kind: 'search', email: 'viewer@harbor.example', calls: 4, runs: 0 },
     ])
+  },
+  2 * LONG,
+)
+
+it(
+  'full_document is found by a summary that nobody is shown as the document, nor at all who may not read it',
+  async () => {
+    const [admin, viewer] = [await as('admin@harbor.example'), await as('viewer@harbor.example')]
+    const stranger = await as('owner@meridian.example')
+    const base = await makeBase({ strategy: 'full_document', summary_model: 'scripted-small', chunk_size: 100 })
+    await stack.db.exec('delete from ai.usage_entries')
+    // Words that stand in neither document.
+    model.play((input) => ({
+      text: JSON.stringify({
+        summary: promptOf(input).includes('gangway') ? 'Zeppelin rules.' : 'CANARY of the zeppelin.',
+      }),
+    }))
+    const text = `# Mooring\n\nOf the gangway. ${FILLER}\n\n## Fees\n\n${FILLER} fee\n`
+    const [open, secret] = await Promise.all([
+      give(base, 'mooring.md', text),
+      upload(stack, await stack.signIn('admin@harbor.example'), 'wages.md', strToU8(`# Wages\n\n${FILLER} pay\n`), {
+        knowledgeBaseId: base,
+        visibility: 'private',
+      }),
+    ])
+    for (const { indexedSourceId } of [open, secret]) {
+      const row = await indexingOf(stack, indexedSourceId, LONG)
+      expect(row).toMatchObject({ index_status: 'indexed', stats: { document_summaries: 1, model_questions: 1 } })
+    }
+    const search = async (by: FunctionsCaller, status = 200) =>
+      by.json(status, 'POST', `/api/knowledge-bases/${base}/search`, {
+        json: { query: 'zeppelin', retrieval_method: 'full_text' },
+      })
+    const found = await search(viewer)
+    expect(found['results']).toMatchObject([
+      {
+        source_id: open.id,
+        text: text.trim(),
+        meta: { document_summary: 'Zeppelin rules.', passage: { start_char: 0, pages: [1] } },
+      },
+    ])
+    const { passage } = found['results'][0].meta
+    expect(text.slice(passage.start_char, passage.end_char)).toMatch(/^# Mooring\n\nOf the gangway/)
+    // Passages by themselves, and whoever reads chunks, have the beginning of the document and its span.
+    const chunks = (await chunkRows(stack, open.id)).slice(-1)
+    expect(chunks).toMatchObject([{ start_char: 0, meta: { document_summary: 'Zeppelin rules.', heading_path: [] } }])
+    expect(chunks[0]?.text).toBe(text.slice(0, chunks[0]?.end_char))
+    const json = { source_ids: [open.id, secret.id], limit: 100 }
+    const items = await viewer.json(200, 'POST', `/api/knowledge-bases/${base}/items`, { json })
+    expect(items['items'].filter((item: Json) => item['text'].includes('eppelin'))).toEqual([])
+
+    expect(JSON.stringify([found, items])).not.toContain('CANARY')
+    expect(JSON.stringify(await search(admin))).toContain('CANARY of the zeppelin.')
+    await search(stranger, 400)
+    const entries = await stack.db.query(
+      `select email, model, count(*)::int as calls from ai.usage_entries join auth.users on users.id = user_id
+       where kind = 'indexing' group by 1, 2 order by 1`,
+    )
+    expect(entries).toEqual([
+      { email: 'admin@harbor.example', model: 'scripted-small', calls: 1 },
+      { email: MEMBER, model: 'scripted-small', calls: 1 },
+    ])
+    expect(workers.map((worker) => worker.output()).join()).not.toMatch(/eppelin|plank/)
   },
   2 * LONG,
 )

@@ -8,10 +8,14 @@ import { LeaseLostError } from '../../supabase/functions/_shared/ingestion/failu
 import { strategyOf } from '../../supabase/functions/_shared/ingestion/strategies/index.ts'
 import { fitRecord, mergeRecords } from '../../supabase/functions/_shared/ingestion/strategies/record.ts'
 import { sectionsOf } from '../../supabase/functions/_shared/ingestion/strategies/sections.ts'
-import type { IndexingModel, IndexingStrategy } from '../../supabase/functions/_shared/ingestion/strategies/strategy.ts'
+import type {
+  IndexingModel,
+  IndexingStrategy,
+  ShownAnswer,
+} from '../../supabase/functions/_shared/ingestion/strategies/strategy.ts'
 import { windowsOf } from '../../supabase/functions/_shared/ingestion/strategies/windows.ts'
-import { indexingConfig } from '../../supabase/functions/_shared/search/strategies.ts'
-import type { RecordField } from '../../supabase/functions/_shared/search/strategies.ts'
+import { indexingConfig } from '../../supabase/functions/_shared/strategies.ts'
+import type { RecordField } from '../../supabase/functions/_shared/strategies.ts'
 
 const NEVER = new AbortController().signal
 const answered = (object: Record<string, unknown>): ObjectAnswer => ({ object, error: null, note: null })
@@ -21,11 +25,19 @@ const overloaded = () =>
 const refused = (status: number) =>
   new AppError('upstream_failed', 'x', { cause: Object.assign(new Error(), { status }) })
 
-type Asked = { system: string; ask: string; text: string; fields: string[]; maxTokens: number; model: string | null }
-type Answer = (asked: Asked) => ObjectAnswer | Promise<ObjectAnswer>
+type Asked = {
+  system: string
+  ask: string
+  text: string
+  fields: string[]
+  maxTokens: number
+  model: string | null
+  pagesShown: number[]
+}
+type Answer = (asked: Asked) => ObjectAnswer | Promise<ObjectAnswer | ShownAnswer>
 
 /** A model that answers as it is told to, and what was asked and said. */
-function modelThat(answer: Answer, isLastTry = false) {
+function modelThat(answer: Answer, isLastTry = false, { pagesDrawn = [] as number[], takesImages = false } = {}) {
   const asked: Asked[] = []
   const counts: Record<string, number> = {}
   const notes: string[] = []
@@ -35,18 +47,26 @@ function modelThat(answer: Answer, isLastTry = false) {
       model: 'fake',
       modelFor: (name) => name ?? 'fake',
       contextWindow: () => 100_000,
+      takesImages,
       // eslint-disable-next-line require-yield
       stream: async function* () {
         throw new Error('not called')
       },
     },
     documentName: 'tariff.md',
+    pageImages: pagesDrawn.map((number) => ({
+      storage_path: `pages/${number}.png`,
+      page: number,
+      format: 'png',
+      metadata: { width: 600, height: 800, dpi: 72 },
+    })),
     isLastTry,
-    ask: async ({ system, ask, schema, maxTokens, model: named }, document) => {
+    ask: async ({ system, ask, schema, maxTokens, model: named }, document, images = []) => {
       const fields = Object.keys(schema['properties'] as object)
-      const question = { system, ask, text: document.text, fields, maxTokens, model: named }
+      const pagesShown = images.map((image) => image.page)
+      const question = { system, ask, text: document.text, fields, maxTokens, model: named, pagesShown }
       asked.push(question)
-      return await answer(question)
+      return { shown: images, ...(await answer(question)) }
     },
     count: (name, by = 1) => void (counts[name] = (counts[name] ?? 0) + by),
     note: (text) => void notes.push(text),
@@ -85,6 +105,20 @@ describe('settings', () => {
   })
 
   it('nested under extra are those beside it', () => {
+    const form = { fields: [{ name: 'total', type: 'number' }] }
+    const records = { strategy: 'doc2json', extra: { json_schema: form, extraction_model: 'm', window_size: 400 } }
+    expect(indexingConfig.parse({ ...records, extraction_model: 'n' })).toMatchObject({
+      json_schema: { fields: [{ name: 'total', description: '', type: 'number' }] },
+      extraction_model: 'n',
+      window_size: 400,
+      window_overlap: 100,
+    })
+    expect(strategyOf(records)?.settings).toEqual(strategyOf(indexingConfig.parse(records))?.settings)
+    expect(indexingConfig.safeParse({ strategy: 'doc2json', extra: { json_schema: { fields: [] } } }).success).toBe(
+      false,
+    )
+    const named = { strategy: 'graph_index', extra: { enrichment_model: 'namer' } }
+    expect(strategyOf(named)?.settings).toEqual(['graph_index', 'namer'])
     const parsed = indexingConfig.parse({ strategy: 'page_index', extra: { if_add_node_summary: 'no', model: 'm' } })
     expect(parsed).toMatchObject({ if_add_node_summary: 'no', model: 'm' })
     expect(strategyOf(parsed)).toBeNull()
@@ -124,6 +158,8 @@ describe('settings', () => {
     expect(() => strategyOf({ strategy: 'doc2json', json_schema: 'x' })).toThrow('json_schema')
     expect(() => strategyOf({ strategy: 'doc2json', json_schema: { fields: [{ name: '__proto__' }] } })).toThrow()
     expect(strategyOf({ strategy: 'page_index', model: { a: 1 }, extra: 'x' })?.settings).toEqual(['page_index', null])
+    expect(strategyOf({ strategy: 'full_document', summary_model: { a: 1 } })).toBeNull()
+    expect(strategyOf({ strategy: 'graph_index', if_add_node_summary: true })?.settings).toEqual(['graph_index', null])
     for (const strategy of ['chunk_embed', 'full_document', 'toString', undefined, 5])
       expect(strategyOf({ strategy })).toBeNull()
   })
@@ -295,6 +331,121 @@ describe('page_index', () => {
   })
 })
 
+describe('graph_index', () => {
+  const chunks = chunksOf(words(21), words(21, 'crane'))
+  const config = { strategy: 'graph_index', enrichment_model: 'namer' }
+
+  it('asks for summaries of passages where it is told to, in the same question, and embeds them with the passage', async () => {
+    const summarizing = strategyOf({ ...config, extra: { if_add_node_summary: 'yes' } }) as IndexingStrategy
+    const { model, asked, counts } = modelThat(() =>
+      answered({
+        passage_1: ['Otto'],
+        passage_1_summary: ' Tells\nof  berths. ',
+        passage_2: [],
+        passage_2_summary: null,
+      }),
+    )
+    const [first, second] = await summarizing.annotate!(chunks, chunks, model, NEVER)
+    expect(first).toMatchObject({
+      ...chunks[0],
+      meta: { ...chunks[0]?.meta, entities: ['Otto'], node_summary: 'Tells of berths.' },
+      embedded: `Tells of berths.\n\n${chunks[0]?.embedded}`,
+    })
+    expect(second).toEqual({ ...chunks[1], meta: { ...chunks[1]?.meta, entities: [] } })
+    expect(asked).toHaveLength(1)
+    expect(asked[0]?.fields).toEqual(['passage_1', 'passage_1_summary', 'passage_2', 'passage_2_summary'])
+    expect(counts).toEqual({ entities: 1, node_summaries: 1 })
+  })
+
+  it.each([{}, { if_add_node_summary: 'no' }, { if_add_node_summary: 'maybe' }])(
+    'asks for none with %j',
+    async (also) => {
+      const plain = strategyOf({ ...config, ...also }) as IndexingStrategy
+      const { model, asked } = modelThat(() => answered({ passage_1: [], passage_2: [] }))
+      const [first] = await plain.annotate!(chunks, chunks, model, NEVER)
+      expect(asked[0]?.fields).toEqual(['passage_1', 'passage_2'])
+      expect(asked[0]?.system).not.toContain('_summary')
+      expect(plain.settings).toEqual(['graph_index', 'namer'])
+      expect(strategyOf({ ...config, if_add_node_summary: 'yes' })?.settings).not.toEqual(plain.settings)
+      expect(first?.embedded).toBe(chunks[0]?.embedded)
+    },
+  )
+})
+
+describe('full_document', () => {
+  const config = { strategy: 'full_document', summary_model: 'small' }
+  const { extend, annotate, divide, withoutModel } = strategyOf(config) as IndexingStrategy
+  const pages = [page(`# Lease\n\n${words(300)}`), page(words(40, 'crane'), 2)]
+  const chunks = chunksOf(...pages.map(({ text }) => text))
+  const keeping = (known = new Map<string, Record<string, unknown>>()) => {
+    const kept: [string, Record<string, unknown>][] = []
+    const keep = async (_: number, hash: string, answer: Record<string, unknown>) => void kept.push([hash, answer])
+    return { kept, known, keep }
+  }
+
+  it('adds one chunk, found by the summary, whose text and span are the beginning of the document', async () => {
+    expect([annotate, divide, withoutModel]).toEqual([undefined, undefined, 'skip'])
+    const { model, asked, counts, notes } = modelThat(() => answered({ summary: 'A lease\nof a  zeppelin.' }))
+    const answers = keeping()
+    const [chunk, ...others] = await extend!(pages, chunks, model, answers, NEVER)
+    expect(others).toEqual([])
+    expect(chunk).toMatchObject({
+      chunk_index: chunks.length,
+      start_char: 0,
+      meta: { pages: [1], heading_path: [], document_summary: 'A lease of a zeppelin.' },
+      embedded: `A lease of a zeppelin.\n\n${chunk?.text}`,
+    })
+    expect(chunk?.text).toBe(pages[0]!.text.slice(0, chunk?.end_char))
+    expect(chunk?.text.length).toBeGreaterThan(200)
+    expect(asked).toHaveLength(1)
+    expect(asked[0]).toMatchObject({ model: 'small', fields: ['summary'] })
+    expect(asked[0]?.text).toBe(pages.map(({ text }) => text).join('\n\n'))
+    expect(asked[0]?.system).not.toContain('berth')
+    expect([counts, notes]).toEqual([{ document_summaries: 1 }, []])
+    // What was kept is not asked for again, unless another model is to be asked or the document has changed.
+    const again = modelThat(() => answered({ summary: 'Other.' }))
+    const known = new Map(answers.kept)
+    expect(await extend!(pages, chunks, again.model, keeping(known), NEVER)).toEqual([chunk])
+    expect(again.asked).toEqual([])
+    const other = strategyOf({ ...config, summary_model: 'big' }) as IndexingStrategy
+    const [changed] = await other.extend!(pages, chunks, again.model, keeping(known), NEVER)
+    await extend!([...pages, page('more', 3)], chunks, again.model, keeping(known), NEVER)
+    expect(again.asked).toHaveLength(2)
+    expect(changed?.content_hash).not.toBe(chunk?.content_hash)
+  })
+
+  it('reads the first 32,000 tokens, and says so', async () => {
+    const { model, asked, notes } = modelThat(() => answered({ summary: 'Long.' }))
+    const long = page(words(30_000))
+    await extend!([long], chunksOf('Short.'), model, keeping(), NEVER)
+    expect(asked[0]?.text.length).toBeGreaterThan(90_000)
+    expect(asked[0]?.text.length).toBeLessThanOrEqual(128_000)
+    expect(long.text.startsWith(asked[0]!.text)).toBe(true)
+    expect(notes).toEqual(['The summary is of the beginning of the document.'])
+  })
+
+  it.each<[string, Answer, string]>([
+    ['an answer that does not fit', () => unanswered('invalid_answer'), 'invalid_answer'],
+    ['a refusal of what was sent', () => Promise.reject(refused(400)), 'provider_refused'],
+    ['nothing to summarize', () => answered({ summary: ' ' }), 'the model wrote none'],
+  ])('goes without for %s', async (_, answer, reason) => {
+    const { model, notes, counts } = modelThat(answer)
+    const answers = keeping()
+    expect(await extend!(pages, chunks, model, answers, NEVER)).toEqual([])
+    expect(notes).toEqual([`The document has no summary: ${reason}.`])
+    expect([counts, answers.kept]).toEqual([{}, []])
+  })
+
+  it('waits for a provider that is down, except at the last try, and keeps nothing long', async () => {
+    const down: Answer = () => Promise.reject(overloaded())
+    await expect(extend!(pages, chunks, modelThat(down).model, keeping(), NEVER)).rejects.toThrow()
+    expect(await extend!(pages, chunks, modelThat(down, true).model, keeping(), NEVER)).toEqual([])
+    const { model } = modelThat(() => answered({ summary: `${words(900)} ${'😀'.repeat(5000)}` }))
+    const [chunk] = await extend!(pages, chunks, model, keeping(), NEVER)
+    expect(String(chunk?.meta['document_summary']).split(' ')).toHaveLength(200)
+  })
+})
+
 describe('doc2json', () => {
   const json_schema = {
     fields: [
@@ -381,6 +532,67 @@ describe('doc2json', () => {
     expect(last.notes).toEqual([expect.stringContaining('provider_failed')])
     const none = modelThat(() => Promise.reject(overloaded()), true).model
     await expect(divide()(pages, none, keeping(), NEVER)).rejects.toMatchObject({ code: 'upstream_failed' })
+  })
+
+  describe('with images of pages', () => {
+    const illustrated = strategyOf({ ...config, use_images: true, pages_per_window: 2 })
+    const document = Array.from({ length: 5 }, (_, index) => page(index === 2 ? '' : `Page ${index + 1}.`, index + 1))
+    const shown = (...pagesDrawn: number[]) => modelThat(reading, false, { pagesDrawn, takesImages: true })
+
+    it('asks about so many pages at once, and shows them with their text', async () => {
+      const { model, asked, counts, notes } = shown(1, 2, 3, 4, 5)
+      const answers = keeping()
+      const [chunk] = await divide(illustrated)(document, model, answers, NEVER)
+      expect(asked.map(({ text, pagesShown }) => [text, pagesShown])).toEqual([
+        ['Page 1.\n\nPage 2.', [1, 2]],
+        ['\n\nPage 4.', [3, 4]],
+        ['Page 5.', [5]],
+      ])
+      expect(asked[0]?.system).toContain('Images of the pages')
+      expect(chunk?.meta).toMatchObject({ pages: [1, 2, 3, 4, 5], record: { ships: null } })
+      expect([counts, notes]).toEqual([
+        { windows: 3, windows_reused: 0 },
+        ['The document says nothing about any of the fields.'],
+      ])
+      // Pages that were drawn anew are asked about anew.
+      const again = shown(1, 2, 3, 4)
+      await divide(illustrated)(document, again.model, keeping(new Map(answers.kept)), NEVER)
+      expect(again.asked.map(({ pagesShown }) => pagesShown)).toEqual([[]])
+      expect(again.notes[0]).toBe('Of 1 of the pages there is no image: their text alone was read.')
+    })
+
+    it('asks about pages without text, not about those that have no image either, and shows eight at most', async () => {
+      const { model, asked } = shown(3)
+      const many = Array.from({ length: 20 }, (_, index) => page(index < 16 ? '' : 'x', index + 1))
+      await divide(strategyOf({ ...config, use_images: true, pages_per_window: 100 }))(many, model, keeping(), NEVER)
+      expect(asked.map(({ text, pagesShown }) => [text.trim(), pagesShown])).toEqual([
+        ['', [3]],
+        ['x\n\nx\n\nx\n\nx', []],
+      ])
+      const none = divide(illustrated)(
+        Array.from({ length: 500 }, (_, i) => page('x', i + 1)),
+        shown(1).model,
+        keeping(),
+        NEVER,
+      )
+      await expect(none).rejects.toMatchObject({
+        reason: 'limit_exceeded',
+        message: expect.stringContaining('2 pages'),
+      })
+    })
+
+    it.each([
+      [{ pagesDrawn: [], takesImages: true }, 'There are no images of the pages of this document'],
+      [{ pagesDrawn: [], takesImages: false }, 'The model takes no images'],
+    ])('reads the text alone, and says so, with %j', async (what, note) => {
+      const { model, asked, notes } = modelThat(reading, false, what)
+      await divide(illustrated)(pages, model, keeping(), NEVER)
+      expect(notes[0]).toContain(note)
+      const plain = modelThat(reading)
+      await divide()(pages, plain.model, keeping(), NEVER)
+      expect(asked).toEqual(plain.asked)
+      expect(plain.notes).toEqual([])
+    })
   })
 
   it('keeps an item for a document that says nothing of it, and none for one without text', async () => {

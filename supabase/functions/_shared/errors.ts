@@ -57,6 +57,8 @@ export type AppErrorOptions = {
   extra?: Record<string, unknown>
   /** What the caller can do next. */
   hint?: string
+  /** HTTP status, where what a route promises is another one than the code's. */
+  status?: ContentfulStatusCode
 }
 
 /** An error whose message the caller may read. */
@@ -64,6 +66,8 @@ export class AppError extends Error {
   readonly code: ErrorCode
   readonly extra: Record<string, unknown>
   readonly hint: string | null
+  /** HTTP status of this error. */
+  readonly status: ContentfulStatusCode
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -71,11 +75,7 @@ export class AppError extends Error {
     this.code = code
     this.extra = options.extra ?? {}
     this.hint = options.hint ? options.hint : null
-  }
-
-  /** HTTP status of this error. */
-  get status(): ContentfulStatusCode {
-    return ERROR_STATUS[this.code]
+    this.status = options.status ?? ERROR_STATUS[code]
   }
 }
 

@@ -12,7 +12,7 @@ import { keyMap, optional, required, type Env } from './env.ts'
 import { fromPostgrest } from './errors.ts'
 import { boundedFetch } from './fetch.ts'
 import { limitCalls } from './limits-ledger.ts'
-import { pageImageCalls } from './page-images-ledger.ts'
+import { pageImageCalls, type WantedPageImages } from './page-images-ledger.ts'
 import { queueCalls } from './queue-ledger.ts'
 import { runCalls } from './run-ledger.ts'
 import type { LogWrite } from './run-ledger.ts'
@@ -65,7 +65,7 @@ export type ExtractionClaim = {
   lost_holder: string | null
 }
 
-export type IndexingClaim = {
+export type IndexingClaim = WantedPageImages & {
   lease_token: string
   indexed_source_id: string
   tenant_id: string

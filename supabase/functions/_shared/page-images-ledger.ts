@@ -13,6 +13,9 @@ export type PageRenderingClaim = {
   attempts: number
 }
 
+/** Images of pages in the claim of a source to index: as the source lists them, absent where the settings do not want them. */
+export type WantedPageImages = { page_images?: unknown }
+
 /** An image that is in its place. */
 export type StoredPageImage = { page: number; width: number; height: number; dpi: number }
 

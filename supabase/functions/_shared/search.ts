@@ -1,6 +1,7 @@
 import type { Spender } from './budget-ledger.ts'
 import type { Caller, Db } from './context.ts'
 import { cutText } from './cut-text.ts'
+import { AppError, describeError } from './errors.ts'
 import type { Log } from './errors.ts'
 import type { ChatMessage, ContextItem, Providers } from './providers/index.ts'
 import { DEFAULT_MAX_CONTEXT_TOKENS, contextOf } from './search/context.ts'
@@ -19,7 +20,7 @@ import type { QueryVectors } from './search/query-vectors.ts'
 import { rerankHits } from './search/rerank.ts'
 import { RETRIEVAL_DEFAULTS, checkMethod } from './search/settings.ts'
 import type { RetrievalSettings } from './search/settings.ts'
-import { MODEL_TIMEOUT_MS, askForSearch, usageRecorder } from './search/spending.ts'
+import { MODEL_TIMEOUT_MS, askForSearch, unanswered, usageRecorder } from './search/spending.ts'
 import type { Asked, SearchLedger, SearchModels } from './search/spending.ts'
 import { treeSearch } from './search/tree-search.ts'
 
@@ -197,8 +198,12 @@ async function rewritten(
   return answer
 }
 
-/** The sections that a model picks, as hits. */
-function byTree(
+/** Whether the database gave a statement up because it took too long. */
+const tookTooLong = (error: unknown): boolean =>
+  error instanceof AppError && (error.cause as { code?: unknown } | undefined)?.code === '57014'
+
+/** The sections that a model picks, as hits. Tables of contents that take too long to read cost the method and not the answer. */
+async function byTree(
   { db, spender }: Searcher,
   providers: SearchProviders,
   request: SearchRequest & { topK: number },
@@ -207,10 +212,17 @@ function byTree(
 ): Promise<Asked<{ hits: SearchHit[]; warnings: string[] }>> {
   const { query, sourceIds, filterMetadata, topK, explain, treeModel, knowledgeBaseIds = [] } = request
   const ask = <T>(question: Parameters<typeof askForSearch<T>>[3]) => askForSearch(providers, spender, signal, question)
-  return treeSearch(
-    { db, ask, signal, find: (changes) => find({ ...changes, method: 'hybrid', explain: false }) },
-    { query, knowledgeBaseIds, sourceIds, filterMetadata, topK, explain, model: treeModel ?? null },
-  )
+  try {
+    return await treeSearch(
+      { db, ask, signal, find: (changes) => find({ ...changes, method: 'hybrid', explain: false }) },
+      { query, knowledgeBaseIds, sourceIds, filterMetadata, topK, explain, model: treeModel ?? null },
+    )
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (!tookTooLong(error)) throw error
+    providers.log.error('tree_search_timed_out', { error: describeError(error) })
+    return unanswered('the tables of contents took too long to read')
+  }
 }
 
 /** Search hits as context items, numbered from 1 in their order. */

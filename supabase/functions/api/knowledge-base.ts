@@ -5,8 +5,8 @@ import { parse } from '../_shared/http.ts'
 import type { ChatProvider } from '../_shared/providers/index.ts'
 import { hasLanguageModel } from '../_shared/providers/offline-answerer.ts'
 import { idleRetrievalKeys, methodProblem, retrievalConfig } from '../_shared/search/settings.ts'
-import { STRATEGIES, STRATEGY_RETRIEVAL, idleIndexingKeys } from '../_shared/search/strategies.ts'
-import type { IndexingConfig, Strategy } from '../_shared/search/strategies.ts'
+import { STRATEGIES, STRATEGY_RETRIEVAL, idleIndexingKeys, summaryModelOf } from '../_shared/strategies.ts'
+import type { IndexingConfig, Strategy } from '../_shared/strategies.ts'
 
 /** Columns of ai.knowledge_bases that this function reads. */
 export const KNOWLEDGE_BASE_COLUMNS =
@@ -96,8 +96,9 @@ export function requestedLanguage(body: {
 }
 
 const SET_A_MODEL = 'Set OPENAI_API_KEY or OPENAI_BASE_URL and CHAT_MODEL for the functions and the worker.'
-/** What a strategy does where no language model is set up. */
+/** What a strategy that asks a language model does where none is set up. */
 const WITHOUT_MODEL: Partial<Record<Strategy, string>> = {
+  full_document: 'is indexed without summaries of documents',
   page_index: 'is indexed without summaries of sections, and searched by hybrid instead of tree_search',
   graph_index: 'cannot be indexed',
   doc2json: 'cannot be indexed',
@@ -105,7 +106,8 @@ const WITHOUT_MODEL: Partial<Record<Strategy, string>> = {
 
 /** What whoever sets these settings should know of this project: what it cannot do. */
 export function modelWarnings(config: IndexingConfig, chat: Pick<ChatProvider, 'model'>): string[] {
-  const lack = hasLanguageModel(chat) ? undefined : WITHOUT_MODEL[config.strategy]
+  const asksNone = config.strategy === 'full_document' && summaryModelOf(config) === null
+  const lack = asksNone || hasLanguageModel(chat) ? undefined : WITHOUT_MODEL[config.strategy]
   return lack
     ? [`This project has no language model: a knowledge base of ${config.strategy} ${lack}. ${SET_A_MODEL}`]
     : []

@@ -52,12 +52,16 @@ export async function findServer(db: Db, agentId: string, id: string): Promise<M
 
 /**
  * The tools a server offers now.
- * @throws AppError; whatever else keeps it from answering becomes `upstream_failed`.
+ * @throws AppError; whatever else keeps it from answering becomes `upstream_failed`. A server that does not answer is one that
+ * fails: `upstream_timeout` too has the status 502, which is what the agent API promises.
  */
 export async function askForTools(c: Context<ApiEnv>, server: AskedMcpServer): Promise<ListedTools> {
   try {
     return await c.var.deps.mcp.discover(server)
   } catch (error) {
+    if (error instanceof AppError && error.code === 'upstream_timeout') {
+      throw new AppError(error.code, error.message, { cause: error, status: 502 })
+    }
     if (error instanceof AppError) throw error
     throw new AppError('upstream_failed', 'The MCP server could not be asked for its tools.', { cause: error })
   }

@@ -87,7 +87,7 @@ const AGENTS: DocumentedRoute[] = [
     'Asks an MCP server for its tools',
     200,
     fields({ tools: z.array(shape.mcpTool) }),
-    { errors: [...AGENT, ...THING, 'upstream_failed', 'upstream_timeout'] },
+    { errors: [...AGENT, ...THING, 'upstream_failed', 'upstream_timeout'], statuses: { upstream_timeout: 502 } },
   ),
   agent('post', '/agents/{id}/hooks', 'Adds a hook', 201, shape.hook, {
     body: hookRequest,

@@ -149,9 +149,15 @@ const KNOWLEDGE_BASES: DocumentedRoute[] = [
   base(
     'post',
     '/knowledge-bases/{id}/build-bm25',
-    'Nothing to do: the text index is part of every write',
+    'Names the job that writes the text index: it is part of indexing, so nothing is begun',
     202,
-    fields({ task_id: z.null(), knowledge_base_id: z.uuid() }),
+    fields({
+      task_id: z
+        .string()
+        .nullable()
+        .describe('The latest indexing that the caller can see, over or not; null: no source has been indexed.'),
+      knowledge_base_id: z.uuid(),
+    }),
     { errors: bad(THING) },
   ),
   base(

@@ -21,9 +21,14 @@ export type DocumentedRoute = {
   accepted?: z.ZodType
   /** Codes beside those every route can answer: unauthenticated, forbidden, tenant_required, internal, unavailable. */
   errors?: ErrorCode[]
+  /** Statuses of codes that have another one here than everywhere else. */
+  statuses?: Partial<Record<ErrorCode, number>>
 }
 
-type Details = Pick<DocumentedRoute, 'query' | 'body' | 'isBodyOptional' | 'accepted' | 'errors' | 'isPublic'>
+type Details = Pick<
+  DocumentedRoute,
+  'query' | 'body' | 'isBodyOptional' | 'accepted' | 'errors' | 'statuses' | 'isPublic'
+>
 
 /** Makes the entries of one tag. */
 export const route =

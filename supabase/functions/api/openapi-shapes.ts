@@ -224,10 +224,30 @@ const toolFields = {
   description: z.string(),
   type: z.string(),
   input_schema: object,
-  config: z.looseObject({ headers: masked.optional() }),
+  config: z
+    .looseObject({ headers: masked.optional() })
+    .describe('For admins and the tenant’s backend; {} for everybody else, and for built-in tools.'),
 }
 export const tool = z.object(toolFields).meta({ id: 'Tool' })
 export const listedTool = z.object({ ...toolFields, created_at: moment.nullable() }).meta({ id: 'ListedTool' })
+
+const textFile = z.object({ storage_path: z.string().nullable(), format: z.string() })
+const derivatives = z
+  .looseObject({
+    markdown: z.array(textFile),
+    text: z.array(textFile),
+    page_text: z.array(textFile.extend({ page: z.int() })),
+    image: z.array(
+      z.object({
+        storage_path: z.string(),
+        page: z.int(),
+        format: z.string(),
+        metadata: z.object({ width: z.int(), height: z.int(), dpi: z.number() }),
+      }),
+    ),
+  })
+  .partial()
+  .describe('{} before extraction. The texts are no objects of their own: their storage_path is null.')
 
 export const source = z
   .looseObject({
@@ -236,7 +256,7 @@ export const source = z
     file_type: z.string(),
     storage_path: z.string(),
     extraction_status: z.string(),
-    derivatives: object,
+    derivatives,
     metadata: object,
     auto_metadata: object,
     error_message: z.string().nullable(),

@@ -138,7 +138,7 @@ function refusals(route: DocumentedRoute): Record<string, Json> {
     ...(route.method === 'post' && route.status === 201 ? (['conflict', 'idempotency_conflict'] as const) : []),
     ...(route.errors ?? []),
   ]
-  for (const code of new Set(codes)) (byStatus[ERROR_STATUS[code]] ??= []).push(code)
+  for (const code of new Set(codes)) (byStatus[route.statuses?.[code] ?? ERROR_STATUS[code]] ??= []).push(code)
   delete byStatus[route.status]
   const refusal = (some: readonly string[]) => ({
     $ref: '#/components/responses/Refusal',

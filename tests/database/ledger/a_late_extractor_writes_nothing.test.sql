@@ -1,6 +1,6 @@
 -- The lease of extraction: taken once, taken over when it has run out, and asked for in every write.
 begin;
-select plan(43);
+select plan(44);
 
 create function pg_temp.state()
 returns text
@@ -63,6 +63,7 @@ select is(ai.finish_extraction(tests.kept_id('id'), tests.kept_id('third'), 1, '
 select is(pg_temp.state(), 'extracted 3', 'it is extracted');
 select set_eq($$select page_number, text from ai.source_pages where source_id = tests.kept_id('id')$$, $$values (1, 'once more')$$, 'pages beyond the end are gone');
 select is((select derivatives -> 'page_text' -> 0 ->> 'page' from ai.sources where id = tests.kept_id('id')), '1', 'derivatives list the pages');
+select is((select derivatives -> 'markdown' from ai.sources where id = tests.kept_id('id')), '[{"storage_path": null, "format": "md"}]'::jsonb, 'and the text as Markdown');
 select is(
   (select auto_metadata from ai.sources where id = tests.kept_id('id')), '{"title": "X", "page_count": 1, "source_type": "url"}'::jsonb,
   'what was found out is added to what was known'

@@ -36,7 +36,7 @@ select set_eq(
     'ai.delete_budget', 'ai.set_budget', 'ai.usage_by_day',
     'ai.delete_enrichment', 'ai.enrichment_state', 'ai.items_to_enrich', 'ai.run_enrichment', 'ai.set_enrichment',
     'ai.budget_state', 'ai.person_access', 'ai.source_access', 'ai.source_deletion', 'public.my_invitations', 'public.people',
-    'ai.create_session', 'ai.approvals_to_decide', 'ai.decide_approval', 'ai.describe_tables', 'ai.verify_audit'
+    'ai.create_session', 'ai.approvals_to_decide', 'ai.decide_approval', 'ai.describe_tables', 'ai.tool_configs', 'ai.verify_audit'
   ],
   'exposed functions that people may call'
 );
@@ -48,14 +48,14 @@ select set_eq(
     'private.caller_tenant_ids', 'private.caller_user_id', 'private.complete_upload', 'private.create_tenant',
     'private.may_change_agent', 'private.may_claim_source', 'private.raise_error', 'private.reextract_source', 'private.register_source', 'private.retry_source',
     'private.cancel_extraction', 'private.cancel_indexing',
-    'private.indexing_settings', 'private.role_rank', 'private.start_run', 'private.cancel_run', 'private.decide_interrupted_call', 'private.tenant_narrowing',
+    'private.indexing_setting', 'private.indexing_settings', 'private.role_rank', 'private.start_run', 'private.cancel_run', 'private.decide_interrupted_call', 'private.tenant_narrowing',
     'private.delete_budget', 'private.set_budget',
     'private.delete_enrichment', 'private.run_enrichment', 'private.set_enrichment',
     'private.access_reasons', 'private.budget_state', 'private.check_source_policies', 'private.my_invitations', 'private.people',
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',
     'private.is_cron',
-    'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.is_approval_rule', 'private.is_decider', 'private.is_tool_permissions', 'private.may_decide_approval', 'private.sends_data_out', 'private.url_origin', 'private.verify_audit',
+    'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.is_approval_rule', 'private.is_decider', 'private.is_tool_permissions', 'private.may_decide_approval', 'private.sends_data_out', 'private.tool_configs', 'private.url_origin', 'private.verify_audit',
     -- the parts of ai.search
     'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
@@ -96,7 +96,7 @@ select set_eq(
     'private.open_budget_counters', 'private.tokens_used', 'private.hold_tokens', 'private.check_spender', 'private.person_of',
     'private.holds_enrichment_lease', 'private.is_enrichment_fields', 'private.live_enrichment_jobs',
     'private.listed_page_images', 'private.live_rendering_jobs', 'private.note_failed_page_images', 'private.page_image_path', 'private.queue_object_removal',
-    'private.remove_unlisted_page_images', 'private.request_page_images',
+    'private.remove_unlisted_page_images', 'private.indexing_setting', 'private.reads_page_images', 'private.request_page_images', 'private.waits_for_page_images',
     'private.is_approval_rule', 'private.is_tool_permissions', 'private.run_is_still_waiting',
     'private.claim_run', 'private.end_run', 'private.event_time', 'private.hold_chats_of_runs', 'private.read_run_trace', 'private.write_tool_calls', 'private.run_stop', 'private.wake_run', 'private.write_run_events', 'private.write_run_journal',
     'private.is_interrupted_call', 'private.last_event', 'private.last_begun_step',

@@ -46,7 +46,8 @@ prepare expected_for_people as
     ('ai.agents', 'insert', 'model name published settings system_prompt tenant_id'),
     ('ai.agents', 'update', 'model name published settings system_prompt'),
     ('ai.agents', 'delete', 'all'),
-    ('ai.tools', 'select', 'config created_at created_by description header_names id input_schema name tenant_id type updated_at'),
+    -- Not config: admins read it by ai.tool_configs.
+    ('ai.tools', 'select', 'created_at created_by description header_names id input_schema name tenant_id type updated_at'),
     ('ai.tools', 'insert', 'config description header_names input_schema name tenant_id type'),
     ('ai.tools', 'update', 'config description header_names input_schema name secret_headers'),
     ('ai.tools', 'delete', 'all'),

@@ -1,6 +1,6 @@
 -- How texts and queries become terms: the same way, in every script.
 begin;
-select plan(29);
+select plan(32);
 
 select is(btrim(private.space_bigrams('東京都')), '東京 京都', 'Han characters in overlapping pairs');
 select is(regexp_replace(private.space_bigrams('x 東京都, ภาษา and 한국어'), '\s+', ' ', 'g'), 'x 東京 京都 , ภา าษ ษา and 한국 국어 ', 'each run by itself, other text as it is');
@@ -39,5 +39,12 @@ select is((private.parse_query('below -5 degrees, well-known', array['english'])
 select is((private.parse_query('"" -"" "the" - "', array['english'])).required, null, 'quotes around nothing require nothing');
 select is(btrim((private.parse_query('tariff -old', array['english'])).words), 'tariff', 'what is excluded is not looked for');
 
+-- What a chunk is found by.
+select is(private.chunk_words('text', '{"pages": [1]}'), 'text', 'its text');
+select is(private.chunk_words('text', '{"heading_path": ["One", "Two"]}'), E'One\nTwo\ntext', 'under its headings');
+select is(
+  private.chunk_words('text', '{"heading_path": ["One"], "document_summary": "D", "node_summary": "N", "section_summary": "S", "record": {"a": "R"}}'),
+  E'One\nD\nN\ntext', 'and summaries that were written to find it by'
+);
 select * from finish();
 rollback;

@@ -63,10 +63,10 @@ const requestOf = (question: ObjectQuestion, document: AskedDocument | null): Ch
   },
 })
 
-/** Characters of a document that fit into the model's window beside the question and an answer to correct. */
-export function textLimit(chat: ChatProvider, question: ObjectQuestion): number {
+/** Characters of a document that fit into the model's window beside the question, images if any, and an answer to correct. */
+export function textLimit(chat: ChatProvider, question: ObjectQuestion, imageTokens = 0): number {
   const request = requestOf(question, { name: '', text: '', isWhole: true })
-  const taken = fixedTokens(request) + messageTokens(request.messages) + question.maxTokens
+  const taken = fixedTokens(request) + messageTokens(request.messages) + imageTokens + question.maxTokens
   const free = (promptBudget(chat, request) - taken) * CHARS_PER_TOKEN
   return Math.min(Math.max(free, MIN_TEXT_CHARS), MAX_TEXT_CHARS)
 }

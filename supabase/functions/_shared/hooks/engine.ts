@@ -1,5 +1,5 @@
 import type { GateMemory } from '../agent/types.ts'
-import { describeError } from '../errors.ts'
+import { AppError, describeError } from '../errors.ts'
 import type { Log } from '../errors.ts'
 import { createHookAnswers, questionOf } from './answers.ts'
 import { askForApproval } from './approval.ts'
@@ -8,7 +8,7 @@ import type { ApprovalRule, Permissions } from './permissions.ts'
 import { denialBy } from './rules.ts'
 import type { HookEvent, HookPayload, HookRow, HookVerdict } from './types.ts'
 
-/** Posts JSON through the egress guard. @throws whatever keeps an answer from arriving. */
+/** Posts JSON through the egress guard. @throws whatever keeps an answer from arriving: AppError `upstream_timeout` when it takes too long. */
 export type PostJson = (url: string, body: unknown, signal: AbortSignal) => Promise<{ status: number; json: unknown }>
 
 export type HookDeps = ApprovalDeps & {
@@ -85,7 +85,9 @@ export function createHooks(deps: HookDeps): Hooks {
       deps.signal.throwIfAborted()
       // Fails open, as documented; the event and the log say so.
       log.error('hook_failed', { hook_id: hook.id, error: describeError(error) })
-      return { status: timeout.aborted ? 'timed_out' : 'failed', message: null }
+      // The request has a limit of its own below, and either may be the first to see that its time is up.
+      const isLate = timeout.aborted || (error instanceof AppError && error.code === 'upstream_timeout')
+      return { status: isLate ? 'timed_out' : 'failed', message: null }
     }
   }
 

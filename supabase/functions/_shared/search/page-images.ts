@@ -75,8 +75,11 @@ export function imagesField(meta: Record<string, unknown> | null | undefined): {
   return images.size === 0 || images.size > MAX_PAGES_PER_RESULT ? {} : { images: [...images.values()] }
 }
 
+/** How images are given: `image_delivery` of the agent API has signed URLs besides, which would be for anybody who has them. */
+const INLINE = 'base64'
+
 /** What whoever sets a `retrieval_config` should know of what it says about images. */
 export const imageWarnings = (config: Record<string, unknown> | null | undefined): string[] =>
-  config?.['image_delivery'] == null
+  [undefined, null, INLINE].includes(config?.['image_delivery'] as string)
     ? []
     : ['retrieval_config.image_delivery is stored and has no effect: a model gets images inside its request.']

@@ -39,7 +39,7 @@ export async function rerankHits(
   if (hits.length === 0) return unchanged(null)
   if (reranker === null) return unchanged('No reranker is configured; the results are in their first order.')
   const model = reranker.modelFor(wish.model)
-  const documents = hits.map((hit) => hit.text)
+  const documents = hits.map(judgedText)
   let counted: number | null = null
   const used = () =>
     onUse?.({
@@ -60,6 +60,12 @@ export async function rerankHits(
     signal?.throwIfAborted()
     return unchanged(`${toAppError(error).message} The results are in their first order.`)
   }
+}
+
+/** What a hit is judged by: its text, of a document that was found by its summary that as well. */
+function judgedText({ text, meta }: SearchHit): string {
+  const { document_summary: summary } = meta
+  return typeof summary === 'string' ? `${summary}\n\n${text}` : text
 }
 
 /** Scores between 0 and 1; those of rerankers that give raw logits are squashed. */

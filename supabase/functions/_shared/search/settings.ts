@@ -11,7 +11,7 @@ import type { ContextMode } from './page-images.ts'
 import type { QueryEnrichment } from './query-enrichment.ts'
 import { DEFAULT_CANDIDATE_COUNT } from './rerank.ts'
 import type { RerankWish } from './rerank.ts'
-import { FULL_DOCUMENT_TOP_K, pageIndexSettings } from './strategies.ts'
+import { FULL_DOCUMENT_TOP_K, pageIndexSettings } from '../strategies.ts'
 
 /** What a new knowledge base has unless asked otherwise; the same as the database's defaults. */
 export const RETRIEVAL_DEFAULTS = { method: 'hybrid', top_k: 5, vector_weight: 0.5 } as const
@@ -69,7 +69,13 @@ export const retrievalConfig = z
       .enum(CONTEXT_MODES)
       .nullish()
       .describe('"image": a model is given images of the pages of results, where there are any.'),
-    image_delivery: z.string().max(50).nullish().describe('Stored, without effect.'),
+    image_delivery: z
+      .string()
+      .max(50)
+      .nullish()
+      .describe(
+        '"base64": images go inside the request to the model, as always; anything else is stored, without effect.',
+      ),
   })
   .transform(({ vector_weight, ...config }) => ({
     ...config,

@@ -80,14 +80,17 @@ export const mcpFetchOf =
 export const postJsonOf =
   (egress: Egress): PostJson =>
   async (url, body, signal) => {
-    const answer = await egress.fetch(url, {
+    const request = {
       method: 'POST',
       headers: { 'content-type': 'application/json', accept: 'application/json' },
       body: JSON.stringify(body),
       signal,
       timeoutMs: HOOK_TIMEOUT_MS,
       maxBytes: MAX_HOOK_BYTES,
-      maxRedirects: 'manual',
+      maxRedirects: 'manual' as const,
+    }
+    const answer = await egress.fetch(url, request).catch((error: unknown) => {
+      throw shown(error)
     })
     let json: unknown = null
     try {

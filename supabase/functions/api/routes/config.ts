@@ -6,8 +6,8 @@ import { hasLanguageModel } from '../../_shared/providers/offline-answerer.ts'
 import { FUSIONS } from '../../_shared/search/hits.ts'
 import { DEFAULT_CANDIDATE_COUNT } from '../../_shared/search/rerank.ts'
 import { methodsOf, RETRIEVAL_DEFAULTS } from '../../_shared/search/settings.ts'
-import { STRATEGIES, STRATEGY_DEFAULTS, STRATEGY_MODEL, STRATEGY_RETRIEVAL } from '../../_shared/search/strategies.ts'
-import type { Strategy } from '../../_shared/search/strategies.ts'
+import { STRATEGIES, STRATEGY_DEFAULTS, STRATEGY_MODEL, STRATEGY_RETRIEVAL } from '../../_shared/strategies.ts'
+import type { Strategy } from '../../_shared/strategies.ts'
 import type { ApiEnv } from '../env.ts'
 
 /** What a knowledge base of this strategy is made with. */

@@ -79,6 +79,17 @@ export const knowledgeBaseIndexing = new Hono<ApiEnv>()
     if (!TEXT_METHODS.includes(method)) {
       throw new AppError('invalid_request', `This knowledge base searches by ${method} (retrieval_config.method).`)
     }
-    // The text index is part of every write: there is nothing to build, and no task.
-    return c.json({ task_id: null, knowledge_base_id: knowledgeBase.id }, 202)
+    // The text index is part of every write, so there is nothing to begin: the job that writes it, or did so last, is named.
+    const [latest] = unwrap<{ celery_task_id: string }[]>(
+      await c.var.db
+        .schema('ai')
+        .from('indexed_sources')
+        .select('celery_task_id')
+        .eq('knowledge_base_id', knowledgeBase.id)
+        .not('celery_task_id', 'is', null)
+        .order('last_dispatched_at', { ascending: false, nullsFirst: false })
+        .limit(1)
+        .returns<{ celery_task_id: string }[]>(),
+    )
+    return c.json({ task_id: latest?.celery_task_id ?? null, knowledge_base_id: knowledgeBase.id }, 202)
   })

@@ -5,7 +5,7 @@ import type { Db } from '../../_shared/context.ts'
 import { missing, unwrap } from '../../_shared/errors.ts'
 import { pageOf, parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
 import { MAX_IDS } from '../../_shared/search/options.ts'
-import { STRATEGIES } from '../../_shared/search/strategies.ts'
+import { STRATEGIES } from '../../_shared/strategies.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase } from '../knowledge-base.ts'
 import { listRequest, pageFields } from '../lists.ts'
@@ -24,6 +24,10 @@ export const itemsRequest = z.object({
 })
 
 type ChunkRow = { id: string; source_id: string; text: string; meta: Record<string, unknown> }
+
+/** An item; a record under the name, too, that clients of the agent API read it by. */
+const presentItem = (row: ChunkRow) =>
+  row.meta['record'] === undefined ? row : { ...row, extracted_json: row.meta['record'] }
 
 /** Chunks the caller can see, in the order they stand in their sources. */
 async function readChunks(
@@ -64,7 +68,8 @@ export const knowledgeBaseItems = new Hono<ApiEnv>()
     const ids = [...new Set(body.source_ids)]
     const found = await readChunks(db, { column: 'source_id', ids, knowledgeBaseId: knowledgeBase.id }, body)
     const { strategy = STRATEGIES[0] } = knowledgeBase.indexing_config
-    return c.json({ items: found.rows, total: found.total, strategy, source_ids: ids, ...warningsField(warnings) })
+    const items = found.rows.map(presentItem)
+    return c.json({ items, total: found.total, strategy, source_ids: ids, ...warningsField(warnings) })
   })
   .get('/:id/indexed-sources/:indexed_source_id/chunks', actsOn('knowledge_base'), async (c) => {
     const { db } = c.var

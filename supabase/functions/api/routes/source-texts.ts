@@ -7,6 +7,7 @@ import { attachment } from '../../_shared/object-store.ts'
 import { openPageImage } from '../../_shared/open-page-image.ts'
 import { pageImagesOf } from '../../_shared/page-images.ts'
 import { asReadable, getSource } from '../../_shared/sources.ts'
+import type { SourceRow } from '../../_shared/sources.ts'
 import type { ApiEnv } from '../env.ts'
 
 const DERIVATIVES = ['markdown', 'text', 'page_text', 'image']
@@ -52,15 +53,26 @@ async function readPages(db: Db, sourceId: string): Promise<string[]> {
   }
 }
 
-/** Text of a derivative, and the ending of its name; null when there is none. Texts are extracted as plain text only. */
-async function readDerivative(db: Db, sourceId: string, type: string, index: number) {
+type TextDerivative = { text: string; ending: string; mimeType: 'text/plain' | 'text/markdown' }
+
+/** Whether extraction has listed the text as Markdown: what was extracted before that is not. */
+const isListedAsMarkdown = ({ derivatives }: SourceRow): boolean =>
+  Array.isArray(derivatives['markdown']) && derivatives['markdown'].length > 0
+
+/** A derivative of text, and the ending of its name; null when there is none. */
+async function readDerivative(db: Db, source: SourceRow, type: string, index: number): Promise<TextDerivative | null> {
   if (type === 'page_text') {
-    const text = await readPage(db, sourceId, index + 1)
-    return text === null ? null : { text, suffix: `page-${index + 1}` }
+    const text = await readPage(db, source.id, index + 1)
+    return text === null ? null : { text, ending: `page-${index + 1}.txt`, mimeType: 'text/plain' }
   }
-  if (type !== 'text' || index > 0) return null
-  const pages = await readPages(db, sourceId)
-  return pages.length === 0 ? null : { text: pages.join('\n\n'), suffix: 'text' }
+  const isMarkdown = type === 'markdown'
+  if (index > 0 || (isMarkdown && !isListedAsMarkdown(source))) return null
+  const pages = await readPages(db, source.id)
+  if (pages.length === 0) return null
+  const text = pages.join('\n\n')
+  // Readers of every format write headings, lists and tables as Markdown: it is the same text under both names.
+  if (isMarkdown) return { text, ending: 'md', mimeType: 'text/markdown' }
+  return { text, ending: 'text.txt', mimeType: 'text/plain' }
 }
 
 /** What extraction made of a source. */
@@ -95,11 +107,11 @@ export const sourceTexts = new Hono<ApiEnv>()
         ...(opened.sizeBytes === null ? {} : { 'content-length': String(opened.sizeBytes) }),
       })
     }
-    const derivative = await readDerivative(c.var.db, source.id, type, index)
+    const derivative = await readDerivative(c.var.db, source, type, index)
     if (derivative === null) throw new AppError('not_found', 'Derivative not found')
     return c.body(derivative.text, 200, {
-      'content-type': 'text/plain; charset=utf-8',
-      'content-disposition': attachment(`${source.name}.${derivative.suffix}.txt`),
+      'content-type': `${derivative.mimeType}; charset=utf-8`,
+      'content-disposition': attachment(`${source.name}.${derivative.ending}`),
       'cache-control': 'no-store',
     })
   })

@@ -17,6 +17,8 @@ import { batches, embedBatch, embedderOf, refusedVectors } from './embed-chunks.
 const PAGES_PER_READ = 100
 /** Chunks that a model is asked about before they are staged: what a restart asks again at most. */
 const CHUNKS_PER_ANNOTATION = 16
+/** Chunks that a strategy adds to those of a document. */
+const MAX_ADDED_CHUNKS = 1
 
 /** One attempt to index a document. */
 export type IndexingAttempt = { claim: IndexingClaim; isLastTry: boolean; signal: AbortSignal }
@@ -77,9 +79,13 @@ export async function buildIndex(context: IngestionContext, attempt: IndexingAtt
 
   async function divide(): Promise<HashedChunk[]> {
     if (strategy?.divide) {
-      return strategy.divide(pages, model as IndexingModel, await keptAnswers(ledger, claim), signal)
+      return strategy.divide(pages, model as IndexingModel, await keptAnswers(ledger, claim, 1), signal)
     }
     const divided = await workshop.chunk(pages, chunkOptionsFrom(config), signal)
+    if (strategy?.extend) {
+      const answers = await keptAnswers(ledger, claim, divided.length + MAX_ADDED_CHUNKS)
+      return [...divided, ...(await strategy.extend(pages, divided, model as IndexingModel, answers, signal))]
+    }
     return strategy ? divided.map((chunk) => rehash(chunk, strategy.settings)) : divided
   }
 }

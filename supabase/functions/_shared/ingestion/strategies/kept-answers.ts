@@ -2,18 +2,17 @@ import type { IndexingClaim, Ledger } from '../../ledger.ts'
 import { held } from '../lease.ts'
 import type { KeptAnswers } from './strategy.ts'
 
-/**
- * Behind the chunks of a document: whatever is staged from the chunk count on is deleted when indexing is finished, so these
- * answers never become searchable.
- */
-const FIRST_PLACE = 1
 /** No model's: what is staged with it is no chunk, and has no vector worth the name. */
 const NO_MODEL = 'none'
 
-/** Answers about parts of a document, kept among its staged chunks. For strategies that make a single chunk of their own. */
-export async function keptAnswers(ledger: Ledger, claim: IndexingClaim): Promise<KeptAnswers> {
+/**
+ * Answers about parts of a document, kept among its staged chunks.
+ * @param chunkCount chunks that the document will have at most. Answers are behind them: whatever is staged from the chunk
+ * count on is deleted when indexing is finished, so they never become searchable.
+ */
+export async function keptAnswers(ledger: Ledger, claim: IndexingClaim, chunkCount: number): Promise<KeptAnswers> {
   const { indexed_source_id: id, lease_token: token } = claim
-  const staged = await ledger.readStagedMeta(id, token, FIRST_PLACE)
+  const staged = await ledger.readStagedMeta(id, token, chunkCount)
   const known = new Map<string, Record<string, unknown>>()
   for (const { content_hash: hash, meta } of staged) {
     const { answer } = meta
@@ -23,7 +22,7 @@ export async function keptAnswers(ledger: Ledger, claim: IndexingClaim): Promise
     known,
     async keep(index, hash, answer) {
       const row = {
-        chunk_index: FIRST_PLACE + index,
+        chunk_index: chunkCount + index,
         content_hash: hash,
         meta: { answer },
         text: '',

@@ -1,6 +1,6 @@
 import { objectSchema } from '../../agent/ask-for-object.ts'
 import { cutText } from '../../cut-text.ts'
-import type { RecordField } from '../../search/strategies.ts'
+import type { RecordField } from '../../strategies.ts'
 import { TokenEstimator } from '../chunk/tokens.ts'
 
 /** Values by the names of the fields; null: the document does not say. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { droppedInList, droppedKeys, idleKeys } from '../ignored-input.ts'
+import { droppedInList, droppedKeys, idleKeys } from './ignored-input.ts'
 
 /** How sources become results. The first is the one of a knowledge base that names none. */
 export const STRATEGIES = ['chunk_embed', 'full_document', 'page_index', 'graph_index', 'doc2json'] as const
@@ -32,7 +32,7 @@ export const STRATEGY_RETRIEVAL: Record<Strategy, { method?: 'tree_search'; top_
 /** Whether sources are indexed with the help of a language model, and whether they can be without. */
 export const STRATEGY_MODEL: Record<Strategy, 'none' | 'optional' | 'required'> = {
   chunk_embed: 'none',
-  full_document: 'none',
+  full_document: 'optional',
   page_index: 'optional',
   graph_index: 'required',
   doc2json: 'required',
@@ -89,8 +89,35 @@ const pagesPerWindow = z.number().int().min(1).max(100)
 /** Settings with those of the strategy filled in. */
 export type IndexingConfig = Record<string, unknown> & { strategy: Strategy }
 
-/** What the documentation of the agent API nests under `extra`, and its code reads flat. */
-const NESTED = ['if_add_node_summary', 'model']
+/** Settings of strategies that ask a model. The documentation of the agent API nests them under `extra`, its code reads them flat. */
+const asking = {
+  model: modelName.describe('Language model that the strategy asks; absent: that of the project.'),
+  enrichment_model: modelName.describe('graph_index: asked for entities; absent: model.'),
+  extraction_model: modelName.describe('doc2json: fills in the record; absent: model.'),
+  summary_model: modelName.describe(
+    'full_document: asked for a summary by which the document is found as well; absent: none is made.',
+  ),
+  if_add_node_summary: yesOrNo.describe(
+    'Whether a model summarizes each section (page_index; absent: yes) or each passage (graph_index; absent: no).',
+  ),
+  json_schema: recordForm.nullish().describe('doc2json: the fields of a record.'),
+  window_size: windowSize.nullish().describe('doc2json: tokens of the document that one question is about.'),
+  window_overlap: windowOverlap.nullish().describe('doc2json: tokens that two windows share; at most half of one.'),
+  use_images: z
+    .boolean()
+    .nullish()
+    .describe('doc2json: whether the model is shown images of the pages with their text, where there are any.'),
+  pages_per_window: pagesPerWindow
+    .nullish()
+    .describe('doc2json with use_images: pages that one question is about, 8 at most; absent: 3.'),
+}
+
+/** Settings with those under `extra` that are not there flat. */
+function flattened<Config extends Record<string, unknown>>(config: Config): Config {
+  const nested = Object.entries(Object(config['extra']) as Record<string, unknown>)
+  const lacking = nested.filter(([key, value]) => key in asking && value != null && config[key] == null)
+  return { ...config, ...Object.fromEntries(lacking) }
+}
 
 /** Small windows overlap by less than the default. */
 const overlapOf = ({ strategy, window_size: size }: { strategy: Strategy; window_size?: number | null | undefined }) =>
@@ -98,30 +125,25 @@ const overlapOf = ({ strategy, window_size: size }: { strategy: Strategy; window
     ? { window_overlap: Math.min(STRATEGY_DEFAULTS.doc2json.window_overlap, Math.floor(size / 4)) }
     : {}
 
+/** All settings there are. */
+const SETTINGS = {
+  strategy: z
+    .enum(STRATEGIES, `Unknown strategy. This project indexes with ${STRATEGIES.join(', ')}.`)
+    .default(STRATEGIES[0]),
+  chunk_size: z.number().int().min(50).max(4000).default(CHUNK_DEFAULTS.chunk_size),
+  overlap: z.number().int().min(0).default(CHUNK_DEFAULTS.overlap),
+  ...asking,
+  extra: z.looseObject(asking).nullish().describe('The same settings; those beside it count first.'),
+}
+
 /**
  * How sources are indexed: the strategy and its settings. Sizes are in tokens. Keys that are not known here are kept.
  * @throws (when parsed) `invalid_request` for a strategy that is not here.
  */
 export const indexingConfig = z
-  .looseObject({
-    strategy: z
-      .enum(STRATEGIES, `Unknown strategy. This project indexes with ${STRATEGIES.join(', ')}.`)
-      .default(STRATEGIES[0]),
-    chunk_size: z.number().int().min(50).max(4000).default(CHUNK_DEFAULTS.chunk_size),
-    overlap: z.number().int().min(0).default(CHUNK_DEFAULTS.overlap),
-    model: modelName.describe('Language model that the strategy asks; absent: that of the project.'),
-    enrichment_model: modelName.describe('graph_index: asked for entities; absent: model.'),
-    extraction_model: modelName.describe('doc2json: fills in the record; absent: model.'),
-    summary_model: modelName.describe('Stored, without effect.'),
-    if_add_node_summary: yesOrNo.describe('page_index: whether a model summarizes each section.'),
-    extra: z.looseObject({ if_add_node_summary: yesOrNo, model: modelName }).nullish(),
-    json_schema: recordForm.nullish().describe('doc2json: the fields of a record.'),
-    window_size: windowSize.nullish().describe('doc2json: tokens of the document that one question is about.'),
-    window_overlap: windowOverlap.nullish().describe('doc2json: tokens that two windows share; at most half of one.'),
-    use_images: z.boolean().nullish().describe('Stored, without effect.'),
-    pages_per_window: pagesPerWindow.nullish().describe('Stored, without effect.'),
-  })
+  .looseObject(SETTINGS)
   .refine((config) => config.overlap < config.chunk_size, 'overlap must be smaller than chunk_size')
+  .transform(flattened)
   .refine(
     ({ strategy, json_schema: form }) => strategy !== 'doc2json' || form != null,
     'json_schema is required: doc2json fills in its fields',
@@ -134,31 +156,31 @@ export const indexingConfig = z
   .transform((config): IndexingConfig => {
     const { chunk_size, overlap, ...others } = config
     const sizes = config.strategy === 'doc2json' ? {} : { chunk_size, overlap }
-    const nested = Object.entries(config.extra ?? {}).filter(([key, value]) => NESTED.includes(key) && value != null)
-    const fallbacks = {
-      ...STRATEGY_DEFAULTS[config.strategy],
-      ...overlapOf(config),
-      ...Object.fromEntries(nested),
-      ...sizes,
-    }
+    const fallbacks = { ...STRATEGY_DEFAULTS[config.strategy], ...overlapOf(config), ...sizes }
     const missing = Object.entries(fallbacks).filter(([key]) => config[key] == null || key in sizes)
     return { ...others, ...Object.fromEntries(missing) }
   })
 
 const SIZES = ['chunk_size', 'overlap']
-/** Keys of `indexing_config` that each strategy reads. Under `extra` they count as `NESTED`. */
+/** Keys of `indexing_config` that each strategy reads. Under `extra` those of `asking` count as well. */
 const READ_KEYS: Record<Strategy, readonly string[]> = {
   chunk_embed: SIZES,
-  full_document: SIZES,
+  full_document: [...SIZES, 'summary_model', 'extra'],
   page_index: [...SIZES, 'model', 'if_add_node_summary', 'extra'],
-  graph_index: [...SIZES, 'model', 'enrichment_model', 'extra'],
-  doc2json: ['json_schema', 'model', 'extraction_model', 'window_size', 'window_overlap', 'extra'],
+  graph_index: [...SIZES, 'model', 'enrichment_model', 'if_add_node_summary', 'extra'],
+  doc2json: [
+    'json_schema',
+    'model',
+    'extraction_model',
+    'window_size',
+    'window_overlap',
+    'use_images',
+    'pages_per_window',
+    'extra',
+  ],
 }
 /** Why keys that clients of the agent API send have no effect, where there is more to say than that. */
 const WHY_IDLE: Record<string, string> = {
-  summary_model: 'a document is found by all of its passages, not by a summary',
-  use_images: 'records are made from the text of documents only',
-  pages_per_window: 'records are made from the text of documents only',
   embedding_model: 'all knowledge bases are indexed with the embedding model of the project',
   chunk_overlap: 'the key is overlap',
 }
@@ -175,23 +197,23 @@ export function idleIndexingKeys(strategy: Strategy, sent: Record<string, unknow
   const known = READ_KEYS[strategy]
   const idle = Object.keys(sent)
     .filter((key) => key !== 'strategy' && !known.includes(key))
-    .filter((key) => !(Object.hasOwn(indexingConfig.in.shape, key) && isDefault(strategy, key, sent[key])))
+    .filter((key) => !(Object.hasOwn(SETTINGS, key) && isDefault(strategy, key, sent[key])))
     .slice(0, 20)
     .map((key) => {
       const name = `The setting ${JSON.stringify(`indexing_config.${key.slice(0, 60)}`)}`
       if (Object.hasOwn(WHY_IDLE, key)) return `${name} is stored but has no effect: ${WHY_IDLE[key]}.`
       // What other strategies read may be stored or not.
-      if (Object.hasOwn(indexingConfig.in.shape, key)) return `${name} has no effect with ${strategy}.`
+      if (Object.hasOwn(SETTINGS, key)) return `${name} has no effect with ${strategy}.`
       return `${name} is stored but has no effect.`
     })
-  const form = known.includes('json_schema') ? (Object(sent['json_schema']) as Record<string, unknown>) : {}
+  const form = known.includes('json_schema') ? (Object(flattened(sent)['json_schema']) as Record<string, unknown>) : {}
   return [
     ...idle,
     ...(known.includes('extra')
       ? idleKeys(
           'indexing_config.extra.',
           sent['extra'],
-          NESTED.filter((key) => known.includes(key)),
+          known.filter((key) => key in asking),
         )
       : []),
     ...droppedKeys('indexing_config.json_schema.', form, ['fields']),
@@ -199,24 +221,23 @@ export function idleIndexingKeys(strategy: Strategy, sent: Record<string, unknow
   ]
 }
 
-/** The flat key, or the one under `extra`. */
-const flatOrExtra = (config: Record<string, unknown>, key: string): unknown =>
-  config[key] ?? (Object(config['extra']) as Record<string, unknown>)[key]
-
 const modelOf = (value: unknown): string | null => modelName.catch(null).parse(value) ?? null
 
 /** Settings of `page_index`, from a row that any member may have written: what is unusable falls back to the default. */
 export function pageIndexSettings(config: Record<string, unknown>): { model: string | null; isSummarizing: boolean } {
-  return {
-    model: modelOf(flatOrExtra(config, 'model')),
-    isSummarizing: flatOrExtra(config, 'if_add_node_summary') !== 'no',
-  }
+  const { model, if_add_node_summary: summaries } = flattened(config)
+  return { model: modelOf(model), isSummarizing: summaries !== 'no' }
 }
 
-/** Settings of `graph_index`, from a row that any member may have written. */
-export const graphIndexSettings = (config: Record<string, unknown>): { model: string | null } => ({
-  model: modelOf(config['enrichment_model'] ?? flatOrExtra(config, 'model')),
-})
+/** Settings of `graph_index`, from a row that any member may have written. Summaries cost tokens: none unless asked for. */
+export function graphIndexSettings(config: Record<string, unknown>): { model: string | null; isSummarizing: boolean } {
+  const { model, enrichment_model: named, if_add_node_summary: summaries } = flattened(config)
+  return { model: modelOf(named ?? model), isSummarizing: summaries === 'yes' }
+}
+
+/** Model that `full_document` asks for summaries; null: it asks none. From a row that any member may have written. */
+export const summaryModelOf = (config: Record<string, unknown>): string | null =>
+  modelOf(flattened(config)['summary_model'])
 
 /** Settings of `doc2json`; sizes in tokens. `fields` null: the row holds no usable form. */
 export type RecordSettings = {
@@ -224,11 +245,19 @@ export type RecordSettings = {
   model: string | null
   windowSize: number
   windowOverlap: number
+  /** Whether the model is shown images of pages, and of how many at once. */
+  usesImages: boolean
+  pagesPerWindow: number
 }
 
 /** Settings of `doc2json`, from a row that any member may have written. */
-export function recordSettings(config: Record<string, unknown>): RecordSettings {
-  const { window_size: defaultSize, window_overlap: defaultOverlap } = STRATEGY_DEFAULTS.doc2json
+export function recordSettings(row: Record<string, unknown>): RecordSettings {
+  const config = flattened(row)
+  const {
+    window_size: defaultSize,
+    window_overlap: defaultOverlap,
+    pages_per_window: defaultPages,
+  } = STRATEGY_DEFAULTS.doc2json
   const form = recordForm.safeParse(config['json_schema'])
   const size = windowSize.catch(defaultSize).parse(config['window_size'])
   const overlap = windowOverlap.catch(Math.min(defaultOverlap, Math.floor(size / 4))).parse(config['window_overlap'])
@@ -237,5 +266,7 @@ export function recordSettings(config: Record<string, unknown>): RecordSettings 
     model: modelOf(config['extraction_model'] ?? config['model']),
     windowSize: size,
     windowOverlap: Math.min(overlap, Math.floor(size / 2)),
+    usesImages: config['use_images'] === true,
+    pagesPerWindow: pagesPerWindow.catch(defaultPages).parse(config['pages_per_window']),
   }
 }

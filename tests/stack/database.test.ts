@@ -141,7 +141,7 @@ describe('transactions', () => {
     ['as it is parsed', 'selec 1', [], '42601'],
     ['as its names are looked up', 'select $1::int from nowhere', [1], '42P01'],
     ['as its parameters are read', 'select $1::int', ['one'], '22P02'],
-    ['for want of a parameter', 'select $1::int', [], '08P01'],
+    ['for want of a parameter', 'select $1::int + $2::int', [1], '08P01'],
     ['as it runs', 'select 1 / $1::int', [0], '22012'],
   ])('fail %s, and the session goes on, in a transaction and outside', async (_when, text, params, code) => {
     const works = async () => expect(await stack.db.query('select $1::int as n', [7])).toEqual([{ n: 7 }])

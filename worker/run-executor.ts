@@ -172,7 +172,10 @@ export function startRunExecutor(options: RunExecutorOptions): RunExecutor {
 
   function offer(run: DueRun): void {
     if (isStopping || running.has(run.id)) return
-    if (running.size < most && !present().has(run.tenant_id)) take(run, true)
+    const isPresent = present().has(run.tenant_id)
+    // Ten thousand words of one tenant are no reason to look ten thousand times: the end of any of its runs is.
+    if (isPresent && running.size >= allowed()) return
+    if (running.size < most && !isPresent) take(run, true)
     else wake()
   }
 

@@ -22,7 +22,7 @@ import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
 const RENDERED_AT_ONCE = 2
 
 /** Word of a tenant's first run comes behind one job each of those that have many; so it is among the first that are fetched. */
-const RUN_JOBS_AT_ONCE = 4
+const RUN_JOBS_AT_ONCE = 20
 
 export type Worker = {
   /** Takes no more work, lets what runs finish within the grace period, hands back the rest, and disconnects. */

@@ -15,6 +15,7 @@ const HOUR_MS = 3_600_000
 function start(due: DueRun[], allowed?: () => number) {
   const claimed: string[] = []
   const clock = { now: 0 }
+  const asked = { looks: 0 }
   const ends: (() => void)[] = []
   const ledger = {
     async claimRun(id: string) {
@@ -26,6 +27,7 @@ function start(due: DueRun[], allowed?: () => number) {
     /** The first thing that a run asks for. */
     delegateRun: () => new Promise((_, reject) => ends.push(() => reject(new Error('The end.')))),
     dueRuns: async (limit: number, present: readonly string[] | null) => {
+      asked.looks++
       const first = due.findIndex(({ tenant_id }) => present !== null && !present.includes(tenant_id))
       return due.filter((_, at) => at < limit || at === first)
     },
@@ -52,7 +54,7 @@ function start(due: DueRun[], allowed?: () => number) {
     for (const one of ends) one()
     await stopped
   }
-  return { claimed, clock, executor, end, stop }
+  return { asked, claimed, clock, executor, end, stop }
 }
 
 /** Makes the worker one that has had runs of two tenants, none of which is going on. */
@@ -110,6 +112,22 @@ test('a tenant alone gets all but the one kept for others, however few are worth
   clock.now = HOUR_MS + 1
   await worker.end(2)
   await eventually(() => expect(claimed).toHaveLength(PLACES + 1 + 2 + 2 + PLACES))
+  await worker.stop()
+})
+
+test('word of more runs of a tenant whose places are taken is no reason to look', async () => {
+  const due: DueRun[] = []
+  const worker = start(due, () => 2)
+  await withCompany(worker)
+  due.push(...runsOf(OURS, 20))
+  worker.executor.wake()
+  await eventually(() => expect(worker.claimed).toEqual(['ours 0', 'ours 1']))
+  const { looks } = worker.asked
+  for (const run of runsOf(OURS, 20)) worker.executor.offer(run)
+  await new Promise(setImmediate)
+  expect(worker.asked.looks).toBe(looks)
+  await worker.end(2)
+  await eventually(() => expect(worker.claimed).toEqual(['ours 0', 'ours 1', 'ours 2', 'ours 3']))
   await worker.stop()
 })
 

@@ -1168,7 +1168,7 @@ comment on table ai.enrichments is 'What a model is asked about each source of a
 comment on column ai.enrichments.fields is '[{name, description, type: text | boolean | number | enum, enum_values?}]';
 comment on column ai.enrichments.llm_model is 'Null: the model of the project.';
 comment on column ai.enrichments.max_tokens is 'Tokens that one answer may have.';
-comment on column ai.enrichments.use_multimodal is 'Kept for clients that send it. Text is read whatever it says.';
+comment on column ai.enrichments.use_multimodal is 'Whether the model is shown images of the first pages beside the text, where there are any.';
 comment on column ai.enrichments.status is 'Of the last run. It says nothing about sources: whether any failed, ai.enrichment_state() says of those that the caller can see.';
 comment on column ai.enrichments.run_number is 'Counts the runs; a result that bears it was made by the last one.';
 comment on column ai.enrichments.scope is 'Which sources the last run is about: all; new ones and those whose text has changed; failed ones; or both of the latter.';

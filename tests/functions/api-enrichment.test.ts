@@ -121,7 +121,7 @@ describe('what is asked', () => {
       await put(base, { fields: [{ ...field, enum_values: null }], use_multimodal: true, colour: 'red' }),
     ).toMatchObject({
       config: { fields: [field], use_multimodal: true },
-      warnings: [expect.stringContaining('"colour"'), expect.stringContaining('only the text')],
+      warnings: [expect.stringContaining('"colour"')],
     })
   })
 
@@ -429,6 +429,92 @@ describe('what it costs', () => {
     )
     expect(counter).toEqual({ used_tokens: spent + 100, reserved_tokens: 0 })
     await stack.db.query('delete from ai.budgets where tenant_id = $1', [HARBOR])
+  })
+})
+
+describe('with use_multimodal', () => {
+  const PIXEL = new Uint8Array([1, 2, 3])
+  async function* piecesOf(bytes: Uint8Array) {
+    yield await Promise.resolve(bytes)
+  }
+  const imagesIn = (messages: readonly Json[]): string[] =>
+    messages
+      .flatMap(({ content }) => (Array.isArray(content) ? content : []))
+      .flatMap((part: Json) => (part['type'] === 'image_url' ? [part['image_url'].url] : []))
+  const draw = (source: string, folder = source) =>
+    stack.db.query(
+      `update ai.sources set derivatives = derivatives || jsonb_build_object('image', jsonb_build_array(jsonb_build_object(
+         'storage_path', $2::text, 'page', 1, 'format', 'png', 'metadata', '{"width": 1, "height": 1, "dpi": 72}'::jsonb
+       ))) where id = $1`,
+      [source, `${HARBOR}/${folder}/pages/x/1.png`],
+    )
+
+  it('the model is shown images that the person may read, and asked again without where it refuses them', async () => {
+    const base = await makeBase()
+    const { source, item } = await gates(base)
+    const plain = await cranes(base)
+    const theirs = await addSource(stack, base, {
+      name: 'private',
+      text: 'Nobody else reads this.',
+      owner: 'admin@harbor.example',
+      visibility: 'private',
+    })
+    await draw(source)
+    await draw(plain.source, theirs.source)
+    await draw(theirs.source)
+    const read: string[] = []
+    const pageImages: ApiApp['deps']['tools']['pageImages'] = {
+      get: (key) => {
+        read.push(key)
+        return Promise.resolve({ stream: piecesOf(PIXEL), sizeBytes: PIXEL.length })
+      },
+    }
+    const withImages = { ...api, deps: { ...api.deps, tools: { ...api.deps.tools, pageImages } } }
+    const shown = async () => {
+      const asked = model.chats().length
+      expect(await workOff(stack, withImages, base)).toBe(2)
+      const bodies = model.chats().slice(asked)
+      return bodies.map(({ body }) => [promptOf(body as never).includes('Gate B'), imagesIn(body['messages'])])
+    }
+    const url = `data:image/png;base64,${Buffer.from(PIXEL).toString('base64')}`
+    const noImages = { [plain.item]: expect.stringContaining('no images of the pages') }
+
+    model.play(answering({ 'Gate B': GATES, 'Crane 4': CRANES }))
+    const set = await put(base, { use_multimodal: true })
+    expect(set['warnings']).toBeUndefined()
+    expect((await shown()).toSorted()).toEqual([
+      [false, []],
+      [true, [url]],
+    ])
+    // A key outside of the folder of the source is none of its images; a source that is not the person's is not read.
+    expect(read).toEqual([`${HARBOR}/${source}/pages/x/1.png`])
+    expect(await resultsOf(base)).toMatchObject({
+      results: { [item]: GATES, [plain.item]: CRANES },
+      item_notes: noImages,
+    })
+
+    model.play((input) => {
+      if (imagesIn(input.messages).length > 0) return { status: 400, error: 'No images.' }
+      return { text: JSON.stringify(promptOf(input).includes('Gate B') ? GATES : CRANES) }
+    })
+    await run(base)
+    expect((await shown()).toSorted()).toEqual([
+      [false, []],
+      [true, []],
+      [true, [url]],
+    ])
+    expect(await resultsOf(base)).toMatchObject({
+      results: { [item]: GATES, [plain.item]: CRANES },
+      item_notes: { ...noImages, [item]: expect.stringContaining('refused images') },
+    })
+
+    await put(base, { use_multimodal: false })
+    await run(base)
+    expect((await shown()).toSorted()).toEqual([
+      [false, []],
+      [true, []],
+    ])
+    expect((await resultsOf(base))['item_notes']).toEqual({})
   })
 })
 

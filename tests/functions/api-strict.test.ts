@@ -207,10 +207,7 @@ describe('settings that have no effect are refused', () => {
       'PUT',
       '/api/knowledge-bases/{base}/enrichment',
       json(() => ({ use_multimodal: true, fields: [{ name: 'berth', description: 'd', type: 'text', depth: 1 }] })),
-      [
-        'The field "fields[0].depth" is not known here.',
-        'use_multimodal has no effect: only the text of documents is read.',
-      ],
+      ['The field "fields[0].depth" is not known here.'],
       null,
     ],
   ]

@@ -9,6 +9,8 @@ import type { PageImage } from './page-images.ts'
 /** Images of one request, and their bytes together. */
 export const MAX_REQUEST_IMAGES = 8
 export const MAX_REQUEST_IMAGE_BYTES = 8 * 1024 * 1024
+/** Documents, or parts of them, that a job asks about at once with images: each request may hold megabytes. */
+export const AT_ONCE_WITH_IMAGES = 2
 /** What providers count for one page at most: those that divide images into tiles take less than this for 100 dots per inch. */
 export const TOKENS_PER_IMAGE = 1600
 

@@ -63,10 +63,14 @@ const requestOf = (question: ObjectQuestion, document: AskedDocument | null): Ch
   },
 })
 
-/** Characters of a document that fit into the model's window beside the question, images if any, and an answer to correct. */
-export function textLimit(chat: ChatProvider, question: ObjectQuestion, imageTokens = 0): number {
+/**
+ * Characters of a document that fit into the model's window beside the question, images if any, and an answer to correct.
+ * @param imageTokens of images that the provider does not count yet; absent: those that it says it adds.
+ */
+export function textLimit(chat: ChatProvider, question: ObjectQuestion, imageTokens?: number): number {
   const request = requestOf(question, { name: '', text: '', isWhole: true })
-  const taken = fixedTokens(request) + messageTokens(request.messages) + imageTokens + question.maxTokens
+  const ofImages = imageTokens ?? chat.imageTokens?.(request) ?? 0
+  const taken = fixedTokens(request) + messageTokens(request.messages) + ofImages + question.maxTokens
   const free = (promptBudget(chat, request) - taken) * CHARS_PER_TOKEN
   return Math.min(Math.max(free, MIN_TEXT_CHARS), MAX_TEXT_CHARS)
 }

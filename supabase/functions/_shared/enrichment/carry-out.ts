@@ -1,17 +1,24 @@
-import type { AskedDocument, ObjectAnswer } from '../agent/ask-for-object.ts'
+import type { ObjectAnswer } from '../agent/ask-for-object.ts'
 import type { Budget } from '../agent/budget.ts'
+import { AT_ONCE_WITH_IMAGES } from '../chat-images.ts'
 import type { Db, Deps } from '../context.ts'
 import type { EnrichmentClaim } from '../enrichment-ledger.ts'
 import { AppError, unwrap } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
+import { PAGE_IMAGE_COLUMNS, pageImagesOf } from '../page-images.ts'
+import type { PageImageRow } from '../page-images.ts'
 import type { WithChat } from '../providers/index.ts'
 import { hasLanguageModel } from '../providers/offline-answerer.ts'
-import { askAbout, readableChars } from './ask.ts'
+import type { ToolKit } from '../tools/kit.ts'
+import { askWithImages } from './ask-with-images.ts'
+import type { IllustratedDocument } from './ask-with-images.ts'
+import { askAbout, readableChars, without } from './ask.ts'
 import type { Questions } from './ask.ts'
 import { needsModel } from './fields.ts'
 
 /** What carrying out an enrichment needs from outside. */
-export type EnrichmentDeps = Pick<Deps, 'clientFor' | 'delegation' | 'ledger' | 'log'> & WithChat
+export type EnrichmentDeps = Pick<Deps, 'clientFor' | 'delegation' | 'ledger' | 'log'> &
+  WithChat & { tools: Pick<ToolKit, 'pageImages'> }
 
 /** The lease went to somebody else, or the run is no more. The holder stops and writes nothing more. */
 export class EnrichmentLostError extends Error {
@@ -69,12 +76,29 @@ async function actAs({ ledger, delegation, clientFor }: EnrichmentDeps, claim: E
   return clientFor({ userId: sub, token, tenantId })
 }
 
-/** The text of a source as this client may read it, or its beginning; null: the source is not there for it. */
-async function readDocument(db: Db, item: Item, limit: number): Promise<AskedDocument | null> {
-  const seen = unwrap(
-    await db.schema('ai').from('sources').select('id').eq('id', item.source_id).returns<{ id: string }[]>(),
-  )
-  if (seen.length === 0) return null
+/** Whether the model is to be shown images of pages. */
+async function wantsImages(db: Db, claim: EnrichmentClaim): Promise<boolean> {
+  const query = db.schema('ai').from('enrichments').select('use_multimodal').eq('id', claim.enrichment_id)
+  const [row] = unwrap(await query.returns<{ use_multimodal: boolean }[]>())
+  return row?.use_multimodal === true
+}
+
+/**
+ * The text of a source as this client may read it, or its beginning, and the images that its row lists, where they are used;
+ * null: the source is not there for it.
+ */
+async function readDocument(
+  db: Db,
+  item: Item,
+  limit: number,
+  usesImages: boolean,
+): Promise<IllustratedDocument | null> {
+  const row = db
+    .schema('ai')
+    .from('sources')
+    .select(usesImages ? PAGE_IMAGE_COLUMNS : 'id,tenant_id')
+  const [seen] = unwrap(await row.eq('id', item.source_id).returns<PageImageRow[]>())
+  if (seen === undefined) return null
   const parts: string[] = []
   let length = 0
   for (let from = 0; length <= limit; from += PAGES_PER_READ) {
@@ -95,38 +119,34 @@ async function readDocument(db: Db, item: Item, limit: number): Promise<AskedDoc
     if (pages.length < PAGES_PER_READ) break
   }
   const text = parts.join('\n\n')
-  return { name: item.source_name, text, isWhole: true }
+  return { name: item.source_name, text, isWhole: true, images: usesImages ? pageImagesOf(seen) : [] }
 }
+
+/** What is asked, and whether the model is shown images with it. */
+type Form = { questions: Questions; usesImages: boolean }
 
 /** Asks about one source and stores what comes of it. Nothing happens to one that the person cannot see any more. */
 async function enrichItem(
   deps: EnrichmentDeps,
   claim: EnrichmentClaim,
   item: Item,
-  questions: Questions,
+  { questions, usesImages }: Form,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { chat, log } = deps
-  const document = await readDocument(await actAs(deps, claim), item, readableChars(chat, questions))
+  const { chat, log, tools } = deps
+  const document = await readDocument(await actAs(deps, claim), item, readableChars(chat, questions), usesImages)
   if (document === null) return false
   const access = { chat, budget: budgetOf(deps, claim), signal, log }
-  const answer =
-    document.text.trim() === ''
-      ? without('empty_document', 'The document has no text.')
-      : await askAbout(access, questions, document).catch((error: unknown) => {
-          if (signal.aborted || !(error instanceof AppError) || !PERHAPS_OF_THE_DOCUMENT.includes(error.code))
-            throw error
-          throw new UnansweredError(item, error)
-        })
+  const asked = usesImages
+    ? askWithImages(access, tools.pageImages, questions, document)
+    : askAbout(access, questions, document)
+  const answer = await asked.catch((error: unknown) => {
+    if (signal.aborted || !(error instanceof AppError) || !PERHAPS_OF_THE_DOCUMENT.includes(error.code)) throw error
+    throw new UnansweredError(item, error)
+  })
   await store(deps, claim, item, answer)
   return true
 }
-
-const without = (code: string, message: string): ObjectAnswer => ({
-  object: null,
-  error: { code, message },
-  note: null,
-})
 
 async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, item: Item, answer: ObjectAnswer) {
   const about = { indexedSourceId: item.id, sourceExtractedAt: item.source_extracted_at }
@@ -147,16 +167,20 @@ export async function enrichSources(
 ): Promise<{ asked: number; isDone: boolean }> {
   if (!hasLanguageModel(deps.chat)) throw needsModel()
   const questions: Questions = { fields: claim.fields, model: claim.llm_model, maxTokens: claim.max_tokens }
+  let usesImages: boolean | undefined
   let asked = 0
   for (let looked = 0; looked < share.most; ) {
     signal.throwIfAborted()
     const db = await actAs(deps, claim)
+    usesImages ??= await wantsImages(db, claim)
+    const form: Form = { questions, usesImages }
+    const atOnce = usesImages ? Math.min(share.atOnce, AT_ONCE_WITH_IMAGES) : share.atOnce
     const items = unwrap<Item[]>(
-      await db.schema('ai').rpc('items_to_enrich', { enrichment_id: claim.enrichment_id, item_limit: share.atOnce }),
+      await db.schema('ai').rpc('items_to_enrich', { enrichment_id: claim.enrichment_id, item_limit: atOnce }),
     )
     if (items.length === 0) return { asked, isDone: true }
     looked += items.length
-    const outcomes = await Promise.allSettled(items.map((item) => enrichItem(deps, claim, item, questions, signal)))
+    const outcomes = await Promise.allSettled(items.map((item) => enrichItem(deps, claim, item, form, signal)))
     const answered = outcomes.filter((outcome) => outcome.status === 'fulfilled' && outcome.value).length
     asked += answered
     const unanswered: UnansweredError[] = []

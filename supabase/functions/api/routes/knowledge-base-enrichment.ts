@@ -22,7 +22,12 @@ export const enrichmentRequest = z.object({
     .regex(/^[\x21-\x7e]{1,200}$/, 'llm_model must be the name of a model')
     .nullish(),
   max_tokens: z.number().int().min(1).max(100_000).nullish(),
-  use_multimodal: z.boolean().nullish(),
+  use_multimodal: z
+    .boolean()
+    .nullish()
+    .describe(
+      'Shows the model images of the first pages beside the text, 8 and 8 MiB at most, of sources whose pages were drawn (PAGE_IMAGES). item_notes says where it read the text alone.',
+    ),
 })
 /** Body of `POST /api/knowledge-bases/{id}/enrichment/run`. */
 export const enrichmentRunRequest = z.object({
@@ -34,7 +39,6 @@ const MAX_IDS = 1000
 const resultsQuery = z.object({ item_ids: z.string().optional() })
 const itemIds = z.array(uuid, 'item_ids must be ids').max(MAX_IDS, `item_ids may name at most ${MAX_IDS} items`)
 
-const TEXT_ONLY = 'use_multimodal is stored but has no effect: only the text of documents is read.'
 const FIELD_KEYS = ['name', 'description', 'type', 'enum_values']
 
 const visible = (c: Context<ApiEnv>) => findKnowledgeBase(c.var.db, uuidParam(c, 'id', 'knowledge_base'))
@@ -54,10 +58,9 @@ export const knowledgeBaseEnrichment = new Hono<ApiEnv>()
   })
   .put('/:id/enrichment', actsOn('knowledge_base'), async (c) => {
     const id = uuidParam(c, 'id', 'knowledge_base')
-    const { body, warnings } = await parseLenientBody(c, enrichmentRequest, ({ use_multimodal }, sent) => [
-      ...droppedInList('fields', sent['fields'], FIELD_KEYS),
-      ...(use_multimodal ? [TEXT_ONLY] : []),
-    ])
+    const { body, warnings } = await parseLenientBody(c, enrichmentRequest, (_, sent) =>
+      droppedInList('fields', sent['fields'], FIELD_KEYS),
+    )
     const hasModel = hasLanguageModel(c.var.deps.chat)
     if (!hasModel) warnings.push(`${needsModel().message} No run was started.`)
     const { re_enrichment_triggered, job_id } = unwrap<{ re_enrichment_triggered: boolean; job_id: string | null }>(

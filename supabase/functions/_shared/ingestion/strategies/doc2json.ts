@@ -1,7 +1,7 @@
 import { textLimit } from '../../agent/ask-for-object.ts'
 import type { ObjectQuestion } from '../../agent/ask-for-object.ts'
 import { batchesOf } from '../../batches.ts'
-import { MAX_REQUEST_IMAGES, TOKENS_PER_IMAGE } from '../../chat-images.ts'
+import { AT_ONCE_WITH_IMAGES, MAX_REQUEST_IMAGES, TOKENS_PER_IMAGE } from '../../chat-images.ts'
 import { AppError } from '../../errors.ts'
 import type { PageImage } from '../../page-images.ts'
 import { recordSettings } from '../../strategies.ts'
@@ -24,8 +24,6 @@ const ANSWER_TOKENS = 4000
 const MAX_PAGES = 100
 /** Tokens of text that a part with images has at most: what other parts have with the largest `window_size`. */
 const MAX_TOKENS_WITH_IMAGES = 32_000
-/** Parts with images that are asked about at once: each may hold megabytes. */
-const AT_ONCE_WITH_IMAGES = 2
 /** Parts without an answer that are named one by one. */
 const MAX_NAMED_PARTS = 10
 

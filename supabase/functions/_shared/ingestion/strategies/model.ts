@@ -1,5 +1,7 @@
 import { askForObject } from '../../agent/ask-for-object.ts'
 import type { AskedDocument, ObjectQuestion } from '../../agent/ask-for-object.ts'
+import { ImagesRefusedError, chatImagesOf, withPageImages } from '../../agent/asking-with-images.ts'
+import type { ReadImage } from '../../agent/asking-with-images.ts'
 import type { Budget } from '../../agent/budget.ts'
 import { AppError } from '../../errors.ts'
 import type { IndexingClaim } from '../../ledger.ts'
@@ -9,8 +11,6 @@ import type { ChatProvider } from '../../providers/index.ts'
 import { hasLanguageModel } from '../../providers/offline-answerer.ts'
 import type { IngestionContext } from '../context.ts'
 import { LeaseLostError, PermanentError } from '../failures.ts'
-import { ImagesRefusedError, chatImagesOf, withPageImages } from './asking-with-images.ts'
-import type { ReadImage } from './asking-with-images.ts'
 import type { IndexingModel, IndexingStrategy, ShownAnswer } from './strategy.ts'
 
 /** What is said about the outcome of an attempt, for `stats` of the indexed source. */

@@ -184,6 +184,8 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const served = await serveGateway((request) => gateway.fetch(request), options.apiPort ?? project.apiPort)
   await lifetime.onEnd(() => served.close())
   realtime.attach(served.server)
+  // Before the gateway, which waits for its connections to end, and a socket ends when its client likes.
+  await lifetime.onEnd(() => realtime.close())
   url = served.url
   const dbUrl = options.databaseUrl ?? (await openWirePort(db, options, project, lifetime))
   onProgress('gateway ready')

@@ -29,7 +29,7 @@ export type Realtime = {
   attach: (server: http.Server) => void
   /** Settles when partitions exist and rows of realtime.messages are heard; rejects when LISTEN failed. */
   ready: Promise<void>
-  /** Closes every socket with 1012 and stops listening. The database and the servers stay open. */
+  /** Closes every socket with 1012 and stops listening, once. The database and the servers stay open. */
   close: () => Promise<void>
 }
 
@@ -70,13 +70,16 @@ export const createRealtime = ({
   const ready = Promise.all([feed.ready, upkeep.done]).then(() => undefined)
   ready.catch(() => undefined) // the feed has logged it; callers that wait see it too
 
+  let closed: Promise<void> | null = null
+
   return {
     fetch: async (request) => routes.fetch(request),
     attach: (server) => connections.attach(server),
     ready,
-    close: async () => {
-      await connections.close()
-      await Promise.all([feed.close(), recheck.close(), upkeep.close()])
-    },
+    close: () =>
+      (closed ??= (async () => {
+        await connections.close()
+        await Promise.all([feed.close(), recheck.close(), upkeep.close()])
+      })()),
   }
 }

@@ -1,11 +1,10 @@
 // An agent is deleted while its runs begin, go on, wait and end, and while what they hang on is deleted, too. Each is stopped in
 // its midst, where it holds locks and is about to ask for more, and the other begins. Neither may come to wait for the other in a circle.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { DbCaller, Row, Sql } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
-import { createStandStill } from './stand-still.ts'
+import { closeGate, codeOf, createStandStill, untilWaiting } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const ADMIN = 'a0000000-0000-4000-8000-000000000002'
@@ -328,40 +327,9 @@ describe.skipIf(noNativeServer())('an agent is deleted', () => {
     }
   })
 
-  const codeOf = (promise: Promise<unknown>): Promise<string> =>
-    promise.then(
-      () => 'done',
-      (error: Error & { code?: string }) => error.code ?? error.message,
-    )
-  const waiting = async () => {
-    const [row] = await query<{ count: number }>(
-      `select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    )
-    return row?.count ?? 0
-  }
-  /** Resolves when so many wait for a lock, or `promise` is settled. @returns whether they wait. */
-  const untilWaiting = async (many: number, promise: Promise<unknown>) => {
-    let isSettled = false
-    const settled = () => void (isSettled = true)
-    promise.then(settled, settled)
-    for (let i = 0; i < 1000; i++) {
-      if ((await waiting()) >= many) return true
-      if (isSettled) return false
-      await sleep(2)
-    }
-    throw new Error('Neither waited for a lock nor got through.')
-  }
-
   it.each(meetings)('$first stops at $stop, and $second: both get through', async ({ first, stop, second }) => {
     const [one, two] = [OTHERS[first] ?? DELETION, OTHERS[second] ?? DELETION]
-    const goOn = Promise.withResolvers<void>()
-    const isHeld = Promise.withResolvers<void>()
-    const holding = prepared.db.asCaller(SERVICE, async (tx) => {
-      await tx.query('select pg_advisory_xact_lock($1)', [GATE])
-      isHeld.resolve()
-      await goOn.promise
-    })
-    await isHeld.promise
+    const release = await closeGate(prepared.db, GATE)
     if ([first, second].includes('approvals expire')) {
       await query('update ai.approvals set expires_at = now() where id = $1', [world.approval])
     }
@@ -373,12 +341,11 @@ describe.skipIf(noNativeServer())('an agent is deleted', () => {
     )
     let later = Promise.resolve('')
     try {
-      expect(await untilWaiting(1, earlier), 'it stands still').toBe(true)
+      expect(await untilWaiting(prepared.db, 1, earlier), 'it stands still').toBe(true)
       later = codeOf(prepared.db.asCaller(two.caller, two.work(world)))
-      await untilWaiting(2, later)
+      await untilWaiting(prepared.db, 2, later)
     } finally {
-      goOn.resolve()
-      await holding
+      await release()
     }
     const codes = await Promise.all([earlier, later])
     expect(['done', ...(one.refusals ?? [])]).toContain(codes[0])

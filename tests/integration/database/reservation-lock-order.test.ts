@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Row } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
-import { createStandStill } from './stand-still.ts'
+import { closeGate, codeOf, countWaiting, createStandStill } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
@@ -19,12 +19,6 @@ describe.skipIf(noNativeServer())('tokens that are reserved', () => {
 
   const query = <R extends Row>(text: string, params: unknown[] = []) => prepared.db.query<R>(text, params)
   const idOf = async (text: string, params: unknown[] = []) => (await query<{ id: string }>(text, params))[0]!.id
-  const codeOf = (promise: Promise<unknown>): Promise<string> =>
-    promise.then(
-      () => 'done',
-      (error: Error & { code?: string }) => error.code ?? error.message,
-    )
-
   beforeAll(async () => {
     await createStandStill(query, 'stand_still_here', GATE)
     for (const [when, table] of [
@@ -54,24 +48,14 @@ describe.skipIf(noNativeServer())('tokens that are reserved', () => {
     first: (stop: () => ReturnType<typeof call>) => Promise<unknown>,
     others: (() => Promise<unknown>)[],
   ): Promise<string[]> {
-    const isHeld = Promise.withResolvers<void>()
-    const goOn = Promise.withResolvers<void>()
-    const holding = prepared.db.asCaller(SERVICE, async (tx) => {
-      await tx.query('select pg_advisory_xact_lock($1)', [GATE])
-      isHeld.resolve()
-      await goOn.promise
-    })
-    await isHeld.promise
+    const release = await closeGate(prepared.db, GATE)
     let settled = 0
     const begin = (promise: Promise<unknown>) => codeOf(promise).finally(() => (settled += 1))
     const all = [begin(first(() => call(`set_config('tests.stop_at', $1, true)`, table)))]
     /** All that have begun wait for a lock or are through. */
     const untilStill = async () => {
       for (let i = 0; i < 500; i++) {
-        const [row] = await query<{ count: number }>(
-          `select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-        )
-        if ((row?.count ?? 0) + settled >= all.length) return
+        if ((await countWaiting(prepared.db)) + settled >= all.length) return
         await sleep(5)
       }
       throw new Error('Neither waited for a lock nor got through.')
@@ -84,8 +68,7 @@ describe.skipIf(noNativeServer())('tokens that are reserved', () => {
         await untilStill()
       }
     } finally {
-      goOn.resolve()
-      await holding
+      await release()
     }
     return Promise.all(all)
   }

@@ -1,11 +1,10 @@
 // Whatever ends, takes up or removes runs may meet whatever else does: each is stopped in its midst, where it holds locks and is
 // about to ask for more, and another one begins. None of them may come to wait for each other in a circle.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { DbCaller, Sql } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
-import { createStandStill } from './stand-still.ts'
+import { closeGate, codeOf, createStandStill, untilWaiting } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
@@ -147,45 +146,6 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
     world = { chat: chat ?? '', session: open.session_uuid, answered, rolledBack, open }
   })
 
-  /** Sessions of this database that wait for a lock. */
-  const waiting = async () => {
-    const [row] = await prepared.db.query<{ count: number }>(
-      `select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    )
-    return row?.count ?? 0
-  }
-  /** Resolves when so many wait, or `promise` is settled. @returns whether they wait. */
-  const untilWaiting = async (many: number, promise: Promise<unknown>) => {
-    let isSettled = false
-    const settled = () => void (isSettled = true)
-    promise.then(settled, settled)
-    for (let i = 0; i < 500; i++) {
-      if ((await waiting()) >= many) return true
-      if (isSettled) return false
-      await sleep(5)
-    }
-    throw new Error('Neither waited for a lock nor got through.')
-  }
-  /** Has everybody stand still who comes to it. @returns opens it. */
-  const closeGate = async () => {
-    const goOn = Promise.withResolvers<void>()
-    const isHeld = Promise.withResolvers<void>()
-    const holding = prepared.db.asCaller(SERVICE, async (tx) => {
-      await tx.query('select pg_advisory_xact_lock($1)', [GATE])
-      isHeld.resolve()
-      await goOn.promise
-    })
-    await isHeld.promise
-    return () => {
-      goOn.resolve()
-      return holding
-    }
-  }
-  const codeOf = (promise: Promise<unknown>): Promise<string> =>
-    promise.then(
-      () => 'done',
-      (error: Error & { code?: string }) => error.code ?? error.message,
-    )
   const whatIsLeft = async (): Promise<Left> => {
     const [row] = await prepared.db.query<Left>(
       `select
@@ -201,7 +161,7 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
 
   it.each(meetings)('$first, is stopped at $stop, and $second: both get through', async ({ first, stop, second }) => {
     const [one, two] = [OPERATIONS[first]!, OPERATIONS[second]!]
-    const release = await closeGate()
+    const release = await closeGate(prepared.db, GATE)
     const earlier = codeOf(
       prepared.db.asCaller(one.caller, async (tx) => {
         await tx.query(`select set_config('tests.stop_at', $1, true)`, [stop])
@@ -210,9 +170,9 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
     )
     let later = Promise.resolve('')
     try {
-      expect(await untilWaiting(1, earlier)).toBe(true)
+      expect(await untilWaiting(prepared.db, 1, earlier)).toBe(true)
       later = codeOf(prepared.db.asCaller(two.caller, two.work(world)))
-      await untilWaiting(2, later)
+      await untilWaiting(prepared.db, 2, later)
     } finally {
       await release()
     }
@@ -231,7 +191,7 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
       person(MEMBER),
       call(`public.begin_chat_turn($1, $2, 'And now?')`, world.chat, agent),
     )) as { message_id: string }
-    const release = await closeGate()
+    const release = await closeGate(prepared.db, GATE)
     const deleting = OPERATIONS['a session is deleted by its person']!
     const session = codeOf(
       prepared.db.asCaller(deleting.caller, async (tx) => {
@@ -241,7 +201,7 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
     )
     let later: Promise<string>[] = []
     try {
-      expect(await untilWaiting(1, session)).toBe(true)
+      expect(await untilWaiting(prepared.db, 1, session)).toBe(true)
       const start = call(
         `ai.start_run($1, $2, 'And now?', request => '{"message": "x"}', chat_message_id => $3)`,
         agent,
@@ -250,10 +210,10 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
       )
       const begun = codeOf(prepared.db.asCaller(person(MEMBER), start))
       later = [begun]
-      expect(await untilWaiting(2, begun)).toBe(true)
+      expect(await untilWaiting(prepared.db, 2, begun)).toBe(true)
       const chat = codeOf(prepared.db.asCaller(person(MEMBER), OPERATIONS['its chat is deleted']!.work(world)))
       later = [begun, chat]
-      expect(await untilWaiting(3, chat)).toBe(true)
+      expect(await untilWaiting(prepared.db, 3, chat)).toBe(true)
     } finally {
       await release()
     }

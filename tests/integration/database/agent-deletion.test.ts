@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { DbCaller, Row, Sql } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
-import { closeGate, codeOf, createStandStill, untilWaiting } from './stand-still.ts'
+import { createStandStill, meetStandingStill } from './stand-still.ts'
+import type { Actor } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const ADMIN = 'a0000000-0000-4000-8000-000000000002'
@@ -329,25 +330,11 @@ describe.skipIf(noNativeServer())('an agent is deleted', () => {
 
   it.each(meetings)('$first stops at $stop, and $second: both get through', async ({ first, stop, second }) => {
     const [one, two] = [OTHERS[first] ?? DELETION, OTHERS[second] ?? DELETION]
-    const release = await closeGate(prepared.db, GATE)
     if ([first, second].includes('approvals expire')) {
       await query('update ai.approvals set expires_at = now() where id = $1', [world.approval])
     }
-    const earlier = codeOf(
-      prepared.db.asCaller(one.caller, async (tx) => {
-        await tx.query(`select set_config('tests.stop_at', $1, true)`, [stop])
-        return one.work(world)(tx)
-      }),
-    )
-    let later = Promise.resolve('')
-    try {
-      expect(await untilWaiting(prepared.db, 1, earlier), 'it stands still').toBe(true)
-      later = codeOf(prepared.db.asCaller(two.caller, two.work(world)))
-      await untilWaiting(prepared.db, 2, later)
-    } finally {
-      await release()
-    }
-    const codes = await Promise.all([earlier, later])
+    const [actor, other] = [one, two].map(({ caller, work }) => ({ caller, work: work(world) })) as [Actor, Actor]
+    const codes = await meetStandingStill(prepared.db, GATE, stop, actor, other)
     expect(['done', ...(one.refusals ?? [])]).toContain(codes[0])
     expect(['done', ...(two.refusals ?? [])]).toContain(codes[1])
     const left = await query('select id from ai.agents where id = $1', [world.agent])

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { DbCaller, Sql } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
-import { closeGate, codeOf, createStandStill, untilWaiting } from './stand-still.ts'
+import { closeGate, codeOf, createStandStill, meetStandingStill, untilWaiting } from './stand-still.ts'
+import type { Actor } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
@@ -161,22 +162,8 @@ describe.skipIf(noNativeServer())('two at a conversation', () => {
 
   it.each(meetings)('$first, is stopped at $stop, and $second: both get through', async ({ first, stop, second }) => {
     const [one, two] = [OPERATIONS[first]!, OPERATIONS[second]!]
-    const release = await closeGate(prepared.db, GATE)
-    const earlier = codeOf(
-      prepared.db.asCaller(one.caller, async (tx) => {
-        await tx.query(`select set_config('tests.stop_at', $1, true)`, [stop])
-        return one.work(world)(tx)
-      }),
-    )
-    let later = Promise.resolve('')
-    try {
-      expect(await untilWaiting(prepared.db, 1, earlier)).toBe(true)
-      later = codeOf(prepared.db.asCaller(two.caller, two.work(world)))
-      await untilWaiting(prepared.db, 2, later)
-    } finally {
-      await release()
-    }
-    const codes = await Promise.all([earlier, later])
+    const [actor, other] = [one, two].map(({ caller, work }) => ({ caller, work: work(world) })) as [Actor, Actor]
+    const codes = await meetStandingStill(prepared.db, GATE, stop, actor, other)
     // A run that is gone or over cannot be cancelled; the rest finds nothing to do.
     const allowed = (name: string) => (name === 'its run is cancelled' ? ['done', 'PT404', 'PT409'] : ['done'])
     expect(allowed(first)).toContain(codes[0])

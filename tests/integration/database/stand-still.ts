@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { SessionDatabase } from '../../../local/database/database.ts'
+import type { DbCaller, SessionDatabase, Sql } from '../../../local/database/database.ts'
 import { SERVICE } from '../../support/two-sessions.ts'
 
 /**
@@ -63,3 +63,36 @@ export const codeOf = (promise: Promise<unknown>): Promise<string> =>
     () => 'done',
     (error: Error & { code?: string }) => error.code ?? error.message,
   )
+
+/** Somebody who does their work in a transaction of their own. */
+export type Actor = { caller: DbCaller; work: (tx: Sql) => Promise<unknown> }
+
+/**
+ * One stands still where it first changes a row of the table `stop`, the other begins and waits or gets through, then the first goes on.
+ * @param gate lock of the trigger function that `createStandStill` has made.
+ * @returns what became of each, as `codeOf`. @throws when the first does not stand still.
+ */
+export async function meetStandingStill(
+  db: SessionDatabase,
+  gate: number,
+  stop: string,
+  one: Actor,
+  two: Actor,
+): Promise<[string, string]> {
+  const release = await closeGate(db, gate)
+  const earlier = codeOf(
+    db.asCaller(one.caller, async (tx) => {
+      await tx.query(`select set_config('tests.stop_at', $1, true)`, [stop])
+      return one.work(tx)
+    }),
+  )
+  let later = Promise.resolve('')
+  try {
+    if (!(await untilWaiting(db, 1, earlier))) throw new Error(`It did not stand still at ${stop}: ${await earlier}`)
+    later = codeOf(db.asCaller(two.caller, two.work))
+    await untilWaiting(db, 2, later)
+  } finally {
+    await release()
+  }
+  return Promise.all([earlier, later])
+}

@@ -1,7 +1,7 @@
 import { askForObject } from '../../agent/ask-for-object.ts'
 import type { AskedDocument, ObjectQuestion } from '../../agent/ask-for-object.ts'
 import { ImagesRefusedError, chatImagesOf, withPageImages } from '../../agent/asking-with-images.ts'
-import type { ReadImage } from '../../agent/asking-with-images.ts'
+import type { LoadedImage } from '../../agent/asking-with-images.ts'
 import type { Budget } from '../../agent/budget.ts'
 import { AppError } from '../../errors.ts'
 import type { IndexingClaim } from '../../ledger.ts'
@@ -89,7 +89,7 @@ export function indexingModel(asking: Asking): IndexingModel {
   }
 
   /** What there is to show; the text will do where the storage fails to the last. */
-  async function read(images: readonly PageImage[]): Promise<ReadImage[]> {
+  async function read(images: readonly PageImage[]): Promise<LoadedImage[]> {
     if (!takesImages || images.length === 0) return []
     try {
       return await chatImagesOf(store, images, signal)

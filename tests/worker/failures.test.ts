@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
 import { chunkPages, DEFAULT_CHUNK_OPTIONS } from '../../supabase/functions/_shared/ingestion/chunk/chunk.ts'
@@ -62,9 +62,11 @@ describe('failures are sorted into final ones and those that waiting may cure', 
 })
 
 describe('the time of the next attempt', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }))
+  afterEach(() => void vi.useRealTimers())
   const job = { retryLimit: 4, retryDelay: 2, retryBackoff: true, retryDelayMax: 10 }
   const seconds = (retryCount: number, more = {}) =>
-    Math.round(((retryTime({ ...job, retryCount, ...more })?.getTime() ?? NaN) - Date.now()) / 1000)
+    ((retryTime({ ...job, retryCount, ...more })?.getTime() ?? NaN) - Date.now()) / 1000
 
   test('doubles up to the most the queue allows, and there is none after the last', () => {
     expect([0, 1, 2, 3].map((count) => seconds(count))).toEqual([4, 8, 10, 10])

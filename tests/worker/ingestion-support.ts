@@ -46,10 +46,16 @@ export async function spawnWorker(stack: TestStack, env: Record<string, string> 
     lines.push(JSON.parse(line) as LogLine)
   })
   child.stderr.on('data', (data: Buffer) => (output += String(data)))
-  await eventually(() => {
-    if (child.exitCode !== null) throw new Error(`The worker did not start:\n${output}`)
-    if (!lines.some(({ event }) => event === 'worker_started')) throw new Error(`The worker is not ready:\n${output}`)
-  }, 20_000)
+  try {
+    await eventually(() => {
+      if (child.exitCode !== null) throw new Error(`The worker did not start:\n${output}`)
+      if (!lines.some(({ event }) => event === 'worker_started')) throw new Error(`The worker is not ready:\n${output}`)
+    }, 40_000)
+  } catch (error) {
+    // Nobody else knows of it; it would take the work of other tests.
+    child.kill('SIGKILL')
+    throw error
+  }
   const end = async (signal: NodeJS.Signals) => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal)
     await exited
@@ -140,6 +146,7 @@ export type IndexedRow = {
   attempts: number
   next_retry_at: Date | string | null
   embedding_model: string | null
+  created_at: Date | string
   stats: Record<string, number>
 }
 

@@ -85,8 +85,10 @@ const apiProcess = (): number | undefined =>
     }
   })
 
+/** A function that has ended often is started again after up to 30 seconds, and may take as long to listen. */
+const RESTART_MS = 75_000
 /** Starts a run, once the function answers again after the kill before. */
-const beginRun = () => eventually(() => begin(member, agentId, { message: 'Count all five.' }), 30_000)
+const beginRun = () => eventually(() => begin(member, agentId, { message: 'Count all five.' }), RESTART_MS)
 
 const eventsOf = async (id: string): Promise<Json[]> =>
   (
@@ -123,8 +125,11 @@ const LAST = 35
 const points = (few: number[]) => (EVERY ? Array.from({ length: LAST }, (_, at) => at + 1) : few)
 if (!EVERY) console.log('Left out: most points at which a process is killed. Set RUN_KILL_POINTS=all to run them.')
 
+/** Longer than all that a test waits for, each of which says what was missing. */
+const LIMIT = { timeout: 240_000 }
+
 describe.skipIf(process.platform !== 'linux')('Q02 killed with SIGKILL', () => {
-  test.each(points([1, 28]))('the function, when event %i has been seen: the worker goes on', async (seq) => {
+  test.each(points([1, 28]))('the function, when event %i has been seen: the worker goes on', LIMIT, async (seq) => {
     effects = []
     await startWorker()
     const stream = await beginRun()
@@ -135,7 +140,7 @@ describe.skipIf(process.platform !== 'linux')('Q02 killed with SIGKILL', () => {
     await expectOnce(first!['run_id'])
   })
 
-  test.each(points([20]))('the worker, when event %i is stored: another goes on', async (seq) => {
+  test.each(points([20]))('the worker, when event %i is stored: another goes on', LIMIT, async (seq) => {
     effects = []
     const worker = await startWorker()
     const stream = await beginRun()

@@ -28,6 +28,7 @@ const TAKEOVER_MS = 10_000
 const STOP_MS = 1_000
 const FLOOD_PER_SECOND = 200
 const JOURNAL_ROWS = 2
+const WRITES = 2
 const LEASES_PER_SECOND = 1
 
 const lifetime = createLifetime((error) => console.error('While stopping:', error))
@@ -84,6 +85,13 @@ const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
       ['rows a step writes, by table', steps.rows === null ? 'only known on a native server' : ''],
       ...[...(steps.rows?.byTable ?? [])].map(([table, rows]): Line => [`  ${table}`, figure(rows)]),
       ['  all of them besides events and deliveries', steps.rows === null ? '' : figure(steps.rows.besidesEvents)],
+      ['transactions of a step that write', steps.rows === null ? '' : figure(steps.rows.transactions.all)],
+      ...[...(steps.rows?.transactions.byTables ?? [])].map(([tables, many]): Line => [`  ${tables}`, figure(many)]),
+      ['  besides, with pieces of text only', steps.rows === null ? '' : figure(steps.rows.transactions.text)],
+      [
+        '  numbers given to transactions, without deliveries',
+        steps.rows === null ? '' : figure(steps.rows.transactions.numbers),
+      ],
       [
         'bytes of a turn, answer of 100 words',
         `${steps.turnBytes} in ${steps.events} events, ${steps.foldedBytes} folded; the text alone ${steps.textBytes}, ` +
@@ -92,6 +100,7 @@ const PARTS: Record<string, (context: Context) => Promise<Bar[]>> = {
     ])
     if (steps.rows === null) return []
     return [
+      atMost('transactions that write per step, besides text', steps.rows.transactions.all, WRITES),
       atMost('rows of the journal per step', steps.rows.journal, JOURNAL_ROWS),
       atMost('leases renewed in a second', steps.rows.leasesPerSecond, LEASES_PER_SECOND),
     ]

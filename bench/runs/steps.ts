@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { obey, type ScriptedModel } from '../../tests/support/scripted-model/index.ts'
 import { TABLE_NAMES, type World } from '../agent/world.ts'
+import { createWriteCount, type Writes } from './writes.ts'
 import { api, askerOf, inBackground, streamed, timesOf, whenOver, type Times } from './tools.ts'
 
 const STEPS = 20
@@ -23,6 +24,8 @@ export type Rows = {
   besidesEvents: number
   /** Of the journal. */
   journal: number
+  /** Transactions of a further step that wrote. */
+  transactions: Writes
   /** Of the run itself, which change with time and not with steps: its lease. */
   leasesPerSecond: number
 }
@@ -79,27 +82,34 @@ const asking = (calls: number): string =>
 /** What further steps cost, in versions of rows by table. */
 async function countRows(world: World, db: pg.Pool): Promise<Rows> {
   let seconds = 0
+  const writes = await createWriteCount(db, SCHEMAS)
   const written = async (calls: number) => {
     const before = await counters(db)
     seconds = 0
+    await writes.begin()
     for (let i = 0; i < RUNS; i++) {
       const run = await whenOver(db, await streamed(world, askerOf(world), asking(calls)))
       seconds += (run.completed - run.started) / 1000
     }
+    const transactions = await writes.read()
     const after = await counters(db)
-    return (table: string) => (after.get(table) ?? 0) - (before.get(table) ?? 0)
+    return { rows: (table: string) => (after.get(table) ?? 0) - (before.get(table) ?? 0), transactions }
   }
   const none = await written(0)
   const many = await written(STEPS)
   const tables = [...(await counters(db)).keys()].sort()
-  const perStep = tables.map((table): [string, number] => [table, (many(table) - none(table)) / (RUNS * STEPS)])
+  const perStep = tables.map((table): [string, number] => [
+    table,
+    (many.rows(table) - none.rows(table)) / (RUNS * STEPS),
+  ])
   const byTable = new Map(perStep.filter(([, rows]) => rows > 0))
   const sum = [...byTable].reduce((all, [table, rows]) => all + ([EVENTS, DELIVERIES].includes(table) ? 0 : rows), 0)
   return {
     byTable,
     besidesEvents: sum,
     journal: byTable.get(JOURNAL) ?? 0,
-    leasesPerSecond: (many(RUN) - none(RUN)) / seconds,
+    transactions: writes.perStep(many.transactions, none.transactions, RUNS * STEPS),
+    leasesPerSecond: (many.rows(RUN) - none.rows(RUN)) / seconds,
   }
 }
 

@@ -8,10 +8,10 @@ export type TokenReservation = {
   max_tokens: number | null
 }
 
-/** What a call to a model is expected to need. */
+/** What a call of a run to a model is expected to need. */
 export type TokenRequest = {
-  runId: string
-  leaseToken: string
+  /** Of the reservation, a UUID: it is made once. */
+  id: string
   step: number
   model: string
   /** Tokens of the prompt, estimated. */
@@ -47,13 +47,16 @@ const spenderArgs = ({ tenantId, userId, agentId = null, runId = null }: Spender
   agent_id: agentId,
   run_id: runId,
 })
-const wholeTokens = (tokens: number): number => Math.max(0, Math.ceil(tokens))
+export const wholeTokens = (tokens: number): number => Math.max(0, Math.ceil(tokens))
+/** A limit of tokens as the database counts it; null: none. */
+export const wholeLimit = (tokens: number | null): number | null =>
+  tokens === null ? null : Math.max(1, Math.floor(tokens))
 /** What the functions of the ledger call a request. */
 export const requestArgs = ({ model, provider, promptTokens, maxTokens }: ModelCallRequest) => ({
   model,
   provider,
   prompt_tokens: wholeTokens(promptTokens),
-  max_tokens: maxTokens,
+  max_tokens: wholeLimit(maxTokens),
 })
 
 type Call = <T>(name: string, args: Record<string, unknown>) => Promise<T>
@@ -61,19 +64,6 @@ type Call = <T>(name: string, args: Record<string, unknown>) => Promise<T>
 /** The calls, made with `call`. All throw AppError as `fromPostgrest` makes it. */
 export function budgetCalls(call: Call) {
   return {
-    /**
-     * Null when the lease is lost.
-     * @throws AppError `budget_exceeded` (402) when prompt and one token of answer are more than a budget has left.
-     */
-    reserveTokens: (want: TokenRequest) =>
-      call<TokenReservation | null>('reserve_tokens', {
-        run_id: want.runId,
-        lease_token: want.leaseToken,
-        step: want.step,
-        model: want.model,
-        prompt_tokens: wholeTokens(want.promptTokens),
-        max_tokens: want.maxTokens,
-      }),
     /**
      * For a call that indexing a source makes, on behalf of whoever had it indexed; settled with the lease's token. Null when the
      * lease is lost.
@@ -103,8 +93,6 @@ export function budgetCalls(call: Call) {
         prompt_tokens: wholeTokens(promptTokens),
         is_estimate: isEstimate,
       }),
-    /** Closes what searches have left unsettled. @returns how many. */
-    closeExpiredSearches: () => call<number>('close_expired_searches', {}),
     /**
      * Ends a reservation. `usage` null: nothing was heard of the call, and the estimate of its prompt is counted. False when
      * it is settled already, which it also is once the lease is lost.

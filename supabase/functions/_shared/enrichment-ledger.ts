@@ -92,8 +92,6 @@ export const enrichmentCalls = (call: Call) => ({
     }),
   renewEnrichmentLease: (lease: Lease, leaseSeconds: number) =>
     call<boolean>('renew_enrichment_lease', { ...held(lease), lease_seconds: leaseSeconds }),
-  /** Runs that wait although no job is about them. */
-  dueEnrichments: () => call<string[]>('due_enrichments', {}),
   /** The queue has given it up. False when it has ended or been taken up again meanwhile. */
   markDeadEnrichment: (id: string, message: string) =>
     call<boolean>('mark_dead_enrichment', { enrichment_id: id, error_message: message }),

@@ -236,8 +236,6 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
         journal: storable(outcome.rest?.journal ?? []),
         trace: outcome.trace === undefined ? null : traceArgs(outcome.trace),
       }),
-    /** Forgets uploads that were announced more than a day ago and never completed; returns how many. */
-    removeStaleUploads: () => call<number>('remove_stale_uploads', {}),
     /** Stores the answer to a user's message, once. */
     finishChatTurn: (turn: ChatTurnOutcome) =>
       call<{ id: string; created_at: string } & Record<string, unknown>>('finish_chat_turn', {
@@ -367,17 +365,11 @@ export function createLedger({ url, secretKey, fetch: fetchWith = fetch, timeout
         embedding,
       }),
 
-    /** Whether the job `maintain_search` would find something to do; thresholds in vectors per model and tenant. */
-    dueSearchMaintenance: (buildFrom: number, retireBelow: number) =>
-      call<boolean>('due_search_maintenance', { build_from: buildFrom, retire_below: retireBelow }),
-
     renewLease: (kind: LeaseKind, id: string, leaseToken: string, leaseSeconds: number) =>
       call<boolean>('renew_lease', { kind, id, lease_token: leaseToken, lease_seconds: leaseSeconds }),
     /** The queue has given up on it. False when it has been finished or taken up again meanwhile. */
     markDeadLetter: (kind: LeaseKind, id: string, message: string) =>
       call<boolean>('mark_dead_letter', { kind, id, error_message: message }),
-    /** What waits although no job is about it. */
-    dueIngestion: () => call<{ kind: WorkKind; id: string }[]>('due_ingestion', {}),
     /** Queues a job; null when one with the same `dedupe` waits already. */
     enqueue: (queue: string, payload: { id: string }, dedupe?: string) =>
       call<string | null>('enqueue', { queue, payload, dedupe: dedupe ?? null }),

@@ -50,8 +50,6 @@ export const pageImageCalls = (call: Call) => ({
       reason_code: reasonCode,
       next_retry_at: nextRetryAt?.toISOString() ?? null,
     }),
-  /** Sources whose pages wait to be drawn although no job is about them. */
-  duePageRenderings: () => call<string[]>('due_page_renderings', {}),
   /** The queue has given it up. False when it has ended or been taken up again meanwhile. */
   markDeadPageRendering: (sourceId: string) => call<boolean>('mark_dead_page_rendering', { source_id: sourceId }),
 })

@@ -8,7 +8,7 @@ const GIVE_UP_MS = 30_000
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /** Whether the same call may succeed later: the database may be away for a moment. */
-const isTransient = (error: unknown) =>
+export const isTransient = (error: unknown): boolean =>
   !(error instanceof AppError) || ['unavailable', 'upstream_timeout', 'internal', 'rate_limited'].includes(error.code)
 
 /**

@@ -1,4 +1,7 @@
 /** The part of the ledger that executors of runs need: claiming one, writing its log, giving it back. */
+import { wholeLimit, wholeTokens } from './budget-ledger.ts'
+import type { TokenReservation, TokenRequest } from './budget-ledger.ts'
+import type { PostgrestFailure } from './errors.ts'
 import { storable } from './storable.ts'
 
 /** An event of a run as it is stored: the wire event without its number. */
@@ -12,6 +15,9 @@ export type StopReason = 'cancelled' | 'membership_lost' | 'agent_unpublished'
 
 /** `held`: whether the lease was held, and the write therefore done. */
 export type LeaseAnswer = { held: boolean; last_seq: number; stop: StopReason | null }
+
+/** The answer to a write that reserves tokens as well: what is held, or why nothing is. Neither: the run is to stop. */
+export type ReservingAnswer = LeaseAnswer & { grant?: TokenReservation; refusal?: PostgrestFailure }
 
 /** A call of a run's tool as it was noted; what was noted with it is in `started` and `finished`. */
 export type ClaimedCall = {
@@ -78,6 +84,9 @@ export type LogWrite = { firstSeq: number; events: RunEvent[]; journal: RunNote[
 
 type Lease = { runId: string; leaseToken: string }
 
+/** A write under a lease, which is kept. */
+export type LeasedWrite = Lease & LogWrite & { leaseSeconds: number }
+
 /** The calls, on top of one that calls a function of the schema `ai` by name. */
 export function runCalls(call: <T>(name: string, args: Record<string, unknown>) => Promise<T>) {
   const logArgs = ({ firstSeq, events, journal }: LogWrite) => ({
@@ -85,17 +94,26 @@ export function runCalls(call: <T>(name: string, args: Record<string, unknown>) 
     events,
     journal: storable(journal),
   })
+  const appendArgs = ({ runId, leaseToken, leaseSeconds, ...write }: LeasedWrite) => ({
+    run_id: runId,
+    lease_token: leaseToken,
+    ...logArgs(write),
+    lease_seconds: leaseSeconds,
+  })
   return {
     /** Takes the lease on a run that waits or whose executor died; null when there is nothing to take. */
     claimRun: (runId: string, executor: string, leaseSeconds: number) =>
       call<ClaimedRun | null>('claim_run', { run_id: runId, executor, lease_seconds: leaseSeconds }),
     /** Writes events and notes in one transaction and keeps the lease. Those that are stored already are skipped. */
-    appendRunEvents: ({ runId, leaseToken, leaseSeconds, ...write }: Lease & LogWrite & { leaseSeconds: number }) =>
-      call<LeaseAnswer>('append_run_events', {
-        run_id: runId,
-        lease_token: leaseToken,
-        ...logArgs(write),
-        lease_seconds: leaseSeconds,
+    appendRunEvents: (write: LeasedWrite) => call<LeaseAnswer>('append_run_events', appendArgs(write)),
+    /**
+     * The same, and in the same transaction, after what it settles, holds tokens back for the call of the model that comes next: once
+     * for each id, which the caller chooses. A budget that refuses leaves the rest written.
+     */
+    appendAndReserve: ({ id, step, model, promptTokens, maxTokens }: TokenRequest, write: LeasedWrite) =>
+      call<ReservingAnswer>('append_run_events', {
+        ...appendArgs(write),
+        reservation: { id, step, model, prompt_tokens: wholeTokens(promptTokens), max_tokens: wholeLimit(maxTokens) },
       }),
     /** Renews the lease once a third of it is used up, and tells whether to stop. */
     beatRun: (runId: string, leaseToken: string, leaseSeconds: number) =>
@@ -122,7 +140,5 @@ export function runCalls(call: <T>(name: string, args: Record<string, unknown>) 
      */
     dueRuns: (limit: number, presentTenants: readonly string[] | null = null) =>
       call<DueRun[]>('due_runs', { run_limit: limit, present_tenants: presentTenants }),
-    /** Folds the logs of runs that are over, removes those past their days, deletes rolled back runs; returns how many. */
-    sweepRunLog: () => call<{ folded: number; removed: number; rolled_back: number }>('sweep_run_log', {}),
   }
 }

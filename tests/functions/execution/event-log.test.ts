@@ -2,7 +2,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { AppError } from '../../../supabase/functions/_shared/errors.ts'
 import { createEventLog } from '../../../supabase/functions/_shared/execution/event-log.ts'
 import type { EventLogOptions, NumberedEvent } from '../../../supabase/functions/_shared/execution/event-log.ts'
-import type { LeaseAnswer, LogWrite, RunEvent, RunNote } from '../../../supabase/functions/_shared/run-ledger.ts'
+import type {
+  LeaseAnswer,
+  LogWrite,
+  ReservingAnswer,
+  RunEvent,
+  RunNote,
+} from '../../../supabase/functions/_shared/run-ledger.ts'
 
 const RUN = { id: 'r', run_id: 'run_0123456789ab', lease_token: 'mine' }
 
@@ -18,10 +24,15 @@ function fakeLedger() {
     holder: 'mine',
     stop: null as LeaseAnswer['stop'],
     beats: 0,
+    /** Tokens that are left, and those that are held, by the id of the reservation. */
+    left: Infinity,
+    held: new Map<string, number>(),
     /** Called with each write before it is done; throws what shall go wrong. */
     before: (): void | Promise<void> => {},
     /** Called after it is done, before it is answered. */
     after: (): void | Promise<void> => {},
+    /** The same, of a write that holds tokens. */
+    afterHolding: (): void | Promise<void> => {},
   }
   function write({ firstSeq, events, journal }: LogWrite) {
     if (firstSeq > stored.length + 1) throw new AppError('internal', 'a gap')
@@ -39,6 +50,18 @@ function fakeLedger() {
       write(append)
       await world.after()
       return answer(true)
+    },
+    async appendAndReserve({ id, promptTokens }, append) {
+      const written: ReservingAnswer = await ledger.appendRunEvents(append)
+      if (!written.held || written.stop !== null) return written
+      if (world.left < promptTokens && !world.held.has(id)) {
+        const details = JSON.stringify({ code: 'budget_exceeded', balance: world.left })
+        return { ...written, refusal: { code: 'PT402', message: 'Used up.', details, hint: 'Wait.' } }
+      }
+      if (!world.held.has(id)) world.left -= promptTokens
+      world.held.set(id, promptTokens)
+      await world.afterHolding()
+      return { ...written, grant: { id, max_tokens: world.left } }
     },
     beatRun(_runId, token) {
       world.beats++
@@ -264,6 +287,141 @@ describe('a failure of the database', () => {
     log.emit('start', {})
     await expect(log.journal.commit()).rejects.toMatchObject({ code: 'unavailable' })
     expect(stops).toHaveLength(1)
+  })
+})
+
+describe('tokens', () => {
+  const want = (promptTokens = 10) => ({ step: 1, model: 'm', promptTokens, maxTokens: null })
+
+  it('are reserved in the write of all that comes before, which is stored and delivered when they are granted', async () => {
+    world.left = 100
+    const { log, delivered } = logOn(world)
+    log.emit('content_delta', { delta: 'x' })
+    log.journal.note({ op: 'tokens_used' })
+    log.emit('step_started', {})
+    const grant = await log.reserve(want())
+    expect(grant).toEqual({ id: [...world.held.keys()][0], maxTokens: 90 })
+    expect(kinds(delivered)).toEqual(['content_delta', 'step_started'])
+    expect(world.notes).toEqual([{ op: 'tokens_used' }])
+    // With nothing to write besides, a write of their own.
+    await log.reserve(want())
+    expect([world.sizes, world.left]).toEqual([[2, 0], 80])
+    log.abandon()
+  })
+
+  it('that the database will not hear of cost the call, and nothing of the log', async () => {
+    const { log, delivered, stops } = logOn(world)
+    const { appendAndReserve } = world.ledger
+    world.ledger.appendAndReserve = () => Promise.reject(new AppError('invalid_request', 'A value has the wrong form.'))
+    log.emit('step_started', {})
+    log.journal.note({ op: 'tokens_used' })
+    const refused = expect(log.reserve(want())).rejects.toMatchObject({ code: 'invalid_request' })
+    await vi.advanceTimersByTimeAsync(100)
+    await refused
+    expect([kinds(delivered), world.notes, stops]).toEqual([['step_started'], [{ op: 'tokens_used' }], []])
+    world.ledger.appendAndReserve = appendAndReserve
+    await log.reserve(want())
+    expect([world.held.size, log.isLost()]).toEqual([1, false])
+    log.abandon()
+  })
+
+  it('wait for the write on its way, and are then reserved one after the other', async () => {
+    const { log } = logOn(world)
+    let release = () => {}
+    world.before = () => new Promise((resolve) => (release = resolve))
+    log.emit('start', {})
+    await vi.advanceTimersByTimeAsync(1)
+    const grants = Promise.all([log.reserve(want(1)), log.reserve(want(2))])
+    log.emit('step_started', {})
+    await vi.advanceTimersByTimeAsync(100)
+    expect([...world.held]).toEqual([])
+    world.before = () => {}
+    release()
+    await grants
+    expect([...world.held.values()]).toEqual([1, 2])
+    expect(world.sizes).toEqual([1, 1, 0])
+    log.abandon()
+  })
+
+  it('are reserved once when the answer is lost and the write sent again', async () => {
+    world.left = 100
+    const { log } = logOn(world)
+    let losses = 2
+    world.afterHolding = () => {
+      if (losses-- > 0) throw new TypeError('fetch failed')
+    }
+    log.emit('start', {})
+    const grant = log.reserve(want())
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(losses).toBe(-1)
+    expect(await grant).toEqual({ id: [...world.held.keys()][0], maxTokens: 90 })
+    expect([world.left, world.held.size]).toEqual([90, 1])
+    expect(kinds(world.stored)).toEqual(['start'])
+    log.abandon()
+  })
+
+  it('that a budget refuses leave the rest stored, and the log goes on', async () => {
+    world.left = 5
+    const { log, delivered, stops } = logOn(world)
+    log.emit('tool_result', {})
+    log.journal.note({ op: 'step_done' })
+    const refused = { code: 'budget_exceeded', message: 'Used up.', hint: 'Wait.', extra: { balance: 5 } }
+    await expect(log.reserve(want())).rejects.toMatchObject(refused)
+    expect(kinds(delivered)).toEqual(['tool_result'])
+    expect(world.notes).toEqual([{ op: 'step_done' }])
+    expect([stops, log.isLost()]).toEqual([[], false])
+    expect(await log.reserve(want(5))).toMatchObject({ maxTokens: 0 })
+    log.abandon()
+  })
+
+  it('are refused, and nothing is stored, once the lease is lost', async () => {
+    const { log, delivered, stops } = logOn(world)
+    world.holder = 'theirs'
+    log.emit('start', {})
+    const both = [log.reserve(want()), log.reserve(want())]
+    for (const one of both) await expect(one).rejects.toMatchObject({ code: 'conflict' })
+    await expect(log.reserve(want())).rejects.toMatchObject({ code: 'conflict' })
+    expect([world.stored, delivered, [...world.held]]).toEqual([[], [], []])
+    expect(stops).toMatchObject([{ code: 'conflict' }])
+  })
+
+  it('are not held for a run that is to stop: who asks hears why', async () => {
+    const { log, stops } = logOn(world)
+    world.stop = 'agent_unpublished'
+    log.emit('start', {})
+    await expect(log.reserve(want())).rejects.toMatchObject({ code: 'agent_unpublished' })
+    expect(stops).toEqual(['agent_unpublished'])
+    expect(kinds(world.stored)).toEqual(['start'])
+    expect(world.held.size).toBe(0)
+    log.abandon()
+  })
+
+  it('that are asked for while the log is held back are refused, those on their way are granted', async () => {
+    const { log } = logOn(world)
+    let release = () => {}
+    world.afterHolding = () => new Promise((resolve) => (release = resolve))
+    const sent = log.reserve(want(1))
+    await vi.advanceTimersByTimeAsync(1)
+    const waiting = log.reserve(want(2))
+    log.emit('step_started', {})
+    log.hold()
+    await expect(waiting).rejects.toMatchObject({ code: 'conflict' })
+    await expect(log.reserve(want(3))).rejects.toMatchObject({ code: 'conflict' })
+    release()
+    const { id } = await sent
+    expect([...world.held]).toEqual([[id, 1]])
+    expect(world.stored).toEqual([])
+    await log.end(storedAll(world), isTrue)
+    expect(kinds(world.stored)).toEqual(['step_started'])
+  })
+
+  it('are refused when the write fails for good', async () => {
+    const { log } = logOn(world)
+    world.before = () => {
+      throw new AppError('invalid_request', 'A value is not allowed.')
+    }
+    await expect(log.reserve(want())).rejects.toMatchObject({ code: 'invalid_request' })
+    expect(log.isLost()).toBe(true)
   })
 })
 

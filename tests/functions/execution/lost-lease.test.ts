@@ -150,6 +150,24 @@ describe('a clock that is set', () => {
     expect(numbered).toEqual(replay.slice(0, numbered.length))
   })
 
+  it('back again and again where a stream is read: it ends after as long as was said', async () => {
+    const { stream, seen, runId, goOn } = await speaking('reader')
+    const reader = startApi(stack, { runs: { streamLimitMs: 1000 } }).as(
+      await userCaller(stack, 'member@harbor.example'),
+    )
+    const reading = await follow(reader, runId)
+    // By so little that tokens stay valid.
+    const now = Date.now()
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => now)
+    try {
+      expect((await reading.rest()).at(-1)).toMatchObject({ event: 'stream_end', reason: 'time_limit' })
+    } finally {
+      clock.mockRestore()
+      goOn()
+    }
+    expect([...seen, ...(await stream.rest())].at(-1)).toMatchObject({ event: 'complete' })
+  })
+
   it('forward by an hour in the database: whoever is quicker has the run, and the other writes nothing', async () => {
     const { stream, seen, runId, goOn } = await speaking('database-forward')
     const { id } = await standingOf(stack, runId)

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { takeUp } from '../../../supabase/functions/_shared/execution/drive.ts'
 import { executeRun } from '../../../supabase/functions/_shared/execution/execution.ts'
+import type { RunNote } from '../../../supabase/functions/_shared/run-ledger.ts'
 import { eventually } from '../../support/eventually.ts'
 import { script } from '../../support/scripted-model/index.ts'
 import type { ScriptedModel } from '../../support/scripted-model/index.ts'
@@ -360,21 +361,127 @@ describe('the database', () => {
     effects = []
     let calls = 0
     const { ledger } = healthy.deps
-    const shaky: ApiChanges['ledger'] = {
-      async appendRunEvents(write) {
+    const shaken =
+      <A extends unknown[], T>(call: (...args: A) => Promise<T>) =>
+      async (...args: A): Promise<T> => {
         calls++
         if (calls % 3 === 1) throw new TypeError('fetch failed')
-        const answer = await ledger.appendRunEvents(write)
+        const answer = await call(...args)
         if (calls % 3 === 2) throw new TypeError('fetch failed')
         return answer
-      },
+      }
+    const shaky: ApiChanges['ledger'] = {
+      appendRunEvents: shaken(ledger.appendRunEvents),
+      appendAndReserve: shaken(ledger.appendAndReserve),
     }
     const events = await (await begin(another({ ledger: shaky }).as(member), safeAgent, { message: 'Count.' })).rest()
     expectWhole(events)
     expect(events.at(-1)).toMatchObject({ status: 'completed' })
     expect(effects).toHaveLength(2)
     expect(calls).toBeGreaterThan(3)
+    // Tokens of each call of the model are reserved and settled once, however often it was asked for.
+    const used = await stack.db.query<{ is_estimate: boolean }>(
+      'select is_estimate from ai.usage_entries where run_id = (select id from ai.agent_runs where run_id = $1)',
+      [events[0]!['run_id']],
+    )
+    const steps = events.filter(({ event }) => event === 'step_started')
+    expect(used).toEqual(steps.map(() => ({ is_estimate: false })))
     expect(events).toEqual(await (await follow(person, events[0]!['run_id'])).rest())
+  })
+
+  it('is written to twice in a step: before its call, and with the result and the tokens of the next call of the model', async () => {
+    const silent = CALLS.map(({ toolCalls }) => (toolCalls ? { toolCalls } : { text: 'Both are counted.' }))
+    model.play(bySteps(silent))
+    const { ledger } = healthy.deps
+    const writes: [string[], boolean][] = []
+    const kindsOf = (write: { events: { event: string }[] }) => write.events.map(({ event }) => event)
+    const watched: ApiChanges['ledger'] = {
+      appendRunEvents(write) {
+        writes.push([kindsOf(write), false])
+        return ledger.appendRunEvents(write)
+      },
+      appendAndReserve(want, write) {
+        writes.push([kindsOf(write), true])
+        return ledger.appendAndReserve(want, write)
+      },
+    }
+    const events = await (await begin(another({ ledger: watched }).as(member), safeAgent, { message: 'Count.' })).rest()
+    expect(events.at(-1)).toMatchObject({ status: 'completed' })
+    const reserving = writes.flatMap(([, reserves], at) => (reserves ? [at] : []))
+    expect(reserving).toHaveLength(silent.length)
+    // From the first call of the model to the last one.
+    expect(writes.slice(reserving[0]! + 1, reserving.at(-1)! + 1)).toEqual([
+      [['tool_call'], false],
+      [['tool_result', 'step_completed', 'step_started'], true],
+      [['tool_call'], false],
+      [['tool_result', 'step_completed', 'step_started'], true],
+    ])
+  })
+
+  it.each([
+    ['before they are held: nothing is, and nothing counts', false],
+    ['after that: the grant is given back, and its prompt counts', true],
+  ])('hears of a stop while tokens are reserved, %s', async (_when, isHeld) => {
+    model.play(bySteps(CALLS))
+    const asked = model.chats().length
+    const { ledger } = healthy.deps
+    let reservations = 0
+    let runId = ''
+    const stop = async () => {
+      await person.json(200, 'POST', `/api/agents/runs/${runId}/cancel`)
+      const { id } = await standingOf(stack, runId)
+      const [row] = await stack.db.query<{ count: number }>(
+        'select count(*)::int as count from private.token_reservations where run_id = $1',
+        [id],
+      )
+      expect(row!.count).toBe(isHeld ? 1 : 0)
+    }
+    const heard = Promise.withResolvers<void>()
+    const given: string[] = []
+    let second = ''
+    const noteGiven = (journal: RunNote[]) =>
+      given.push(...journal.filter(({ op }) => op === 'tokens_used').map((note) => note['reservation_id'] as string))
+    const stopping: ApiChanges['ledger'] = {
+      async appendAndReserve(want, write) {
+        noteGiven(write.journal)
+        const isNext = ++reservations === 2
+        if (isNext) second = want.id
+        if (isNext && !isHeld) await stop()
+        const answer = await ledger.appendAndReserve(want, write)
+        if (!isNext || !isHeld) return answer
+        await stop()
+        // The beat brings word of the stop before the grant is there.
+        await heard.promise
+        return answer
+      },
+      async beatRun(...args) {
+        const answer = await ledger.beatRun(...args)
+        if (answer.stop !== null) heard.resolve()
+        return answer
+      },
+      appendRunEvents(write) {
+        noteGiven(write.journal)
+        return ledger.appendRunEvents(write)
+      },
+      finishRun(outcome) {
+        noteGiven(outcome.rest?.journal ?? [])
+        return ledger.finishRun(outcome)
+      },
+    }
+    const stream = await begin(another({ ledger: stopping }).as(member), safeAgent, { message: 'Count.' })
+    const start = (await stream.next())!
+    runId = start['run_id'] as string
+    const events = [start, ...(await stream.rest())]
+    expectWhole(events)
+    expect(events.at(-1)).toMatchObject({ status: 'cancelled' })
+    expect(callIds(events, 'tool_result')).toHaveLength(1)
+    expect(model.chats().length - asked).toBe(1)
+    expect(given.includes(second)).toBe(isHeld)
+    const { id } = await standingOf(stack, runId)
+    expect(
+      await stack.db.query('select step, is_estimate from ai.usage_entries where run_id = $1 order by step', [id]),
+    ).toEqual([{ step: 1, is_estimate: false }, ...(isHeld ? [{ step: 2, is_estimate: true }] : [])])
+    expect(await stack.db.query('select id from private.token_reservations where run_id = $1', [id])).toEqual([])
   })
 
   it('that refuses the answer ends the run without it', async () => {
@@ -390,5 +497,15 @@ describe('the database', () => {
     const events = await (await begin(another({ ledger: refusing }).as(member), agentId, { message: 'Go.' })).rest()
     expectWhole(events)
     expect(events.at(-1)).toMatchObject({ status: 'failed', content: '', code: 'unavailable' })
+  })
+
+  it('is asked for whole tokens, whatever limit the agent has', async () => {
+    model.play(script([{ text: 'Short.' }]))
+    const { id: agentId } = await person.json(201, 'POST', '/api/agents', {
+      json: { name: 'Fractions', settings: { max_tokens: 100.5 } },
+    })
+    const events = await (await begin(person, agentId, { message: 'Go.' })).rest()
+    expect(events.at(-1)).toMatchObject({ status: 'completed', content: 'Short.' })
+    expect(model.chats().at(-1)).toMatchObject({ body: { max_tokens: 100 } })
   })
 })

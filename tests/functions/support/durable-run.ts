@@ -77,7 +77,7 @@ export const bySteps =
   }
 
 /** Calls of the ledger by which an executor lives. */
-const CALLS = ['appendRunEvents', 'beatRun', 'suspendRun', 'finishRun', 'recordRunTrace', 'reserveTokens'] as const
+const CALLS = ['appendRunEvents', 'appendAndReserve', 'beatRun', 'suspendRun', 'finishRun', 'recordRunTrace'] as const
 
 /** A ledger that lets an executor get no further than a number of events: it hangs there, as one that was killed. */
 export function dyingLedger(real: Ledger, most: number) {
@@ -95,7 +95,7 @@ export function dyingLedger(real: Ledger, most: number) {
   for (const name of CALLS) {
     const call = real[name] as (...args: unknown[]) => Promise<unknown>
     const wrapped = (...args: unknown[]) => {
-      const write = Object(args[0]) as { firstSeq?: number; events?: unknown[]; rest?: typeof write }
+      const write = Object(args.at(-1)) as { firstSeq?: number; events?: unknown[]; rest?: typeof write }
       const { firstSeq = 0, events = [] } = write.rest ?? write
       if (hasDied || (events.length > 0 && firstSeq + events.length - 1 > most)) return die()
       return call(...args)

@@ -51,7 +51,19 @@ async function startRuns(tenant: string, count: number): Promise<Run[]> {
   return runs
 }
 
-const reserve = (run: Run, prompt: number, wanted: number) =>
+/** With a write of the run's log, as executors do; null when it is refused. */
+async function reserve(run: Run, prompt: number, wanted: number): Promise<Reservation | null> {
+  const want = { id: randomUUID(), step: 1, model: 'm', prompt_tokens: prompt, max_tokens: wanted }
+  const answer = await ledger<{ held: boolean; grant?: Reservation; refusal?: { code: string } }>(
+    `ai.append_run_events($1, $2, 1, '[]', reservation => $3)`,
+    [run.id, run.lease, JSON.stringify(want)],
+  )
+  if (answer?.refusal) expect(answer.refusal.code).toBe('PT402')
+  else if (answer?.held) expect(answer.grant).toMatchObject({ id: want.id })
+  return answer?.grant ?? null
+}
+/** As executors of earlier versions do. */
+const reserveAlone = (run: Run, prompt: number, wanted: number) =>
   ledger<Reservation>('ai.reserve_tokens($1, $2, 1, $3, $4, $5)', [run.id, run.lease, 'm', prompt, wanted])
 const settle = (run: Run, { id }: Reservation, prompt: number, completion: number) =>
   ledger<boolean>('ai.settle_tokens($1, $2, $3)', [
@@ -106,7 +118,9 @@ describe(`a budget that ${RUNS} runs ask at once, on ${NATIVE_URL ? 'a native se
     const runs = await startRuns(HARBOR, RUNS)
 
     // Counters are made by whoever comes first.
-    const granted = await Promise.all(runs.map((run) => reserve(run, 100, 1000)))
+    const granted = await Promise.all(
+      runs.map((run, i) => (i % 4 === 3 ? reserveAlone(run, 100, 1000) : reserve(run, 100, 1000))),
+    )
     const holders = runs.flatMap((run, i) => (granted[i] ? [{ run, held: granted[i] }] : []))
     const promised = holders.reduce((sum, { held }) => sum + 100 + held.max_tokens, 0)
     expect(promised).toBe(45_000)
@@ -137,7 +151,7 @@ describe('a reservation that four settle', () => {
   it('is counted once', async () => {
     await budget(MERIDIAN, 'tenant', 'month', 50_000)
     const [run] = await startRuns(MERIDIAN, 1)
-    const held = (await reserve(run!, 10, 10))!
+    const held = (await reserveAlone(run!, 10, 10))!
     const settled = await Promise.all([1, 2, 3, 4].map(() => settle(run!, held, 10, 10)))
     expect(settled.filter(Boolean)).toHaveLength(1)
     expect(await counters(MERIDIAN)).toEqual([{ scope: 'tenant', max: 50_000, used: 20, reserved: 0 }])

@@ -66,7 +66,7 @@ describe('what has been committed', () => {
     expect(deleted).toEqual([{ id: MERIDIAN }])
     const tables = await world.db.query<{ relation: string }>(
       `select relation from tests.tables()
-       where relation not in ('public.tenants', 'private.object_removals', 'private.shipped_policies', 'private.burnt_tool_call_tokens', 'private.queue_limits', 'private.rate_counters',
+       where relation not in ('public.tenants', 'private.object_removals', 'private.shipped_policies', 'private.burnt_tool_call_tokens', 'private.queue_limits', 'private.sweeps', 'private.rate_counters',
          -- The audit log outlives its tenant.
          'ai.audit_events', 'private.audit_heads')`,
     )

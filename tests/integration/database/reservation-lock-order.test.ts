@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Row } from '../../../local/database/database.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
 import { call, person, SERVICE } from '../../support/two-sessions.ts'
-import { closeGate, codeOf, countWaiting, createStandStill } from './stand-still.ts'
+import { closeGate, codeOf, countWaiting, createStandStill, untilWaiting } from './stand-still.ts'
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
@@ -162,6 +162,57 @@ describe.skipIf(noNativeServer())('tokens that are reserved', () => {
       [removeSession(run.session_uuid)],
     )
     expect(codes).toEqual(['done', 'done'])
+    await noneIsHeld()
+  })
+
+  it('a run settles a call of yesterday and reserves today, in one write: nobody waits in a circle', async () => {
+    // By their ids those of a day are locked first, and that of all days last.
+    await query(
+      `insert into ai.budgets (id, tenant_id, scope, period, max_tokens)
+       values ('00000000-0000-4000-8000-000000000001', $1, 'user', 'day', 1000000), ('ffffffff-ffff-4fff-8fff-ffffffffffff', $1, 'tenant', 'total', 1000000)`,
+      [HARBOR],
+    )
+    const [one, two] = [await start(), await start()]
+    await reserveChat(two)
+    const yesterday = await idOf(
+      `insert into private.token_reservations (tenant_id, run_id, lease_token, user_id, step, prompt_tokens, reserved_tokens, budget_ids, created_at)
+       values ($1, $2, $3, $4, 1, 10, 10, '{}', now() - interval '1 day') returning id`,
+      [HARBOR, one.id, one.lease_token, MEMBER],
+    )
+    const isHeld = Promise.withResolvers<void>()
+    const release = Promise.withResolvers<void>()
+    const holding = prepared.db.asCaller(SERVICE, async (tx) => {
+      await tx.query(
+        `select from private.budget_counters where budget_id = 'ffffffff-ffff-4fff-8fff-ffffffffffff' for update`,
+      )
+      isHeld.resolve()
+      await release.promise
+    })
+    await isHeld.promise
+    const writing = codeOf(
+      prepared.db.asCaller(
+        SERVICE,
+        call(
+          `ai.append_run_events($1, $2, 1, '[]', $3, reservation => $4)`,
+          one.id,
+          one.lease_token,
+          JSON.stringify([{ op: 'tokens_used', reservation_id: yesterday, usage: { total_tokens: 7 } }]),
+          JSON.stringify({ id: TOKEN, step: 2, model: 'm', prompt_tokens: 10, max_tokens: 10 }),
+        ),
+      ),
+    )
+    let reserving = Promise.resolve('')
+    try {
+      expect(await untilWaiting(prepared.db, 1, writing)).toBe(true)
+      reserving = codeOf(reserveChat(two))
+      expect(await untilWaiting(prepared.db, 2, reserving)).toBe(true)
+    } finally {
+      release.resolve()
+      await holding
+    }
+    expect(await Promise.all([writing, reserving])).toEqual(['done', 'done'])
+    expect(await query('select id from private.token_reservations where id = $1', [TOKEN])).toHaveLength(1)
+    for (const { session_uuid } of [one, two]) await removeSession(session_uuid)()
     await noneIsHeld()
   })
 })

@@ -53,7 +53,7 @@ export async function answer(work: Work): Promise<Given> {
   journal.note({ op: 'turn', step: 1, state: 'begun' })
   const keys = request.citations ? new Set(request.context.map((item) => item.key)) : null
   let filter = createAnswerFilter({ keys, knownTexts })
-  const startedAt = Date.now()
+  const startedAt = performance.now()
   const state = createRunState({
     chat: deps.chat,
     request,
@@ -85,7 +85,7 @@ export async function answer(work: Work): Promise<Given> {
         finish_reason: finishReason,
         has_tool_calls: false,
         usage,
-        duration_ms: Date.now() - startedAt,
+        duration_ms: Math.round(performance.now() - startedAt),
         ...reasoningField(request),
       },
     ],

@@ -1,4 +1,3 @@
-import { createRunBudget } from '../budget.ts'
 import type { Caller, Db } from '../context.ts'
 import { AppError, describeError, toAppError } from '../errors.ts'
 import { createPrincipal } from '../principal.ts'
@@ -36,7 +35,6 @@ function failing(deps: RunDeps, claim: ClaimedRun, failure: AppError): Execution
       usage: claim.usage,
       events: [],
     },
-    budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }, deps.log),
     request: { system: '', messages: [], context: [], citations: false },
     principal: createPrincipal(deps, caller, run, claim.agent_id ?? ''),
     equip: () => Promise.reject(failure),
@@ -92,7 +90,7 @@ export type Viewer = {
   caller: Caller
   /** Gets the events in order, each once, as they are stored, and where its stream ends without the run, a farewell. */
   send: (event: NumberedEvent | Farewell) => void
-  /** When the wait ends, in milliseconds since 1970. */
+  /** When the wait ends, by `performance.now()`: a clock that nobody sets. */
   until: number
 }
 
@@ -162,19 +160,20 @@ async function stayWith(
   let seq = 0
   let isOver = false
   let isRevoked = false
-  let claimedAt = Date.now()
-  let movedAt = Date.now()
-  let expiredAt = Date.now()
+  let claimedAt = performance.now()
+  let movedAt = performance.now()
+  let expiredAt = performance.now()
   const deliver = (event: NumberedEvent) => {
     if (event.seq <= seq) return
     seq = event.seq
-    movedAt = Date.now()
+    movedAt = performance.now()
     // Who is no longer a member gets no more of it; the last events would hold the whole run once more.
     if (isRevoked) return
     viewer.send(event)
     isOver ||= event.event === 'complete'
   }
-  const isTimeToHandOver = () => Date.now() > viewer.until - Math.min(HAND_OVER_BEFORE_MS, deps.runs.streamLimitMs / 4)
+  const isTimeToHandOver = () =>
+    performance.now() > viewer.until - Math.min(HAND_OVER_BEFORE_MS, deps.runs.streamLimitMs / 4)
   const reader = createLogReader({ db: viewer.db, runId: run.id, after: () => seq, deliver, log: deps.log })
   let next = execution
   for (;;) {
@@ -182,9 +181,9 @@ async function stayWith(
       const onStop = (reason: string) => void (isRevoked ||= reason === 'membership_lost')
       const end = await executeRun(deps, next, { deliver, isTimeToHandOver, onStop })
       next = null
-      movedAt = Date.now()
+      movedAt = performance.now()
       // What it was to wait for may have been decided meanwhile.
-      claimedAt = end === 'pending' ? 0 : movedAt
+      claimedAt = end === 'pending' ? -Infinity : movedAt
       if (isOver) return 'complete'
       if (isRevoked) return leave(stopError('membership_lost'))
     }
@@ -197,7 +196,7 @@ async function stayWith(
     }
     if (standing === 'gone') return leave(goneError())
     if (standing === 'unread') return 'unread'
-    const now = Date.now()
+    const now = performance.now()
     if (now >= viewer.until) return 'time_limit'
     if (standing === 'waiting' && now - expiredAt >= EXPIRE_MS) {
       expiredAt = now

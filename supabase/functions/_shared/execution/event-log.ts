@@ -1,11 +1,22 @@
+import type { Budget } from '../agent/budget.ts'
+import type { TokenRequest } from '../budget-ledger.ts'
 import { AppError, describeError } from '../errors.ts'
 import type { Log } from '../errors.ts'
-import { repeated } from '../repeat.ts'
-import type { LeaseAnswer, LogWrite, RunEvent, RunNote, StopReason } from '../run-ledger.ts'
+import { isTransient, repeated } from '../repeat.ts'
+import type {
+  LeaseAnswer,
+  LeasedWrite,
+  LogWrite,
+  ReservingAnswer,
+  RunEvent,
+  RunNote,
+  StopReason,
+} from '../run-ledger.ts'
 import { runLost } from '../runs.ts'
 import type { Emit } from '../sse.ts'
 import { storable } from '../storable.ts'
 import { createDeltaBuffer } from './delta-buffer.ts'
+import { createReservations } from './reservations.ts'
 
 /** An event of a run with its number. */
 export type NumberedEvent = RunEvent & { seq: number }
@@ -21,8 +32,13 @@ export type RunJournal = {
 export type EventLog = {
   emit: Emit
   journal: RunJournal
-  /** Resolves once all that was emitted and noted until now is stored; hurries nothing. Rejects when it cannot be any more. */
-  stored(): Promise<void>
+  /**
+   * Reserves tokens in the write that stores what was emitted and noted so far: what is settled there is settled before, and who has
+   * the grant knows that all of it is stored. Begins that write at once.
+   * @throws AppError `budget_exceeded` when a budget refuses, and the rest is stored all the same; why the run is to stop; when the
+   * log is held back or the lease is lost.
+   */
+  reserve: Budget['reserve']
   /** Resolves while few enough events wait to be stored: whoever produces many waits for it. */
   ready(): Promise<void>
   /** Begins no further write: what comes from now on is stored by `end`, all at once. */
@@ -46,7 +62,8 @@ export type EventLog = {
 export type EventLogOptions = {
   run: { id: string; run_id: string; lease_token: string }
   ledger: {
-    appendRunEvents(write: LogWrite & { runId: string; leaseToken: string; leaseSeconds: number }): Promise<LeaseAnswer>
+    appendRunEvents(write: LeasedWrite): Promise<LeaseAnswer>
+    appendAndReserve(want: TokenRequest, write: LeasedWrite): Promise<ReservingAnswer>
     beatRun(runId: string, leaseToken: string, leaseSeconds: number): Promise<LeaseAnswer>
   }
   leaseSeconds: number
@@ -85,6 +102,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   let failure: AppError | null = null
   let waiters: { upTo: number; resolve: () => void; reject: (error: AppError) => void }[] = []
   let changed: (() => void)[] = []
+  const reservations = createReservations()
 
   const wake = () => {
     const waiting = changed
@@ -106,6 +124,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     stop(error)
     for (const { reject } of waiters) reject(error)
     waiters = []
+    reservations.refuse(error, true)
     wake()
   }
 
@@ -155,14 +174,36 @@ export function createEventLog(options: EventLogOptions): EventLog {
     wake()
   }
 
+  /** Sends a write, with the tokens that are wanted. What the database has against those costs the call, not the log. */
+  async function send(write: LeasedWrite, want: TokenRequest | null): Promise<ReservingAnswer> {
+    if (want !== null) {
+      try {
+        return await repeatedly(() => ledger.appendAndReserve(want, write))
+      } catch (error) {
+        if (isTransient(error)) throw error
+        reservations.fail(error)
+      }
+    }
+    return repeatedly(() => ledger.appendRunEvents(write))
+  }
+
   async function pump(): Promise<void> {
     if (isWriting) return
     isWriting = true
     try {
-      while (failure === null && !isHeld && !isClosed && events.length + notes.length > 0) {
+      while (
+        failure === null &&
+        !isHeld &&
+        !isClosed &&
+        (events.length + notes.length > 0 || reservations.isWaiting())
+      ) {
         const { write, numbered, count } = take()
-        const lease = { runId: run.id, leaseToken: run.lease_token, leaseSeconds }
-        if (heard(await repeatedly(() => ledger.appendRunEvents({ ...lease, ...write })))) settle(numbered, count)
+        const want = reservations.send()
+        const leased = { runId: run.id, leaseToken: run.lease_token, leaseSeconds, ...write }
+        const answer = await send(leased, want)
+        if (!heard(answer)) return
+        settle(numbered, count)
+        if (want !== null) reservations.answer(answer)
       }
     } catch (error) {
       log.error('run_log_failed', { run_id: run.run_id, error: describeError(error) })
@@ -239,6 +280,12 @@ export function createEventLog(options: EventLogOptions): EventLog {
     wake()
   }
 
+  /** Begins no further write. */
+  function keepBack(): void {
+    isHeld = true
+    reservations.refuse(new AppError('conflict', 'The run goes no further here.'))
+  }
+
   return {
     emit(event, fields) {
       if (event === 'content_delta' || event === 'reasoning_delta') {
@@ -265,17 +312,19 @@ export function createEventLog(options: EventLogOptions): EventLog {
         return new Promise((resolve, reject) => waiters.push({ upTo: accepted, resolve, reject }))
       },
     },
-    stored() {
-      if (failure !== null) return Promise.reject(failure)
-      if (stored >= accepted) return Promise.resolve()
-      return new Promise((resolve, reject) => waiters.push({ upTo: accepted, resolve, reject }))
+    reserve(want) {
+      flushText()
+      if (failure !== null || isHeld || isClosed) return Promise.reject(failure ?? runLost())
+      const grant = reservations.ask(want)
+      queueMicrotask(pumpNow)
+      return grant
     },
     async ready() {
       while (waitingChars > MAX_WAITING_CHARS && failure === null && !isClosed && !isHeld) await change()
     },
     hold() {
       flushText()
-      isHeld = true
+      keepBack()
       wake()
     },
     rewind(seq) {
@@ -289,7 +338,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     isLost: () => failure !== null,
     async end(write, isWritten) {
       flushText()
-      isHeld = true
+      keepBack()
       while (isWriting) await change()
       if (failure !== null) throw failure
       const rest = take()

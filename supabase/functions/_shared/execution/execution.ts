@@ -66,7 +66,7 @@ export async function executeRun(
   control: RunControl,
 ): Promise<RunEnd> {
   const { run, resumed } = execution
-  const startedAt = Date.now()
+  const startedAt = performance.now()
   const stop = new AbortController()
   let isCancelled = false
   const log = createEventLog({
@@ -105,20 +105,12 @@ export async function executeRun(
     },
     commit: () => (isCutOff() ? Promise.reject(HANDED_OVER) : log.journal.commit()),
   }
-  // What was used is settled in the transaction that stores what it was used for, and counts whatever becomes of that.
-  let settled: Promise<void> = Promise.resolve()
   const budget: Budget = {
-    async reserve(want) {
-      // A provider may have used more than was held back: the next call is granted by what is known of the last one.
-      await settled
-      return execution.budget.reserve(want)
-    },
+    // The next call is granted by what is known of the last one: a provider may have used more than was held back for it.
+    reserve: log.reserve,
+    // Settled in the transaction that stores what it was used for, and counts whatever becomes of that.
     settle(id, usage) {
-      if (id !== null) {
-        log.journal.note({ op: 'tokens_used', reservation_id: id, usage } satisfies TokensUsed)
-        settled = log.stored()
-        settled.catch(() => undefined)
-      }
+      if (id !== null) log.journal.note({ op: 'tokens_used', reservation_id: id, usage } satisfies TokensUsed)
       return Promise.resolve()
     },
   }
@@ -158,7 +150,7 @@ export async function executeRun(
     end,
     status: outcome.status,
     code: outcome.errorCode,
-    duration_ms: Date.now() - startedAt,
+    duration_ms: Math.round(performance.now() - startedAt),
     steps: outcome.steps.length,
     tool_calls: outcome.toolCalls.length,
     total_tokens: outcome.usage.total_tokens,

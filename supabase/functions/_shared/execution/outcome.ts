@@ -1,4 +1,3 @@
-import type { Budget } from '../agent/budget.ts'
 import type { ResumedStep } from '../agent/journal.ts'
 import { thoughtsOf } from '../agent/reasoning.ts'
 import type { Thoughts } from '../agent/reasoning.ts'
@@ -48,8 +47,6 @@ export type Execution = {
   run: StartedRun
   /** Null: this executor begins it. */
   resumed: Resumption | null
-  /** Asked before every call of the model. */
-  budget: Budget
   request: ChatRequest
   principal: Principal
   equip: (parts: EquipmentParts) => Promise<Equipment>

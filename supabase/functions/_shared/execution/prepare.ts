@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import type { ResumedStep } from '../agent/journal.ts'
-import { createRunBudget } from '../budget.ts'
 import type { Caller, Db, Deps } from '../context.ts'
 import { missing, unwrap } from '../errors.ts'
 import { parse } from '../http.ts'
@@ -94,7 +93,6 @@ async function executionOf(deps: RunDeps, parts: Parts): Promise<Execution> {
   return {
     run,
     resumed,
-    budget: createRunBudget(deps.ledger, { runId: run.id, leaseToken: run.lease_token }, deps.log),
     request: {
       ...(model === null ? {} : { model }),
       system: agent.system_prompt ?? '',

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { jsonObject, uuid } from '../http.ts'
 import { droppedInList, droppedKeys } from '../ignored-input.ts'
+import { PRIORITIES } from '../priorities.ts'
 import { MULTITASK_STRATEGIES } from '../runs.ts'
 import { RETRIEVAL_METHODS } from '../search/hits.ts'
 import { metadataFilter } from '../search/options.ts'
@@ -82,6 +83,8 @@ export const runRequest = z.object({
   multitask_strategy: z.enum(MULTITASK_STRATEGIES).nullish(),
   /** True: answered at once with 202, carried out by a worker. For `/run` only. */
   background: z.boolean().nullish(),
+  /** `low`: should it wait, it is begun after what else the tenant has waiting. Default `normal`. */
+  priority: z.enum(PRIORITIES).nullish(),
   /** The caller's own message of a chat that this run answers: its answer is stored there when the run ends. */
   chat_message_id: uuid.nullish(),
 })

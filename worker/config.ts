@@ -15,9 +15,9 @@ export type WorkerSettings = {
   concurrency: number
   /** How long a lease lasts without renewal: the longest a source waits after its worker died. */
   leaseSeconds: number
-  /** How often work that nobody is about is looked for. */
+  /** How often sweeps that are due are queued. */
   sweepSeconds: number
-  /** How often schedules that are due are looked for. */
+  /** How often jobs of schedules whose time has come are looked for. */
   scheduleSeconds: number
   /** Runs of agents carried out at once. */
   runConcurrency: number

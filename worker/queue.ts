@@ -1,4 +1,4 @@
-import { PgBoss, type JobWithMetadata } from 'pg-boss'
+import { PgBoss, type JobResult, type JobWithMetadata } from 'pg-boss'
 import { describeError } from '../supabase/functions/_shared/errors.ts'
 import type { WorkerSettings } from './config.ts'
 import type { Log } from './log.ts'
@@ -15,8 +15,12 @@ export type Subscription = {
   queue: string
   concurrency: number
   isUrgent: boolean
-  /** Jobs fetched at once and handled one after the other, in a place; they fail together. Default 1. */
+  /** How often it is asked, besides its notifications. Default: as urgent as it is. */
+  pollSeconds?: number
+  /** Jobs fetched at once and handled one after the other, in a place. Default 1. */
   batch?: number
+  /** Whether more is fetched at once after a full batch. */
+  goesOn?: boolean
   /** Jobs of one tenant that may run at once, over all workers; jobs beyond are left to wait. Absent: as many as there are. */
   tenantLimit?: number | undefined
   handle: QueueHandler
@@ -53,6 +57,8 @@ export async function startQueue(
   const boss = new PgBoss({
     connectionString: settings.databaseUrl,
     max: settings.poolSize,
+    // All places share these connections, and an embedded database is shared with what it is busy with: to wait is no failure.
+    connectionTimeoutMillis: 60_000,
     application_name: 'bulkhead-worker',
     schema: 'pgboss',
     migrate: false,
@@ -65,12 +71,15 @@ export async function startQueue(
   boss.on('error', (error) => log.error('queue_error', { error: describeError(error) }))
   await boss.start()
 
-  for (const { queue, concurrency, isUrgent, batch = 1, tenantLimit, handle } of subscriptions) {
-    const pollSeconds = isUrgent ? settings.pollSeconds : SLOW_POLL_SECONDS
+  for (const subscription of subscriptions) {
+    const { queue, concurrency, batch = 1, goesOn = false, tenantLimit, handle } = subscription
+    const pollSeconds = subscription.pollSeconds ?? (subscription.isUrgent ? settings.pollSeconds : SLOW_POLL_SECONDS)
     const options = {
       batchSize: batch,
+      burstWhenBatchFull: goesOn,
       localConcurrency: concurrency,
       includeMetadata: true as const,
+      perJobResults: true as const,
       pollingIntervalSeconds: pollSeconds,
       // Retries send no notification, so the poll is what finds them.
       notifyPollingIntervalSeconds: pollSeconds,
@@ -78,20 +87,28 @@ export async function startQueue(
       ...(tenantLimit === undefined ? {} : { groupConcurrency: tenantLimit }),
     }
     await boss.work<{ id?: unknown }, void, typeof options>(queue, options, async (jobs) => {
+      const results: JobResult[] = []
       for (const job of jobs) {
         const { id } = job.data ?? {}
         if (typeof id !== 'string' || !UUID.test(id)) {
           log.error('malformed_job', { job_id: job.id, queue })
+          results.push({ id: job.id, status: 'completed' })
           continue
         }
-        await handle({
-          id,
-          jobId: job.id,
-          tenantId: job.groupId ?? undefined,
-          signal: AbortSignal.any([job.signal, stopping]),
-          retryAt: () => retryTime(job),
-        })
+        try {
+          await handle({
+            id,
+            jobId: job.id,
+            tenantId: job.groupId ?? undefined,
+            signal: AbortSignal.any([job.signal, stopping]),
+            retryAt: () => retryTime(job),
+          })
+          results.push({ id: job.id, status: 'completed' })
+        } catch (error) {
+          results.push({ id: job.id, status: 'failed', output: error })
+        }
       }
+      return results
     })
   }
   return {

@@ -2,18 +2,22 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { describeError } from '../supabase/functions/_shared/errors.ts'
 import { WorkerStoppedError } from '../supabase/functions/_shared/ingestion/failures.ts'
 import type { JobContext } from './jobs/context.ts'
-import { markDeadLetter, noteDeadRun, retryRemoval } from '../supabase/functions/_shared/ingestion/jobs/dead-letters.ts'
+import {
+  markDeadLetter,
+  noteDeadLetter,
+  retryRemoval,
+} from '../supabase/functions/_shared/ingestion/jobs/dead-letters.ts'
 import { embedMemory } from '../supabase/functions/_shared/ingestion/jobs/embed-memory.ts'
 import { enrichKnowledgeBase, noteDeadEnrichment } from '../supabase/functions/_shared/enrichment/job.ts'
 import { extractSource } from '../supabase/functions/_shared/ingestion/jobs/extract-source.ts'
-import { fireSchedules } from './jobs/fire-schedules.ts'
+import { fireSchedule } from './jobs/fire-schedule.ts'
 import { indexSource } from '../supabase/functions/_shared/ingestion/jobs/index-source.ts'
 import { maintainSearch } from './jobs/maintain-search.ts'
 import { reembedKnowledgeBase } from '../supabase/functions/_shared/ingestion/jobs/reembed-knowledge-base.ts'
 import { removeObject } from '../supabase/functions/_shared/ingestion/jobs/remove-object.ts'
 import { noteDeadRendering, renderPages } from './jobs/render-pages.ts'
 import { runAgent } from './jobs/run-agent.ts'
-import { sweep } from './jobs/sweep.ts'
+import { queueSweeps, sweep } from './jobs/sweep.ts'
 import { createAdaptivePlaces } from './adaptive-places.ts'
 import { startRunExecutor } from './run-executor.ts'
 import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
@@ -23,6 +27,13 @@ const RENDERED_AT_ONCE = 2
 
 /** Word of a tenant's first run comes behind one job each of those that have many; so it is among the first that are fetched. */
 const RUN_JOBS_AT_ONCE = 20
+
+/** Schedules fired one after the other before it is said which are done. */
+const SCHEDULES_AT_ONCE = 20
+
+/** Few enough to leave some to other workers, and asked for now and then: their queueing sends word. */
+const SWEEPS_AT_ONCE = 4
+const SWEEP_POLL_SECONDS = 10
 
 export type Worker = {
   /** Takes no more work, lets what runs finish within the grace period, hands back the rest, and disconnects. */
@@ -76,6 +87,25 @@ export async function startWorker(context: JobContext): Promise<Worker> {
     },
     { queue: 'reembed_knowledge_base', concurrency: 1, isUrgent: true, handle: bind(reembedKnowledgeBase) },
     { queue: 'maintain_search', concurrency: 1, isUrgent: true, handle: bind(maintainSearch) },
+    {
+      queue: 'fire_schedule',
+      concurrency: 1,
+      isUrgent: true,
+      // Nobody sends word when a time has come.
+      pollSeconds: settings.scheduleSeconds,
+      batch: SCHEDULES_AT_ONCE,
+      goesOn: true,
+      handle: bind(fireSchedule),
+    },
+    {
+      queue: 'sweep',
+      concurrency: 1,
+      isUrgent: false,
+      pollSeconds: Math.min(settings.sweepSeconds, SWEEP_POLL_SECONDS),
+      batch: SWEEPS_AT_ONCE,
+      goesOn: true,
+      handle: bind(sweep),
+    },
     { queue: 'remove_object', concurrency: 1, isUrgent: false, handle: bind(removeObject) },
     { queue: 'extract_source_dead', concurrency: 1, isUrgent: false, handle: bind(markDeadLetter('extraction')) },
     { queue: 'index_source_dead', concurrency: 1, isUrgent: false, handle: bind(markDeadLetter('indexing')) },
@@ -86,7 +116,9 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       handle: bind(markDeadLetter('reembedding')),
     },
     { queue: 'remove_object_dead', concurrency: 1, isUrgent: false, handle: bind(retryRemoval) },
-    { queue: 'run_agent_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadRun) },
+    { queue: 'run_agent_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadLetter('run')) },
+    { queue: 'fire_schedule_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadLetter('schedule')) },
+    { queue: 'sweep_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadLetter('sweep')) },
     { queue: 'enrich_knowledge_base_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadEnrichment) },
     { queue: 'render_pages_dead', concurrency: 1, isUrgent: false, handle: bind(noteDeadRendering) },
   ]
@@ -126,10 +158,7 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       handle: bind(enrichKnowledgeBase(context.runs)),
     })
   const queue = await startQueue(settings, subscriptions, stopping.signal, log)
-  const repeating = Promise.all([
-    repeatEvery(settings.sweepSeconds, () => sweep(context)),
-    repeatEvery(settings.scheduleSeconds, () => fireSchedules(context)),
-  ])
+  const repeating = repeatEvery(settings.sweepSeconds, () => queueSweeps(context))
   log.info('worker_started', {
     concurrency: settings.concurrency,
     embedding_model: context.embedder.model,

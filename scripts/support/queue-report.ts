@@ -25,7 +25,17 @@ export type TenantRow = {
   dead: number
 }
 
-export type QueueReport = { queues: QueueRow[]; tenants: TenantRow[] }
+/** A row of ai.sweep_health(); null: never. */
+export type SweepRow = {
+  name: string
+  least_seconds: number
+  last_began_at: Date | null
+  last_ended_at: Date | null
+  last_failed_at: Date | null
+  last_error: string | null
+}
+
+export type QueueReport = { queues: QueueRow[]; tenants: TenantRow[]; sweeps: SweepRow[] }
 
 const numbers = <Row extends Record<string, unknown>>(
   rows: Record<string, unknown>[],
@@ -56,9 +66,11 @@ export async function withDatabase<T>(databaseUrl: string, work: (client: pg.Cli
 export async function readQueues(client: pg.Client): Promise<QueueReport> {
   const queues = await client.query('select * from ai.queue_health()')
   const tenants = await client.query('select * from ai.queue_tenants()')
+  const sweeps = await client.query<SweepRow>('select * from ai.sweep_health()')
   return {
     queues: numbers<QueueRow>(queues.rows, ['queue']),
     tenants: numbers<TenantRow>(tenants.rows, ['tenant_id', 'tenant_name']),
+    sweeps: sweeps.rows,
   }
 }
 
@@ -92,7 +104,7 @@ function table(heads: string[], rows: string[][]): string[] {
 }
 
 /** The report as lines for a person. */
-export function formatQueues({ queues, tenants }: QueueReport): string[] {
+export function formatQueues({ queues, tenants, sweeps }: QueueReport): string[] {
   const lines = table(
     ['queue', 'waiting', 'later', 'active', 'dead', 'tenants', 'oldest waiting', 'oldest active', 'limit per tenant'],
     queues.map((row) => [
@@ -107,7 +119,15 @@ export function formatQueues({ queues, tenants }: QueueReport): string[] {
       row.max_active_per_tenant === null ? '-' : String(row.max_active_per_tenant),
     ]),
   )
-  lines.push('')
+  const time = (at: Date | null) => at?.toISOString().slice(0, 19).replace('T', ' ') ?? '-'
+  lines.push(
+    '',
+    ...table(
+      ['sweep', 'last done (UTC)', 'last failed (UTC)', 'with'],
+      sweeps.map((row) => [row.name, time(row.last_ended_at), time(row.last_failed_at), row.last_error ?? '-']),
+    ),
+    '',
+  )
   if (tenants.length === 0) return [...lines, 'No tenant has jobs, unfinished runs or dead letters.']
   return [
     ...lines,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { SupabaseClient } from '@supabase/supabase-js'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { childrenOf } from '../support/child-processes.ts'
 import { eventually } from '../support/eventually.ts'
 import { useStack } from '../support/stack.ts'
@@ -214,5 +214,66 @@ describe('kill -9 of the worker, and another one', () => {
     process.kill(frozen.pid, 'SIGCONT')
     await new Promise((resolve) => setTimeout(resolve, 2_000))
     await expectFinishedOnce(id, indexedSourceId)
+  })
+})
+
+describe('kill -9 of a worker that sweeps, and another one', () => {
+  let leastSeconds: string
+  beforeAll(async () => {
+    await survivor?.kill()
+    survivor = undefined
+    const [were] = await stack.db.query<{ seconds: string }>(
+      'select jsonb_object_agg(name, least_seconds)::text as seconds from private.sweeps',
+    )
+    leastSeconds = were!.seconds
+  })
+  beforeEach(() =>
+    // None is due for hours: all there is to sweep is what a test queues, a little early.
+    stack.db.exec(`
+      delete from pgboss.job where name = 'sweep';
+      update private.sweeps
+      set least_seconds = 86400, last_began_at = now() - interval '20 hours', last_ended_at = now() - interval '20 hours'`),
+  )
+  afterAll(() =>
+    stack.db.query('update private.sweeps set least_seconds = ($1::jsonb ->> name)::int, last_began_at = null', [
+      leastSeconds,
+    ]),
+  )
+
+  test.each([
+    ['not written', false],
+    ['written, answer lost', true],
+  ])('the job is tried again: run_sweep (%s)', { timeout: 90_000 }, async (_, written) => {
+    const [queued] = await stack.db.query<{ id: string }>(
+      `select private.enqueue('sweep', jsonb_build_object('id', id), now(), id::text) as id
+       from private.sweeps where name = 'expire_approvals'`,
+    )
+    const now = async () => (await stack.db.query<{ at: string }>('select clock_timestamp()::text as at'))[0]!.at
+    const job = async () =>
+      (await stack.db.query('select state, retry_count from pgboss.job where id = $1', [queued!.id]))[0]
+    const sweptSince = (time: string) =>
+      stack.db.query('select name from private.sweeps where last_began_at > $1 and last_ended_at >= last_began_at', [
+        time,
+      ])
+    const swept = [{ name: 'expire_approvals' }]
+
+    const [beginning, stopped] = [await now(), gate.hold('run_sweep')]
+    const doomed = await startGated()
+    const held = await stopped
+    if (written) await held.letThrough()
+    await doomed.kill()
+    expect(await sweptSince(beginning)).toEqual(written ? swept : [])
+    expect(await job()).toEqual({ state: 'active', retry_count: 0 })
+
+    const death = await now()
+    await startGated()
+    // As if the time had passed after which a worker that gave no sign of life is taken for dead.
+    await stack.db.query(
+      `update pgboss.job set heartbeat_on = heartbeat_on - make_interval(secs => heartbeat_seconds + 1) where id = $1`,
+      [queued!.id],
+    )
+    await eventually(async () => expect(await job()).toEqual({ state: 'completed', retry_count: 1 }))
+    // What was done is not done again so soon.
+    expect(await sweptSince(death)).toEqual(written ? [] : swept)
   })
 })

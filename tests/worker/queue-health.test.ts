@@ -41,18 +41,28 @@ beforeAll(async () => {
 
 test('shows every queue, and whose work it is', async () => {
   await stack.db.query(`select ai.enqueue('index_source', jsonb_build_object('id', gen_random_uuid()))`)
-  const { queues, tenants } = await report()
+  const { queues, tenants, sweeps } = await report()
   expect(queues.map((row) => row.queue)).toEqual(
-    expect.arrayContaining(['embed_memory', 'extract_source', 'index_source', 'run_agent']),
+    expect.arrayContaining(['embed_memory', 'extract_source', 'fire_schedule', 'index_source', 'run_agent', 'sweep']),
   )
   expect(queues.find((row) => row.queue === 'index_source')).toMatchObject({ waiting: 1, active: 0, dead: 0 })
   expect(await extraction()).toMatchObject({ waiting: 0, dead: 1, max_active_per_tenant: 2 })
   expect(tenants).toEqual([expect.objectContaining({ tenant_id: HARBOR, tenant_name: 'Harbor Logistics', dead: 1 })])
 
+  expect(sweeps).toHaveLength(9)
+  const [row] = await stack.db.query<{ id: string }>(`select id from private.sweeps where name = 'requeue_work'`)
+  await stack.db.query('select ai.run_sweep($1), ai.note_failed_sweep($1, $2)', [row!.id, 'unavailable'])
+  expect((await report()).sweeps.find(({ name }) => name === 'requeue_work')).toMatchObject({
+    ...{ last_began_at: expect.any(String), last_ended_at: expect.any(String), last_failed_at: expect.any(String) },
+    last_error: 'unavailable',
+  })
+
   const { code, stdout } = await queue()
   expect(code).toBe(0)
   expect(stdout).toMatch(/^queue +waiting +later +active +dead/)
   expect(stdout).toMatch(/^extract_source +0 +0 +0 +1 /m)
+  expect(stdout).toMatch(/^sweep +last done/m)
+  expect(stdout).toMatch(/^requeue_work +20.* unavailable$/m)
   expect(stdout).toMatch(/^Harbor Logistics /m)
 })
 
@@ -75,6 +85,8 @@ test('a redrive puts dead letters back, once', async () => {
 })
 
 test('what it is not asked for it does not do', async () => {
+  const jobs = () => stack.db.query('select id, name, state from pgboss.job order by id')
+  const before = await jobs()
   expect(await queue('redrive', 'nowhere')).toMatchObject({
     code: 1,
     stderr: 'There is no queue nowhere with dead letters.\n',
@@ -82,5 +94,6 @@ test('what it is not asked for it does not do', async () => {
   for (const args of [['redrive'], ['purge', 'extract_source'], ['redrive', 'a', 'b'], ['--force']]) {
     expect(await queue(...args)).toMatchObject({ code: 1, stderr: expect.stringMatching(/^Usage: /) })
   }
-  expect((await stack.db.query('select count(*)::int as count from pgboss.job'))[0]).toEqual({ count: 2 })
+  expect(before).not.toEqual([])
+  expect(await jobs()).toEqual(before)
 })

@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DueSchedule, Firing } from '../../supabase/functions/_shared/queue-ledger.ts'
-import { fireDueSchedules, nextOccurrence } from '../../supabase/functions/_shared/schedules.ts'
+import { fireSchedule, nextOccurrence } from '../../supabase/functions/_shared/schedules.ts'
 import { eventually } from '../support/eventually.ts'
 import { useStack } from '../support/stack.ts'
 import { spawnWorker, type WorkerUnderTest } from './ingestion-support.ts'
@@ -39,7 +40,7 @@ describe('the next time', () => {
   })
 })
 
-describe('a tick', () => {
+describe('a job about a schedule', () => {
   const due = (id: string, next_run_at: string | null): DueSchedule => ({
     id,
     tenant_id: 'tenant',
@@ -47,18 +48,17 @@ describe('a tick', () => {
     timezone: 'UTC',
     next_run_at,
   })
-  /** A tick over these schedules at a time; `answers` says what firing one answers. */
-  async function tick(schedules: DueSchedule[], now: string, answers: Record<string, Firing | null | Error> = {}) {
+  /** One that is delivered at a time; `schedule` is what is due, `answer` what firing it answers. */
+  async function deliver(schedule: DueSchedule | null, now: string, answer: Firing | null | Error = null) {
     const calls: unknown[] = []
     const lines: unknown[] = []
-    const fired = await fireDueSchedules(
+    const fired = await fireSchedule(
       {
         ledger: {
-          dueSchedules: () => Promise.resolve(schedules),
-          planSchedule: (schedule, at) => Promise.resolve(calls.push(['plan', schedule.id, at?.toISOString()]) > 0),
+          dueSchedule: () => Promise.resolve(schedule),
+          planSchedule: ({ id }, at) => Promise.resolve(calls.push(['plan', id, at?.toISOString()]) > 0),
           fireDueSchedule: (id, expected, following) => {
             calls.push(['fire', id, expected, following?.toISOString()])
-            const answer = answers[id] ?? null
             return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer)
           },
         },
@@ -67,43 +67,50 @@ describe('a tick', () => {
           error: (event, fields) => void lines.push({ event, ...fields }),
         },
       },
+      schedule?.id ?? 'gone',
       new Date(now),
-    )
+    ).catch((error: unknown) => error)
     return { calls, lines, fired }
   }
 
   it('fires what was missed once, however often that was', async () => {
-    const { calls, fired } = await tick([due('a', '2026-01-01T00:00:00+00:00')], '2026-01-04T10:20:00Z', {
-      a: { outcome: 'fired', id: 'x', run_id: 'run_x' },
+    const { calls, fired } = await deliver(due('a', '2026-01-01T00:00:00+00:00'), '2026-01-04T10:20:00Z', {
+      ...{ outcome: 'fired', id: 'x', run_id: 'run_x' },
     })
     expect(calls).toEqual([['fire', 'a', '2026-01-01T00:00:00+00:00', '2026-01-04T11:00:00.000Z']])
-    expect(fired).toBe(1)
+    expect(fired).toBe(true)
   })
 
   it('does not plan again what is due when its clock lags behind the database’s', async () => {
-    const { calls } = await tick([due('a', '2026-01-01T10:00:00+00:00')], '2026-01-01T09:59:58Z')
+    const { calls } = await deliver(due('a', '2026-01-01T10:00:00+00:00'), '2026-01-01T09:59:58Z')
     expect(calls).toEqual([['fire', 'a', '2026-01-01T10:00:00+00:00', '2026-01-01T11:00:00.000Z']])
   })
 
-  it('plans new ones, and goes on when one fails', async () => {
-    const at = '2026-01-01T10:00:00+00:00'
-    const { calls, lines, fired } = await tick(
-      [due('new', null), due('broken', at), due('taken', at), due('gone', at), due('good', at)],
-      '2026-01-01T10:00:01Z',
-      {
-        broken: new Error('no answer'),
-        gone: { outcome: 'disabled', reason: 'creator_left' },
-        good: { outcome: 'fired', id: 'x', run_id: 'run_x' },
-      },
-    )
-    expect(calls[0]).toEqual(['plan', 'new', '2026-01-01T11:00:00.000Z'])
-    expect(calls).toHaveLength(5)
-    expect(lines).toEqual([
-      expect.objectContaining({ event: 'schedule_failed', schedule_id: 'broken' }),
-      { event: 'schedule_disabled', schedule_id: 'gone', tenant_id: 'tenant', reason: 'creator_left' },
-      { event: 'schedule_fired', schedule_id: 'good', tenant_id: 'tenant', run_id: 'run_x' },
-    ])
-    expect(fired).toBe(1)
+  it('plans a new one', async () => {
+    const { calls, lines, fired } = await deliver(due('new', null), '2026-01-01T10:00:01Z')
+    expect(calls).toEqual([['plan', 'new', '2026-01-01T11:00:00.000Z']])
+    expect([lines, fired]).toEqual([[], false])
+  })
+
+  it('does nothing about one that is gone, off, or not due', async () => {
+    expect(await deliver(null, '2026-01-01T10:00:01Z')).toEqual({ calls: [], lines: [], fired: false })
+  })
+
+  const at = '2026-01-01T10:00:00+00:00'
+  it.each<[string, Firing | null, unknown[]]>([
+    ['taken', null, []],
+    ['gone', { outcome: 'disabled', reason: 'creator_left' }, [{ event: 'schedule_disabled', reason: 'creator_left' }]],
+    ['good', { outcome: 'fired', id: 'x', run_id: 'run_x' }, [{ event: 'schedule_fired', run_id: 'run_x' }]],
+  ])('says what became of it: %s', async (id, answer, expected) => {
+    const { lines, fired } = await deliver(due(id, at), '2026-01-01T10:00:01Z', answer)
+    expect(lines).toEqual(expected.map((line) => ({ schedule_id: id, tenant_id: 'tenant', ...(line as object) })))
+    expect(fired).toBe(id === 'good')
+  })
+
+  it('comes again when the database could not say', async () => {
+    const { lines, fired } = await deliver(due('broken', at), '2026-01-01T10:00:01Z', new Error('no answer'))
+    expect(lines).toEqual([expect.objectContaining({ event: 'schedule_failed', schedule_id: 'broken' })])
+    expect(fired).toBeInstanceOf(Error)
   })
 })
 
@@ -142,5 +149,40 @@ describe('workers', () => {
     }, 15_000)
     const fired = workers.flatMap(({ lines }) => lines.filter(({ event }) => event === 'schedule_fired'))
     expect(fired).toHaveLength(1)
+  })
+
+  it('fire one whose job has been lost, and work on what goes on when a job is about nothing', async () => {
+    const client = await stack.signIn('member@harbor.example')
+    const ai = client.schema('ai')
+    const { data: agent } = await ai.from('agents').select('id,tenant_id').eq('is_default', true).single()
+    const made = { agent_id: agent!.id, tenant_id: agent!.tenant_id, cron: '0 0 1 1 *', message: 'What is new?' }
+    const { data, error } = await ai
+      .from('schedules')
+      .insert([
+        { ...made, name: 'Lost' },
+        { ...made, name: 'Kept' },
+      ])
+      .select('id')
+    expect(error).toBeNull()
+    for (const id of [randomUUID(), 'x'])
+      await stack.service.schema('ai').rpc('enqueue', { queue: 'fire_schedule', payload: { id } })
+    const rows = async () =>
+      (await ai.from('schedules').select('next_run_at,last_run_id').in('id', data!.map(({ id }) => id))).data! // prettier-ignore
+    await eventually(async () =>
+      expect((await rows()).map(({ next_run_at }) => next_run_at !== null)).toEqual([true, true]),
+    )
+    const lines = () => workers.flatMap((worker) => worker.lines)
+    await eventually(() => expect(lines().filter(({ event }) => event === 'malformed_job')).toHaveLength(1))
+    // Purged as they become due.
+    await stack.db.exec(
+      `begin; update ai.schedules set next_run_at = now() - interval '1 hour' where name in ('Lost', 'Kept');
+       delete from pgboss.job where name = 'fire_schedule'; commit`,
+    )
+    await eventually(async () => {
+      expect((await rows()).map(({ last_run_id }) => last_run_id !== null)).toEqual([true, true])
+    }, 15_000)
+    const requeued = lines().filter(({ event, kind }) => event === 'work_requeued' && kind === 'schedule')
+    expect(requeued.map(({ id }) => id).sort()).toEqual(data!.map(({ id }) => id as string).sort())
+    expect(lines().filter(({ event }) => event === 'schedule_fired')).toHaveLength(2)
   })
 })

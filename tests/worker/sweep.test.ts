@@ -1,200 +1,113 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { AppError } from '../../supabase/functions/_shared/errors.ts'
 import type { Ledger } from '../../supabase/functions/_shared/ledger.ts'
+import type { SweepOutcome } from '../../supabase/functions/_shared/queue-ledger.ts'
 import type { WorkerSettings } from '../../worker/config.ts'
-import { sweep } from '../../worker/jobs/sweep.ts'
+import { queueSweeps, sweep } from '../../worker/jobs/sweep.ts'
 
-const STEPS = [
-  'dueIngestion',
-  'dueEnrichments',
-  'duePageRenderings',
-  'dueSearchMaintenance',
-  'sweepRunLog',
-  'expireApprovals',
-  'closeExpiredSearches',
-  'removeStaleUploads',
-] as const
-
-/** What a job is about that is about nothing in particular. */
-const NOTHING = '00000000-0000-0000-0000-000000000000'
-
-/** Sweeps with a ledger whose calls in `broken` fail, and tells what was queued and logged. */
-async function sweepWith(broken: readonly string[]) {
-  const queued: unknown[] = []
+/** A worker whose database answers a sweep with `outcome`, and calls in `broken` not at all; tells what was asked and logged. */
+async function sweepWith(
+  outcome: SweepOutcome | null | Error,
+  { broken = [], rendersPages = true }: { broken?: string[]; rendersPages?: boolean } = {},
+) {
+  const calls: unknown[] = []
   const lines: Record<string, unknown>[] = []
   const answer = <T>(name: string, value: T) =>
     broken.includes(name) ? Promise.reject(new Error(`${name} is broken`)) : Promise.resolve(value)
   const ledger = {
-    dueIngestion: () =>
-      answer('dueIngestion', [
-        { kind: 'extraction', id: 'a' },
-        { kind: 'indexing', id: 'b' },
-        { kind: 'reembedding', id: 'c' },
-        { kind: 'memory', id: 'd' },
-      ]),
-    dueEnrichments: () => answer('dueEnrichments', ['e']),
-    duePageRenderings: () => answer('duePageRenderings', ['f']),
-    dueSearchMaintenance: (...thresholds: unknown[]) =>
-      answer('dueSearchMaintenance', JSON.stringify(thresholds) === '[40,25]'),
-    sweepRunLog: () => answer('sweepRunLog', { folded: 2, removed: 1, rolled_back: 0 }),
-    expireApprovals: () => answer('expireApprovals', 4),
-    closeExpiredSearches: () => answer('closeExpiredSearches', 5),
-    removeStaleUploads: () => answer('removeStaleUploads', 3),
-    enqueue: (...job: unknown[]) => answer('enqueue', queued.push(job)),
+    queueDueSweeps: (...args: unknown[]) => answer('queueDueSweeps', calls.push(['queue', ...args])),
+    runSweep: (id: string, settings: unknown) => {
+      calls.push(['run', id, settings])
+      return outcome instanceof Error ? Promise.reject(outcome) : Promise.resolve(outcome)
+    },
+    noteFailedSweep: (id: string, code: string) => {
+      calls.push(['failed', id, code])
+      return answer('noteFailedSweep', 'sweep_run_log')
+    },
   } as unknown as Ledger
   const write =
     (level: string) =>
     (event: string, fields: object = {}) =>
       void lines.push({ level, event, ...fields })
-  const settings = { graphBuildFrom: 40, graphRetireBelow: 25, rendersPages: true } as WorkerSettings
-  await sweep({ ledger, settings, log: { info: write('info'), error: write('error') } })
-  return { queued, lines, events: lines.map((line) => line['event']) }
+  const settings = { sweepSeconds: 7, graphBuildFrom: 40, graphRetireBelow: 25, rendersPages } as WorkerSettings
+  const context = { ledger, settings, log: { info: write('info'), error: write('error') } }
+  await queueSweeps(context)
+  const ended = await sweep(context, { id: 'a', jobId: 'job' }).then(
+    () => 'done',
+    (error: Error) => error.message,
+  )
+  return { calls, lines, ended }
 }
 
-test('a sweep queues lost work again, tidies the logs of runs, lets approvals expire, settles searches and forgets stale uploads', async () => {
-  const { queued, lines } = await sweepWith([])
-  expect(queued).toEqual([
-    ['extract_source', { id: 'a' }, 'a'],
-    ['index_source', { id: 'b' }, 'b'],
-    ['reembed_knowledge_base', { id: 'c' }, 'c'],
-    ['embed_memory', { id: 'd' }, 'd'],
-    ['enrich_knowledge_base', { id: 'e' }, 'e'],
-    ['render_pages', { id: 'f' }, 'f'],
-    ['maintain_search', { id: NOTHING }, NOTHING],
-  ])
-  expect(lines).toEqual([
-    { level: 'info', event: 'work_requeued', kind: 'extraction', id: 'a' },
-    { level: 'info', event: 'work_requeued', kind: 'indexing', id: 'b' },
-    { level: 'info', event: 'work_requeued', kind: 'reembedding', id: 'c' },
-    { level: 'info', event: 'work_requeued', kind: 'memory', id: 'd' },
-    { level: 'info', event: 'work_requeued', kind: 'enrichment', id: 'e' },
-    { level: 'info', event: 'work_requeued', kind: 'page_rendering', id: 'f' },
-    { level: 'info', event: 'maintenance_queued' },
-    { level: 'info', event: 'run_logs_swept', folded: 2, removed: 1, rolled_back: 0 },
-    { level: 'info', event: 'approvals_expired', count: 4 },
-    { level: 'info', event: 'expired_searches_closed', count: 5 },
-    { level: 'info', event: 'stale_uploads_removed', count: 3 },
-  ])
-})
+const NOTHING: SweepOutcome = { name: 'requeue_work', requeued: [], counts: {} }
 
-const REQUEUED = Array<string>(6).fill('work_requeued')
-test.each([
-  [
-    'dueIngestion',
-    'requeue_work',
-    [
-      'sweep_failed',
-      'work_requeued',
-      'work_requeued',
-      'maintenance_queued',
-      'run_logs_swept',
-      'approvals_expired',
-      'expired_searches_closed',
-      'stale_uploads_removed',
-    ],
-  ],
-  [
-    'dueEnrichments',
-    'requeue_enrichments',
-    [
-      ...REQUEUED.slice(2),
-      'sweep_failed',
-      'work_requeued',
-      'maintenance_queued',
-      'run_logs_swept',
-      'approvals_expired',
-      'expired_searches_closed',
-      'stale_uploads_removed',
-    ],
-  ],
-  [
-    'duePageRenderings',
-    'requeue_page_renderings',
-    [
-      ...REQUEUED.slice(1),
-      'sweep_failed',
-      'maintenance_queued',
-      'run_logs_swept',
-      'approvals_expired',
-      'expired_searches_closed',
-      'stale_uploads_removed',
-    ],
-  ],
-  [
-    'dueSearchMaintenance',
-    'queue_maintenance',
-    [
-      ...REQUEUED,
-      'sweep_failed',
-      'run_logs_swept',
-      'approvals_expired',
-      'expired_searches_closed',
-      'stale_uploads_removed',
-    ],
-  ],
-  [
-    'sweepRunLog',
-    'sweep_run_log',
-    [
-      ...REQUEUED,
-      'maintenance_queued',
-      'sweep_failed',
-      'approvals_expired',
-      'expired_searches_closed',
-      'stale_uploads_removed',
-    ],
-  ],
-  [
-    'expireApprovals',
-    'expire_approvals',
-    [
-      ...REQUEUED,
-      'maintenance_queued',
-      'run_logs_swept',
-      'sweep_failed',
-      'expired_searches_closed',
-      'stale_uploads_removed',
-    ],
-  ],
-  [
-    'closeExpiredSearches',
-    'close_expired_searches',
-    [...REQUEUED, 'maintenance_queued', 'run_logs_swept', 'approvals_expired', 'sweep_failed', 'stale_uploads_removed'],
-  ],
-  [
-    'removeStaleUploads',
-    'remove_stale_uploads',
-    [
-      ...REQUEUED,
-      'maintenance_queued',
-      'run_logs_swept',
-      'approvals_expired',
-      'expired_searches_closed',
-      'sweep_failed',
-    ],
-  ],
-])('when %s fails, that is logged and the other steps are done', async (broken, step, expected) => {
-  const { lines, events } = await sweepWith([broken])
-  expect(events).toEqual(expected)
-  expect(lines.find((line) => line['event'] === 'sweep_failed')).toMatchObject({
-    level: 'error',
-    step,
-    error: expect.stringContaining(`${broken} is broken`),
+describe('a sweep', () => {
+  test('is queued when it is due, and done with what this worker is set to', async () => {
+    const { calls, lines, ended } = await sweepWith(NOTHING)
+    expect(calls).toEqual([
+      ['queue', 7, []],
+      ['run', 'a', { leaves: [], graphBuildFrom: 40, graphRetireBelow: 25 }],
+    ])
+    expect([lines, ended]).toEqual([[], 'done'])
   })
-})
 
-test('when all fail, each is logged and the sweep ends', async () => {
-  expect((await sweepWith(STEPS)).events).toEqual(STEPS.map(() => 'sweep_failed'))
-})
+  test('of pages to be drawn is left to who draws', async () => {
+    const { calls } = await sweepWith(NOTHING, { rendersPages: false })
+    expect(calls).toEqual([
+      ['queue', 7, ['requeue_page_renderings']],
+      ['run', 'a', { leaves: ['requeue_page_renderings'], graphBuildFrom: 40, graphRetireBelow: 25 }],
+    ])
+  })
 
-test('when nothing can be queued, the steps that queue say so', async () => {
-  expect((await sweepWith(['enqueue'])).events).toEqual([
-    'sweep_failed',
-    'sweep_failed',
-    'sweep_failed',
-    'sweep_failed',
-    'run_logs_swept',
-    'approvals_expired',
-    'expired_searches_closed',
-    'stale_uploads_removed',
-  ])
+  test('says what it has queued again', async () => {
+    const requeued = [
+      { kind: 'extraction', id: 'a' },
+      { kind: 'memory', id: 'd' },
+      { kind: 'schedule', id: 's' },
+    ] as const
+    const { lines } = await sweepWith({ ...NOTHING, requeued: [...requeued] })
+    expect(lines).toEqual(requeued.map((work) => ({ level: 'info', event: 'work_requeued', ...work })))
+  })
+
+  test.each([
+    ['queue_maintenance', 'maintenance_queued', { count: 1 }],
+    ['sweep_run_log', 'run_logs_swept', { folded: 2, removed: 0, rolled_back: 0 }],
+    ['expire_approvals', 'approvals_expired', { count: 4 }],
+    ['close_expired_searches', 'expired_searches_closed', { count: 5 }],
+    ['remove_stale_uploads', 'stale_uploads_removed', { count: 3 }],
+  ])('%s says what it has done, if that is anything', async (name, event, counts) => {
+    expect((await sweepWith({ name, requeued: [], counts })).lines).toEqual([{ level: 'info', event, ...counts }])
+    const none = Object.fromEntries(Object.keys(counts).map((key) => [key, 0]))
+    expect((await sweepWith({ name, requeued: [], counts: none })).lines).toEqual([])
+  })
+
+  test('of no such id is nothing', async () => {
+    expect(await sweepWith(null)).toMatchObject({ lines: [], ended: 'done' })
+  })
+
+  test.each([
+    [new Error('it is broken'), 'internal'],
+    [new AppError('unavailable', 'it is broken'), 'unavailable'],
+  ])('that fails is logged and noted, and is done for now', async (error, code) => {
+    const { calls, lines, ended } = await sweepWith(error)
+    expect(calls.at(-1)).toEqual(['failed', 'a', code])
+    expect(lines).toEqual([
+      expect.objectContaining({
+        ...{ level: 'error', event: 'sweep_failed', step: 'sweep_run_log' },
+        error: expect.stringContaining('it is broken'),
+      }),
+    ])
+    expect(ended).toBe('done')
+  })
+
+  test('of which not even that can be noted comes again', async () => {
+    expect(await sweepWith(new Error('x'), { broken: ['noteFailedSweep'] })).toMatchObject({
+      ended: 'noteFailedSweep is broken',
+    })
+  })
+
+  test('that cannot be queued is tried the next time', async () => {
+    const { lines } = await sweepWith(NOTHING, { broken: ['queueDueSweeps'] })
+    expect(lines).toEqual([expect.objectContaining({ level: 'error', event: 'sweeps_not_queued' })])
+  })
 })

@@ -2,9 +2,6 @@ import { describeError } from '../../supabase/functions/_shared/errors.ts'
 import { withDirectConnection, type DirectCall } from '../direct-connection.ts'
 import type { Delivery, JobContext } from './context.ts'
 
-/** The id that these jobs are about: none. What is to be done is asked of the index, never of the job. */
-export const MAINTENANCE = '00000000-0000-0000-0000-000000000000'
-
 const CHUNKS_PER_MOVE = 300
 const SEGMENTS_PER_REMOVAL = 1_000
 /** Rows that may be left to the step that writers wait for, and how often they are brought in before it. */

@@ -224,6 +224,9 @@ export type Log = {
   error: (event: string, fields: Record<string, unknown>) => void
 }
 
+/** What every log can do, also that of the ingestion: events whose fields are texts and numbers. */
+export type PlainLog = Record<'info' | 'error', (event: string, fields: Record<string, string | number>) => void>
+
 /** Text of an error and its causes for the log. Never holds request bodies, only what was thrown. */
 export function describeError(error: unknown): string {
   const parts: string[] = []

@@ -1,3 +1,6 @@
+import type { WorkKind } from './ledger.ts'
+import type { SweepSettings } from './sweeps.ts'
+
 /** A schedule whose time has come, or has not been computed yet. */
 export type DueSchedule = {
   id: string
@@ -15,6 +18,15 @@ export type Firing =
   | { outcome: 'skipped' }
   /** The run could not begin, or the schedule has been switched off: for the reason that the row names. */
   | { outcome: 'refused' | 'disabled'; reason: string }
+
+/** What a sweep has done. */
+export type SweepOutcome = {
+  name: string
+  /** What waited although no job was about it. */
+  requeued: { kind: WorkKind | 'enrichment' | 'page_rendering' | 'schedule'; id: string }[]
+  /** How much of what else it looks for; empty for one that only queues. */
+  counts: Record<string, number>
+}
 
 /** A job that has been taken. */
 export type TakenJob = {
@@ -43,11 +55,27 @@ export const queueCalls = (call: Call) => ({
   finishJob: ({ queue, id, attempt }: TakenJob, succeeded: boolean) =>
     call<boolean>('finish_job', { queue, job_id: id, attempt, succeeded }),
 
+  /** Queues the sweeps that nobody has begun for so long, except those named; returns how many. */
+  queueDueSweeps: (intervalSeconds: number, leaves: readonly string[]) =>
+    call<number>('queue_due_sweeps', { interval_seconds: intervalSeconds, leaves }),
+  /** Does a sweep. Null when there is none of this id, it is left to others, or somebody is at it. */
+  runSweep: (id: string, { leaves, graphBuildFrom, graphRetireBelow }: SweepSettings) =>
+    call<SweepOutcome | null>('run_sweep', {
+      sweep_id: id,
+      leaves,
+      ...(graphBuildFrom === undefined ? {} : { graph_build_from: graphBuildFrom }),
+      ...(graphRetireBelow === undefined ? {} : { graph_retire_below: graphRetireBelow }),
+    }),
+  /** Notes that a sweep has failed; returns its name, null when there is none of this id. */
+  noteFailedSweep: (id: string, errorCode: string) =>
+    call<string | null>('note_failed_sweep', { sweep_id: id, error: errorCode }),
+
   /** Removes jobs about runs that need nobody any more; returns how many. */
   tidyRunJobs: () => call<number>('tidy_run_jobs', {}),
 
-  /** At most `limit` schedules that are due or not planned; tenants take turns. */
-  dueSchedules: (limit: number) => call<DueSchedule[]>('due_schedules', { max_count: limit }),
+  /** The schedule of this id, if it is due or not planned; else null. */
+  dueSchedule: async (id: string): Promise<DueSchedule | null> =>
+    (await call<DueSchedule[]>('due_schedule', { schedule_id: id }))[0] ?? null,
   /** The next time of an unplanned schedule; null: there is none. False when it has changed meanwhile. */
   planSchedule: ({ id, cron, timezone }: DueSchedule, nextRunAt: Date | null) =>
     call<boolean>('plan_schedule', {

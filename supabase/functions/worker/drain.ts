@@ -1,10 +1,13 @@
+import { pause } from '../_shared/agent/abort.ts'
 import { describeError } from '../_shared/errors.ts'
 import { takeUp } from '../_shared/execution/drive.ts'
 import { executeRun } from '../_shared/execution/execution.ts'
 import type { RunDeps } from '../_shared/execution/prepare.ts'
-import { fireDueSchedules } from '../_shared/schedules.ts'
+import { noteDeadLetter } from '../_shared/ingestion/jobs/dead-letters.ts'
+import { fireSchedule } from '../_shared/schedules.ts'
+import { runSweep } from '../_shared/sweeps.ts'
 import type { WorkerDeps } from './env.ts'
-import { enrichmentQueues, workOnJobs } from './jobs.ts'
+import { enrichmentQueues, workOnJobs, workOnQueues, type Chores, type Queue } from './jobs.ts'
 
 /** What a call has done. */
 export type DrainReport = {
@@ -14,15 +17,21 @@ export type DrainReport = {
   runs: number
   /** Jobs of the ingestion worked on; some may have been put back when the time was up. */
   jobs: number
-  /** Chores that failed, by name. They are done by the next call. */
+  /** Chores and sweeps that failed, by name. They are done by the next call. */
   failed: string[]
   /** Whether it ended because there was nothing more to do. */
   is_empty: boolean
 }
 
+/** What a call does not do, and so leaves to workers: page images, and upkeep of the search index. */
+const LEAVES = ['requeue_page_renderings', 'queue_maintenance']
+
+/** Share of a call in which chores go alone, so that the rest of it does what they find. */
+const HEAD_START = 0.1
+
 /**
- * Does what is to be done without a long-lived worker: begins the runs of due schedules, carries out runs that are due, reads and
- * indexes documents, and tidies up. Ends when nothing is left, or when its time is up. Several calls may overlap: leases keep two from one run.
+ * Does what is to be done without a long-lived worker: begins the runs of due schedules, sweeps, carries out runs that are due,
+ * reads and indexes documents, and tidies up. Ends when nothing is left, or when its time is up. Several calls may overlap: leases keep two from one run.
  */
 export async function drain(deps: WorkerDeps): Promise<DrainReport> {
   const { ledger, log } = deps
@@ -36,11 +45,15 @@ export async function drain(deps: WorkerDeps): Promise<DrainReport> {
       log.error('chore_failed', { chore, error: describeError(error) })
     }
   }
-  await attempt('expire_approvals', () => ledger.expireApprovals())
-  await attempt('fire_schedules', async () => void (report.schedules = await fireDueSchedules(deps)))
-  await attempt('requeue_work', () => requeueWork(deps))
+  // Every call sweeps, however soon after another.
+  await attempt('queue_sweeps', () => ledger.queueDueSweeps(0, LEAVES))
+  const chores = attempt('chores', async () => void (report.is_empty &&= await doChores(deps, until, report)))
+  const headStart = new AbortController()
+  await Promise.race([chores, pause(deps.drain.allowanceMs * HEAD_START, headStart.signal).catch(() => {})])
+  headStart.abort()
   const { runs, ingestion } = deps
   await Promise.all([
+    chores,
     runs && attempt('carry_out_runs', () => carryOutRuns(runs, deps.drain.places, until, report)),
     ingestion &&
       attempt('ingest', async () => {
@@ -50,11 +63,32 @@ export async function drain(deps: WorkerDeps): Promise<DrainReport> {
       }),
   ])
   await attempt('tidy_run_jobs', () => ledger.tidyRunJobs())
-  await attempt('sweep_run_log', () => ledger.sweepRunLog())
-  await attempt('close_expired_searches', () => ledger.closeExpiredSearches())
-  await attempt('remove_stale_uploads', () => ledger.removeStaleUploads())
   log.info('drained', { ...report, failed: report.failed.join(' ') })
   return report
+}
+
+/** Fires schedules and sweeps, until nothing of both is left; a sweep may have found a schedule. Returns whether none is left. */
+async function doChores({ ledger, log }: WorkerDeps, until: number, report: DrainReport): Promise<boolean> {
+  const queues: Queue<Chores>[] = [
+    {
+      queue: 'fire_schedule',
+      handle: async (chores, { id }) => {
+        if (await fireSchedule(chores, id)) report.schedules += 1
+      },
+      atOnce: 4,
+    },
+    {
+      queue: 'sweep',
+      handle: async (chores, delivery) => {
+        const failed = await runSweep(chores, delivery, { leaves: LEAVES })
+        if (failed !== null) report.failed.push(failed)
+      },
+      atOnce: 4,
+    },
+    { queue: 'fire_schedule_dead', handle: noteDeadLetter('schedule'), atOnce: 4 },
+    { queue: 'sweep_dead', handle: noteDeadLetter('sweep'), atOnce: 4 },
+  ]
+  return (await workOnQueues({ ledger, log }, queues, until)).isEmpty
 }
 
 /** Carries out due runs, so many at once, until none is left or the time is up. */
@@ -88,17 +122,4 @@ async function carryOutRuns(deps: RunDeps, places: number, until: number, report
     if (running.size > 0) await Promise.race(running.values())
   }
   await Promise.all(running.values())
-}
-
-/** The queue of work that waits although no job is about it. */
-const QUEUE_OF = {
-  extraction: 'extract_source',
-  indexing: 'index_source',
-  reembedding: 'reembed_knowledge_base',
-  memory: 'embed_memory',
-} as const
-
-async function requeueWork({ ledger }: WorkerDeps): Promise<void> {
-  for (const { kind, id } of await ledger.dueIngestion()) await ledger.enqueue(QUEUE_OF[kind], { id }, id)
-  for (const id of await ledger.dueEnrichments()) await ledger.enqueue('enrich_knowledge_base', { id }, id)
 }

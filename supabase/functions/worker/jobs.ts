@@ -1,6 +1,6 @@
 import type { EnrichmentDeps } from '../_shared/enrichment/carry-out.ts'
 import { enrichKnowledgeBase, noteDeadEnrichment } from '../_shared/enrichment/job.ts'
-import { describeError } from '../_shared/errors.ts'
+import { describeError, type PlainLog } from '../_shared/errors.ts'
 import type { Delivery, IngestionContext } from '../_shared/ingestion/context.ts'
 import { WorkerStoppedError } from '../_shared/ingestion/failures.ts'
 import { markDeadLetter, retryRemoval } from '../_shared/ingestion/jobs/dead-letters.ts'
@@ -9,20 +9,24 @@ import { extractSource } from '../_shared/ingestion/jobs/extract-source.ts'
 import { indexSource } from '../_shared/ingestion/jobs/index-source.ts'
 import { reembedKnowledgeBase } from '../_shared/ingestion/jobs/reembed-knowledge-base.ts'
 import { removeObject } from '../_shared/ingestion/jobs/remove-object.ts'
+import type { Ledger } from '../_shared/ledger.ts'
 import type { TakenJob } from '../_shared/queue-ledger.ts'
 
 /** What the ingestion needs, and the largest object that is read here, in bytes. */
 export type Ingestion = { context: IngestionContext; maxBytes: number }
 
+/** What every job gets from outside. */
+export type Chores = { ledger: Ledger; log: PlainLog }
+
 /** A queue and what is done with its jobs. */
-export type Queue = {
+export type Queue<Context = IngestionContext> = {
   queue: string
-  handle: (context: IngestionContext, delivery: Delivery) => Promise<void>
+  handle: (context: Context, delivery: Delivery) => Promise<void>
   /** Jobs worked on at once. Documents are read one by one: the memory is theirs, and if the process dies it is known of which. */
   atOnce: number
 }
 
-/** The worker's queues, in the order in which a round looks at them. Upkeep of the search index takes a database connection of its own. */
+/** The worker's queues of the ingestion, in the order in which a round looks at them. Upkeep of the search index takes a database connection of its own. */
 const QUEUES: Queue[] = [
   { queue: 'extract_source', handle: extractSource, atOnce: 1 },
   { queue: 'index_source', handle: indexSource, atOnce: 2 },
@@ -50,9 +54,8 @@ let isBusy = false
 const MAX_WAIT_MS = 2 ** 31 - 1
 
 /**
- * Works on the jobs of the ingestion, round by round, until there are none or it is `until` (milliseconds since 1970). What is
- * not finished by then is put back and goes on in a later call, where it was left if it can.
- * @returns how many were worked on, and whether none is left.
+ * Works on the jobs of the ingestion. What is not finished when it is `until` (milliseconds since 1970) goes on in a later call,
+ * where it was left if it can.
  */
 export async function workOnJobs(
   { context, maxBytes }: Ingestion,
@@ -61,6 +64,24 @@ export async function workOnJobs(
 ): Promise<{ jobs: number; isEmpty: boolean }> {
   if (isBusy) return { jobs: 0, isEmpty: true }
   isBusy = true
+  try {
+    return await workOnQueues(context, [...QUEUES, ...more], until, maxBytes)
+  } finally {
+    isBusy = false
+  }
+}
+
+/**
+ * Works on the jobs of queues, round by round in their order, until there are none or it is `until` (milliseconds since 1970).
+ * What is not finished by then is put back.
+ * @returns how many were worked on, and whether none is left.
+ */
+export async function workOnQueues<Context extends Chores>(
+  context: Context,
+  queues: readonly Queue<Context>[],
+  until: number,
+  maxBytes: number | null = null,
+): Promise<{ jobs: number; isEmpty: boolean }> {
   const { ledger, log } = context
   const held = new Set<string>()
   const timeIsUp = new AbortController()
@@ -71,7 +92,7 @@ export async function workOnJobs(
     ledger.beatJobs([...held]).catch((error: unknown) => log.error('beat_failed', { error: describeError(error) }))
   }, BEAT_MS)
 
-  async function workOn(job: TakenJob, handle: Queue['handle']): Promise<void> {
+  async function workOn(job: TakenJob, handle: Queue<Context>['handle']): Promise<void> {
     held.add(job.id)
     try {
       if (job.subject === null || !UUID.test(job.subject)) {
@@ -100,7 +121,7 @@ export async function workOnJobs(
   try {
     for (;;) {
       let found = 0
-      for (const { queue, handle, atOnce } of [...QUEUES, ...more]) {
+      for (const { queue, handle, atOnce } of queues) {
         if (timeIsUp.signal.aborted) return { jobs, isEmpty: false }
         const taken = await ledger.takeJobs(queue, atOnce, maxBytes)
         found += taken.length
@@ -112,6 +133,5 @@ export async function workOnJobs(
   } finally {
     clearTimeout(timer)
     clearInterval(beat)
-    isBusy = false
   }
 }

@@ -43,7 +43,8 @@ select set_eq(
     ('enrich_knowledge_base', 'short', 'enrich_knowledge_base_dead', true), ('enrich_knowledge_base_dead', 'short', null, true),
     ('render_pages', 'short', 'render_pages_dead', true), ('render_pages_dead', 'short', null, true),
     ('reembed_knowledge_base', 'short', 'reembed_knowledge_base_dead', true), ('reembed_knowledge_base_dead', 'short', null, true),
-    ('run_agent', 'short', 'run_agent_dead', true), ('run_agent_dead', 'short', null, true), ('embed_memory', 'short', null, true), ('maintain_search', 'short', null, true)$$,
+    ('run_agent', 'short', 'run_agent_dead', true), ('run_agent_dead', 'short', null, true), ('embed_memory', 'short', null, true), ('maintain_search', 'short', null, true),
+    ('fire_schedule', 'short', 'fire_schedule_dead', true), ('fire_schedule_dead', 'short', null, true), ('sweep', 'short', 'sweep_dead', true), ('sweep_dead', 'short', null, true)$$,
   'the queues'
 );
 

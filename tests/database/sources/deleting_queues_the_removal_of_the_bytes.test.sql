@@ -72,7 +72,7 @@ select is_empty(
   $$
     select relation
     from tests.tables()
-    where relation not in ('public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.rate_counters', 'private.shipped_policies', 'ai.audit_events', 'private.audit_heads', 'private.audit_pending', 'private.queue_limits') and pg_temp.leftovers(relation) > 0
+    where relation not in ('public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.rate_counters', 'private.shipped_policies', 'ai.audit_events', 'private.audit_heads', 'private.audit_pending', 'private.queue_limits', 'private.sweeps') and pg_temp.leftovers(relation) > 0
   $$,
   'and no table holds a row of it'
 );

@@ -1,3 +1,4 @@
+import type { PlainLog } from '../../errors.ts'
 import type { LeaseKind } from '../../ledger.ts'
 import type { Delivery, IngestionContext } from '../context.ts'
 
@@ -16,13 +17,16 @@ export const markDeadLetter =
   }
 
 /**
- * The job of a run has failed again and again, e.g. because no database answered. The run itself waits on: executors look for
- * runs that are due without a job, too, and `claim_run` ends one that was taken up ten times in vain.
+ * A job has failed again and again, e.g. because no database answered. What it was about waits on: executors look for runs that
+ * are due without a job, too, and `claim_run` ends one that was taken up ten times in vain; sweeps queue schedules again that are
+ * due, and sweeps that are due are queued again themselves.
  */
-export function noteDeadRun({ log }: Pick<IngestionContext, 'log'>, { id, jobId }: Delivery): Promise<void> {
-  log.error('dead_letter', { job_id: jobId, kind: 'run', id })
-  return Promise.resolve()
-}
+export const noteDeadLetter =
+  (kind: 'run' | 'schedule' | 'sweep') =>
+  ({ log }: { log: PlainLog }, { id, jobId }: Pick<Delivery, 'id' | 'jobId'>): Promise<void> => {
+    log.error('dead_letter', { job_id: jobId, kind, id })
+    return Promise.resolve()
+  }
 
 /** An object that could not be removed for days: the job goes back to its queue, so that nothing stays behind for good. */
 export async function retryRemoval({ ledger, log }: IngestionContext, { id, jobId }: Delivery): Promise<void> {

@@ -139,6 +139,7 @@ export type Database = {
           multitask_strategy: string
           output_messages: NonNullable<Json>
           principal_id: string
+          priority: string
           prompt_tokens: number | null
           provider: string | null
           reasoning_steps: NonNullable<Json>
@@ -187,6 +188,7 @@ export type Database = {
           multitask_strategy?: string
           output_messages?: NonNullable<Json>
           principal_id: string
+          priority?: string
           prompt_tokens?: number | null
           provider?: string | null
           reasoning_steps?: NonNullable<Json>
@@ -234,6 +236,7 @@ export type Database = {
           multitask_strategy?: string
           output_messages?: NonNullable<Json>
           principal_id?: string
+          priority?: string
           prompt_tokens?: number | null
           provider?: string | null
           reasoning_steps?: NonNullable<Json>
@@ -1267,6 +1270,7 @@ export type Database = {
           message: string
           name: string
           next_run_at: string | null
+          priority: string
           session_id: string | null
           skipped_count: number
           tenant_id: string
@@ -1289,6 +1293,7 @@ export type Database = {
           message: string
           name: string
           next_run_at?: string | null
+          priority?: string
           session_id?: string | null
           skipped_count?: number
           tenant_id?: string
@@ -1310,6 +1315,7 @@ export type Database = {
           message?: string
           name?: string
           next_run_at?: string | null
+          priority?: string
           session_id?: string | null
           skipped_count?: number
           tenant_id?: string
@@ -1423,6 +1429,7 @@ export type Database = {
           next_retry_at: string | null
           owner_id: string | null
           page_count: number | null
+          priority: string
           reason_code: string | null
           size_bytes: number
           storage_path: string
@@ -1455,6 +1462,7 @@ export type Database = {
           next_retry_at?: string | null
           owner_id?: string | null
           page_count?: number | null
+          priority?: string
           reason_code?: string | null
           size_bytes: number
           storage_path: string
@@ -1486,6 +1494,7 @@ export type Database = {
           next_retry_at?: string | null
           owner_id?: string | null
           page_count?: number | null
+          priority?: string
           reason_code?: string | null
           size_bytes?: number
           storage_path?: string
@@ -1733,6 +1742,7 @@ export type Database = {
           journal?: Json
           lease_seconds?: number
           lease_token: string
+          reservation?: Json
           run_id: string
         }
         Returns: Json
@@ -1847,6 +1857,16 @@ export type Database = {
         Returns: {
           id: string
           tenant_id: string
+        }[]
+      }
+      due_schedule: {
+        Args: { schedule_id: string }
+        Returns: {
+          cron: string
+          id: string
+          next_run_at: string
+          tenant_id: string
+          timezone: string
         }[]
       }
       due_schedules: {
@@ -2021,6 +2041,7 @@ export type Database = {
       mark_dead_letter: { Args: { error_message: string; id: string; kind: string }; Returns: boolean }
       mark_dead_page_rendering: { Args: { source_id: string }; Returns: boolean }
       mcp_server_secrets: { Args: { server_id: string; tenant_id: string }; Returns: string }
+      note_failed_sweep: { Args: { error: string; sweep_id: string }; Returns: string }
       outline_sources: {
         Args: { filter_metadata?: Json; knowledge_base_ids: string[]; row_limit?: number; source_ids?: string[] }
         Returns: {
@@ -2055,6 +2076,7 @@ export type Database = {
         Args: { cron: string; next_run_at: string; schedule_id: string; timezone: string }
         Returns: boolean
       }
+      queue_due_sweeps: { Args: { interval_seconds: number; leaves?: string[] }; Returns: number }
       queue_health: {
         Args: Record<PropertyKey, never>
         Returns: {
@@ -2141,6 +2163,7 @@ export type Database = {
           mime_type: string
           name: string
           origin?: Json
+          priority?: string
           size_bytes: number
           visibility?: string
         }
@@ -2231,6 +2254,10 @@ export type Database = {
       run_enrichment: {
         Args: { incremental?: boolean; knowledge_base_id: string; retry_failed?: boolean }
         Returns: string
+      }
+      run_sweep: {
+        Args: { graph_build_from?: number; graph_retire_below?: number; leaves?: string[]; sweep_id: string }
+        Returns: Json
       }
       save_source_pages: { Args: { lease_token: string; pages: Json; source_id: string }; Returns: boolean }
       search: {
@@ -2402,6 +2429,17 @@ export type Database = {
           wait_reason: string
         }
         Returns: string
+      }
+      sweep_health: {
+        Args: Record<PropertyKey, never>
+        Returns: {
+          last_began_at: string
+          last_ended_at: string
+          last_error: string
+          last_failed_at: string
+          least_seconds: number
+          name: string
+        }[]
       }
       sweep_run_log: { Args: { run_limit?: number }; Returns: Json }
       switch_embedding_model: { Args: { embedding_model: string; knowledge_base_id: string }; Returns: undefined }

@@ -595,6 +595,7 @@ create table ai.agent_runs (
   streams boolean default true not null,
   chat_message_id uuid,
   log_state text default 'open'::text not null,
+  priority text default 'normal'::text not null,
   constraint agent_runs_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE SET NULL (agent_id),
   constraint agent_runs_chat_message_fkey FOREIGN KEY (tenant_id, chat_message_id) REFERENCES public.chat_messages(tenant_id, id) ON DELETE SET NULL (chat_message_id),
   constraint agent_runs_completed_at_matches_status CHECK (((status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) = (completed_at IS NOT NULL))),
@@ -603,6 +604,7 @@ create table ai.agent_runs (
   constraint agent_runs_log_state_is_known CHECK ((log_state = ANY (ARRAY['open'::text, 'folded'::text, 'removed'::text]))),
   constraint agent_runs_multitask_strategy_is_known CHECK ((multitask_strategy = ANY (ARRAY['reject'::text, 'queue'::text, 'interrupt'::text, 'rollback'::text]))),
   constraint agent_runs_pkey PRIMARY KEY (id),
+  constraint agent_runs_priority_is_known CHECK ((priority = ANY (ARRAY['normal'::text, 'low'::text]))),
   constraint agent_runs_run_id_key UNIQUE (run_id),
   constraint agent_runs_session_fkey FOREIGN KEY (tenant_id, session_id) REFERENCES ai.agent_sessions(tenant_id, id) ON DELETE CASCADE,
   constraint agent_runs_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, 'waiting'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
@@ -630,9 +632,10 @@ comment on column ai.agent_runs.is_new_session is 'Whether the session was made 
 comment on column ai.agent_runs.streams is 'Started as a stream: its agent may use tools.';
 comment on column ai.agent_runs.chat_message_id is 'The message of the person that it answers.';
 comment on column ai.agent_runs.log_state is 'open: as it was written; folded: neighbouring deltas are one row; removed: its time is over.';
+comment on column ai.agent_runs.priority is 'normal, or low: begun after what else its tenant has waiting. A low one becomes normal when a normal one of its session waits behind it.';
 CREATE INDEX agent_runs_active_idx ON ai.agent_runs USING btree (tenant_id, session_id, created_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'running'::text, 'waiting'::text]));
 CREATE INDEX agent_runs_log_idx ON ai.agent_runs USING btree (log_state, completed_at) WHERE ((log_state <> 'removed'::text) AND (completed_at IS NOT NULL));
-CREATE INDEX agent_runs_pending_idx ON ai.agent_runs USING btree (tenant_id, created_at, id) WHERE (status = 'pending'::text);
+CREATE INDEX agent_runs_pending_idx ON ai.agent_runs USING btree (tenant_id, priority DESC, created_at, id) WHERE (status = 'pending'::text);
 CREATE INDEX agent_runs_rolled_back_idx ON ai.agent_runs USING btree (completed_at) WHERE rolled_back;
 CREATE INDEX agent_runs_running_idx ON ai.agent_runs USING btree (tenant_id, created_at, id) WHERE (status = 'running'::text);
 CREATE INDEX agent_runs_tenant_id_agent_id_idx ON ai.agent_runs USING btree (tenant_id, agent_id);
@@ -643,7 +646,7 @@ CREATE INDEX agent_runs_user_id_idx ON ai.agent_runs USING btree (user_id);
 alter table ai.agent_runs enable row level security;
 alter table ai.agent_runs force row level security;
 grant delete, insert, select, update on table ai.agent_runs to service_role;
-grant select (id, tenant_id, run_id, session_id, agent_id, user_id, context_handler_id, model, provider, status, input_messages, output_messages, content, retrieved_context, error, error_code, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens, tool_call_count, tool_call_error_count, tool_call_duration_ms_total, invalid_citation_count, steps, events, reasoning_steps, started_at, completed_at, created_at, wait_reason, cancel_requested_at, last_seq, attempts, multitask_strategy, rolled_back, is_new_session, streams, chat_message_id) on table ai.agent_runs to authenticated;
+grant select (id, tenant_id, run_id, session_id, agent_id, user_id, context_handler_id, model, provider, status, input_messages, output_messages, content, retrieved_context, error, error_code, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, total_tokens, tool_call_count, tool_call_error_count, tool_call_duration_ms_total, invalid_citation_count, steps, events, reasoning_steps, started_at, completed_at, created_at, wait_reason, cancel_requested_at, last_seq, attempts, multitask_strategy, rolled_back, is_new_session, streams, chat_message_id, priority) on table ai.agent_runs to authenticated;
 create policy "people read their own runs" on ai.agent_runs
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
@@ -1483,6 +1486,7 @@ create table ai.schedules (
   disabled_reason text,
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  priority text default 'normal'::text not null,
   constraint schedules_agent_fkey FOREIGN KEY (tenant_id, agent_id) REFERENCES ai.agents(tenant_id, id) ON DELETE CASCADE,
   constraint schedules_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id) ON DELETE CASCADE,
   constraint schedules_cron_has_five_fields CHECK (private.is_cron(cron)),
@@ -1493,6 +1497,7 @@ create table ai.schedules (
   constraint schedules_name_has_a_length CHECK (((char_length(btrim(name)) >= 1) AND (char_length(btrim(name)) <= 200))),
   constraint schedules_next_run_at_matches_enabled CHECK ((enabled OR (next_run_at IS NULL))),
   constraint schedules_pkey PRIMARY KEY (id),
+  constraint schedules_priority_is_known CHECK ((priority = ANY (ARRAY['normal'::text, 'low'::text]))),
   constraint schedules_session_id_has_a_form CHECK ((session_id ~ '^[A-Za-z0-9_.:@-]{1,200}$'::text)),
   constraint schedules_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(id) ON DELETE CASCADE,
   constraint schedules_tenant_id_id_key UNIQUE (tenant_id, id),
@@ -1508,6 +1513,7 @@ comment on column ai.schedules.last_error is 'Code of why it could not begin its
 comment on column ai.schedules.failure_count is 'Runs in succession that could not begin; at ten it is switched off.';
 comment on column ai.schedules.skipped_count is 'Times it was due while its last run still went on.';
 comment on column ai.schedules.disabled_reason is 'Why it was switched off by the system; null when a person did.';
+comment on column ai.schedules.priority is 'Priority of its runs: normal or low.';
 CREATE INDEX schedules_created_by_idx ON ai.schedules USING btree (created_by);
 CREATE INDEX schedules_due_idx ON ai.schedules USING btree (next_run_at) WHERE enabled;
 CREATE INDEX schedules_tenant_id_agent_id_idx ON ai.schedules USING btree (tenant_id, agent_id);
@@ -1517,7 +1523,7 @@ alter table ai.schedules enable row level security;
 alter table ai.schedules force row level security;
 grant delete, select on table ai.schedules to authenticated;
 grant delete, insert, select, update on table ai.schedules to service_role;
-grant insert (tenant_id, agent_id, name, cron, timezone, message, session_id, enabled), update (name, cron, timezone, message, session_id, enabled) on table ai.schedules to authenticated;
+grant insert (tenant_id, agent_id, name, cron, timezone, message, session_id, enabled, priority), update (name, cron, timezone, message, session_id, enabled, priority) on table ai.schedules to authenticated;
 create policy "members make schedules for themselves, agents make none" on ai.schedules
 for insert to authenticated
 with check (((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids))) AND ((( SELECT auth.jwt() AS jwt) #>> '{act,run_id}'::text[]) IS NULL)));
@@ -1533,8 +1539,11 @@ using (((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY
 with check (((((created_by = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member'::text) AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids)))) AND ((( SELECT auth.jwt() AS jwt) #>> '{act,run_id}'::text[]) IS NULL)));
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.schedules REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('schedule.deleted', 'schedule', 'id', 'agent_id created_by');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.schedules REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('schedule.created', 'schedule', 'id', 'agent_id created_by cron timezone enabled');
-CREATE TRIGGER audit_updated AFTER UPDATE OF name, cron, timezone, message, session_id, enabled ON ai.schedules FOR EACH ROW WHEN (((((((old.name IS DISTINCT FROM new.name) OR (old.cron IS DISTINCT FROM new.cron)) OR (old.timezone IS DISTINCT FROM new.timezone)) OR (old.message IS DISTINCT FROM new.message)) OR (old.session_id IS DISTINCT FROM new.session_id)) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION private.audit_updated('schedule.updated', 'schedule', 'id', 'agent_id created_by', 'cron timezone enabled disabled_reason');
+CREATE TRIGGER audit_updated AFTER UPDATE OF name, cron, timezone, message, session_id, enabled, priority ON ai.schedules FOR EACH ROW WHEN ((((((((old.name IS DISTINCT FROM new.name) OR (old.cron IS DISTINCT FROM new.cron)) OR (old.timezone IS DISTINCT FROM new.timezone)) OR (old.message IS DISTINCT FROM new.message)) OR (old.session_id IS DISTINCT FROM new.session_id)) OR (old.enabled IS DISTINCT FROM new.enabled)) OR (old.priority IS DISTINCT FROM new.priority))) EXECUTE FUNCTION private.audit_updated('schedule.updated', 'schedule', 'id', 'agent_id created_by', 'cron timezone enabled disabled_reason priority');
 CREATE TRIGGER check_schedule BEFORE INSERT OR UPDATE ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.check_schedule();
+CREATE TRIGGER queue_deleted AFTER DELETE ON ai.schedules FOR EACH ROW WHEN (old.enabled) EXECUTE FUNCTION private.queue_changed_schedule();
+CREATE TRIGGER queue_inserted AFTER INSERT ON ai.schedules FOR EACH ROW WHEN (new.enabled) EXECUTE FUNCTION private.queue_changed_schedule();
+CREATE TRIGGER queue_updated AFTER UPDATE ON ai.schedules FOR EACH ROW WHEN ((((old.enabled IS DISTINCT FROM new.enabled) OR (old.next_run_at IS DISTINCT FROM new.next_run_at)) OR (new.next_run_at IS NULL))) EXECUTE FUNCTION private.queue_changed_schedule();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('tenant_id', '100');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.schedules FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
@@ -1635,6 +1644,7 @@ create table ai.sources (
   lease_expires_at timestamp with time zone,
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  priority text default 'normal'::text not null,
   constraint sources_content_hash_is_sha256 CHECK ((content_hash ~ '^[0-9a-f]{64}$'::text)),
   constraint sources_error_code_is_known CHECK ((error_code = ANY (ARRAY['rate_limited'::text, 'transient'::text, 'timeout'::text, 'permanent'::text, 'no_content'::text, 'internal'::text]))),
   constraint sources_extracted_at_matches_status CHECK (((extraction_status = 'extracted'::text) = (extracted_at IS NOT NULL))),
@@ -1646,6 +1656,7 @@ create table ai.sources (
   constraint sources_name_is_no_path CHECK (((name !~ '[[:cntrl:]/\\]'::text) AND (name <> ALL (ARRAY['.'::text, '..'::text])))),
   constraint sources_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES auth.users(id) ON DELETE SET NULL,
   constraint sources_pkey PRIMARY KEY (id),
+  constraint sources_priority_is_known CHECK ((priority = ANY (ARRAY['normal'::text, 'low'::text]))),
   constraint sources_size_bytes_is_positive CHECK ((size_bytes > 0)),
   constraint sources_storage_path_is_ours CHECK (starts_with(storage_path, ((((tenant_id)::text || '/'::text) || (id)::text) || '/'::text))),
   constraint sources_storage_path_key UNIQUE (storage_path),
@@ -1666,6 +1677,7 @@ comment on column ai.sources.attempts is 'How often extraction was begun.';
 comment on column ai.sources.uploaded_at is 'When the bytes were verified; null while they are awaited.';
 comment on column ai.sources.celery_task_id is 'Id of the latest extraction job; the name is that of the agent API.';
 comment on column ai.sources.lease_token is 'Fencing token of the worker that is extracting; every write of its must carry it.';
+comment on column ai.sources.priority is 'normal, or low: read, drawn and indexed after what else its tenant has waiting. Said when it is registered.';
 CREATE UNIQUE INDEX sources_owner_hash_key ON ai.sources USING btree (tenant_id, owner_id, content_hash) WHERE (visibility <> 'tenant'::text);
 CREATE INDEX sources_owner_id_idx ON ai.sources USING btree (owner_id);
 CREATE UNIQUE INDEX sources_tenant_hash_key ON ai.sources USING btree (tenant_id, content_hash) WHERE (visibility = 'tenant'::text);
@@ -1675,7 +1687,7 @@ alter table ai.sources enable row level security;
 alter table ai.sources force row level security;
 grant delete on table ai.sources to authenticated;
 grant delete, insert, select, update on table ai.sources to service_role;
-grant select (id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, extraction_status, error_code, reason_code, error_message, attempts, next_retry_at, uploaded_at, extracted_at, page_count, metadata, auto_metadata, derivatives, celery_task_id, created_at, updated_at), update (name, visibility, metadata) on table ai.sources to authenticated;
+grant select (id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, extraction_status, error_code, reason_code, error_message, attempts, next_retry_at, uploaded_at, extracted_at, page_count, metadata, auto_metadata, derivatives, celery_task_id, created_at, updated_at, priority), update (name, visibility, metadata) on table ai.sources to authenticated;
 create policy "owners, and admins who see them, delete sources" on ai.sources
 for delete to authenticated
 using (((owner_id = ( SELECT auth.uid() AS uid)) OR ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))) AND ((visibility = 'tenant'::text) OR ((visibility = 'granted'::text) AND (allowed_principals && ( SELECT private.caller_principal_ids() AS caller_principal_ids))))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
@@ -1921,7 +1933,7 @@ $function$;
 comment on function ai.add_source_to_knowledge_base(uuid,uuid) is 'Puts an extracted source into a knowledge base and queues its indexing in the same transaction; again: indexes it anew. Returns the indexed source with source_name. PT400 source_not_extracted, PT404.';
 grant execute on function ai.add_source_to_knowledge_base(uuid,uuid) to authenticated;
 
-CREATE OR REPLACE FUNCTION ai.append_run_events(run_id uuid, lease_token uuid, first_seq integer, events jsonb, journal jsonb DEFAULT '[]'::jsonb, lease_seconds integer DEFAULT 10)
+CREATE OR REPLACE FUNCTION ai.append_run_events(run_id uuid, lease_token uuid, first_seq integer, events jsonb, journal jsonb DEFAULT '[]'::jsonb, lease_seconds integer DEFAULT 10, reservation jsonb DEFAULT NULL::jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1931,7 +1943,10 @@ declare
   run ai.agent_runs;
   new_last_seq int;
   got_further boolean;
+  stop text;
+  tokens jsonb := '{}';
   lease constant interval := make_interval(secs => least(greatest(append_run_events.lease_seconds, 1), 600));
+  reserves constant boolean := coalesce(jsonb_typeof(append_run_events.reservation) = 'object', false);
 begin
   if append_run_events.events @> '[{"type": "complete"}]' then
     raise exception 'complete is written with the end of the run, by finish_run' using errcode = '22023';
@@ -1944,6 +1959,9 @@ begin
     return jsonb_build_object('held', false, 'last_seq', null, 'stop', null);
   end if;
   new_last_seq := private.write_run_events(run.tenant_id, run.id, run.user_id, private.last_event(run.id), append_run_events.first_seq, append_run_events.events);
+  if reserves then
+    perform private.lock_budget_counters(run, append_run_events.journal);
+  end if;
   got_further := private.write_run_journal(run.tenant_id, run.id, run.user_id, append_run_events.journal);
   -- The lock has kept everybody else away; a version of the run is written only when there is something to write in it.
   if run.lease_expires_at < now() + lease * 2 / 3 or (got_further and run.attempts <> 1) then
@@ -1951,11 +1969,21 @@ begin
     set last_seq = new_last_seq, lease_expires_at = now() + lease, attempts = case when got_further then 1 else agent_runs.attempts end
     where agent_runs.id = run.id;
   end if;
-  return jsonb_build_object('held', true, 'last_seq', new_last_seq, 'stop', private.run_stop(run));
+  stop := private.run_stop(run);
+  if reserves then
+    -- After the settlements. Nothing for a run that is to stop; nor where the log is further, which its executor never is before it has
+    -- the answer: this is a try that somebody waited for no more, and what it asked for may be settled already. (Where no event has
+    -- followed since, it may hold its tokens once more, until the run ends: too many are held then, never too few.)
+    tokens := private.reserve_run_tokens(
+      run, append_run_events.reservation,
+      stop is null and new_last_seq < append_run_events.first_seq + jsonb_array_length(coalesce(append_run_events.events, '[]'))
+    );
+  end if;
+  return jsonb_build_object('held', true, 'last_seq', new_last_seq, 'stop', stop) || tokens;
 end;
 $function$;
-comment on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) is 'Ledger: adds events [{event, type, ...}] to the log of a run, the first with the number first_seq, applies the journal in the same transaction, and renews the lease for lease_seconds once a third of them is used up. Sent again, nothing is written twice. Returns {held, last_seq, stop: null, cancelled, membership_lost or agent_unpublished}; held false: the lease is lost and nothing was written. PT409 conflict for a gap, 22023 for an unknown op and for the event complete. journal: [{op: turn, step, ...}, {op: call_started, step, call_id, is_retry_safe, ...}, {op: call_finished, step, call_id, ...}, {op: step_done, step, record}, {op: call_checked, step, call_id, checks}, {op: tokens_used, reservation_id, usage}].';
-grant execute on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer) to service_role;
+comment on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer,jsonb) is 'Ledger: adds events [{event, type, ...}] to the log of a run, the first with the number first_seq, applies the journal in the same transaction, and renews the lease for lease_seconds once a third of them is used up. Sent again, nothing is written twice. Returns {held, last_seq, stop: null, cancelled, membership_lost or agent_unpublished}; held false: the lease is lost and nothing was written. PT409 conflict for a gap, 22023 for an unknown op and for the event complete. journal: [{op: turn, step, ...}, {op: call_started, step, call_id, is_retry_safe, ...}, {op: call_finished, step, call_id, ...}, {op: step_done, step, record}, {op: call_checked, step, call_id, checks}, {op: tokens_used, reservation_id, usage}]. reservation {id, step, model, prompt_tokens, max_tokens}: tokens for one call to a model, held once under this id after the journal has settled what it settles; the answer then has grant {id, max_tokens} (max_tokens as of ai.reserve_tokens()), or refusal {code: PT402, message, hint, details} when a budget has too little left, with everything else written all the same; neither of them for a run that is to stop.';
+grant execute on function ai.append_run_events(uuid,uuid,integer,jsonb,jsonb,integer,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.approval_outcome(approval_id uuid, lease_token uuid)
  RETURNS jsonb
@@ -2893,7 +2921,7 @@ begin
     where agent_runs.status = 'running' and agent_runs.lease_expires_at <= now()
     union all
     select
-      waiting.id, tenants.tenant_id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.created_at, waiting.id),
+      waiting.id, tenants.tenant_id, running.count + row_number() over (partition by tenants.tenant_id order by waiting.priority desc, waiting.created_at, waiting.id),
       (
         select agent_runs.started_at
         from ai.agent_runs
@@ -2910,7 +2938,7 @@ begin
       where agent_runs.tenant_id = tenants.tenant_id and agent_runs.status = 'running'
     ) as running
     cross join lateral (
-      select runs.id, runs.created_at
+      select runs.id, runs.priority, runs.created_at
       from ai.agent_runs as runs
       where runs.tenant_id = tenants.tenant_id and runs.status = 'pending'
         -- The limit keeps this from being made a join: it is looked up run by run, in order, until there are enough.
@@ -2921,7 +2949,7 @@ begin
           order by first.created_at, first.id
           limit 1
         )
-      order by runs.created_at, runs.id
+      order by runs.priority desc, runs.created_at, runs.id
       limit greatest(least(due_runs.run_limit, coalesce(tenant_settings.max_running_runs, 20) - running.count), 0)
     ) as waiting
   ),
@@ -2937,8 +2965,22 @@ begin
   order by ranked.place;
 end;
 $function$;
-comment on function ai.due_runs(integer,uuid[]) is 'Ledger: runs that can be taken up now, and their tenants: those whose executor''s lease has run out, then pending ones, fairly: the tenant with the fewest running first, of these the one served longest ago, then the oldest. At most run_limit, and beyond them the first run of a tenant that is not among present_tenants: an executor keeps its last place for such.';
+comment on function ai.due_runs(integer,uuid[]) is 'Ledger: runs that can be taken up now, and their tenants: those whose executor''s lease has run out, then pending ones, fairly: the tenant with the fewest running first, of these the one served longest ago; of one tenant those of normal priority before low ones, then the oldest. At most run_limit, and beyond them the first run of a tenant that is not among present_tenants: an executor keeps its last place for such.';
 grant execute on function ai.due_runs(integer,uuid[]) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.due_schedule(schedule_id uuid)
+ RETURNS TABLE(id uuid, tenant_id uuid, cron text, timezone text, next_run_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select schedules.id, schedules.tenant_id, schedules.cron, schedules.timezone, schedules.next_run_at
+  from ai.schedules
+  where schedules.id = due_schedule.schedule_id
+    and schedules.enabled and (schedules.next_run_at is null or schedules.next_run_at <= now());
+$function$;
+comment on function ai.due_schedule(uuid) is 'Ledger: the schedule of this id if its time has come, or has not been computed yet (next_run_at null); else no row.';
+grant execute on function ai.due_schedule(uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.due_schedules(max_count integer DEFAULT 100)
  RETURNS TABLE(id uuid, tenant_id uuid, cron text, timezone text, next_run_at timestamp with time zone)
@@ -2958,7 +3000,7 @@ AS $function$
   order by due.place, due.next_run_at nulls first, due.id
   limit least(greatest(due_schedules.max_count, 1), 1000);
 $function$;
-comment on function ai.due_schedules(integer) is 'Ledger: schedules whose time has come, or has not been computed yet (next_run_at null); tenants take turns. At most max_count (1 to 1000).';
+comment on function ai.due_schedules(integer) is 'Ledger: at most so many schedules whose time has come, or has not been computed yet. For executors of the version before, which look for them.';
 grant execute on function ai.due_schedules(integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.due_search_maintenance(build_from integer DEFAULT 4000, retire_below integer DEFAULT 2500)
@@ -3873,6 +3915,16 @@ $function$;
 comment on function ai.mcp_server_secrets(uuid,uuid) is 'Ledger: the sealed headers of an MCP server, to ask it for its tools. Null when there are none.';
 grant execute on function ai.mcp_server_secrets(uuid,uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION ai.note_failed_sweep(sweep_id uuid, error text)
+ RETURNS text
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.note_failed_sweep(sweep_id, error);
+$function$;
+comment on function ai.note_failed_sweep(uuid,text) is 'Ledger: notes that ai.run_sweep() has failed, and with which code; it is due again as if it had been done. Returns its name, null when there is no such sweep.';
+grant execute on function ai.note_failed_sweep(uuid,text) to service_role;
+
 CREATE OR REPLACE FUNCTION ai.outline_sources(knowledge_base_ids uuid[], source_ids uuid[] DEFAULT NULL::uuid[], filter_metadata jsonb DEFAULT NULL::jsonb, row_limit integer DEFAULT 50)
  RETURNS TABLE(indexed_source_id uuid, source_id uuid, source_name text, knowledge_base_id uuid, page_count integer, headings text[], beginning text)
  LANGUAGE sql
@@ -3995,6 +4047,16 @@ end;
 $function$;
 comment on function ai.plan_schedule(uuid,text,text,timestamp with time zone) is 'Ledger: the next time of a schedule, computed from this cron and timezone; null: there is none, and it is switched off as invalid_cron. False when it has changed or been planned meanwhile.';
 grant execute on function ai.plan_schedule(uuid,text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.queue_due_sweeps(interval_seconds numeric, leaves text[] DEFAULT '{}'::text[])
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.queue_due_sweeps(interval_seconds, leaves);
+$function$;
+comment on function ai.queue_due_sweeps(numeric,text[]) is 'Ledger: queues the sweeps that nobody has begun for so long, except those of these names, which the caller leaves to others. At most one job waits for each. Returns how many were queued.';
+grant execute on function ai.queue_due_sweeps(numeric,text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.queue_health()
  RETURNS TABLE(queue text, waiting bigint, deferred bigint, active bigint, dead bigint, tenants_waiting bigint, oldest_waiting_seconds numeric, oldest_active_seconds numeric, max_active_per_tenant integer)
@@ -4259,15 +4321,15 @@ $function$;
 comment on function ai.reextract_source(uuid) is 'Extracts a source again and indexes it again wherever it is indexed; until then search finds what it found. Returns the source. PT404; PT409 not_retryable while it waits or runs, or upload_incomplete.';
 grant execute on function ai.reextract_source(uuid) to authenticated;
 
-CREATE OR REPLACE FUNCTION ai.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text DEFAULT 'tenant'::text, metadata jsonb DEFAULT '{}'::jsonb, knowledge_base_ids uuid[] DEFAULT NULL::uuid[], origin jsonb DEFAULT NULL::jsonb)
+CREATE OR REPLACE FUNCTION ai.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text DEFAULT 'tenant'::text, metadata jsonb DEFAULT '{}'::jsonb, knowledge_base_ids uuid[] DEFAULT NULL::uuid[], origin jsonb DEFAULT NULL::jsonb, priority text DEFAULT 'normal'::text)
  RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  select private.register_source(name, file_type, mime_type, size_bytes, content_hash, visibility, metadata, knowledge_base_ids, origin);
+  select private.register_source(name, file_type, mime_type, size_bytes, content_hash, visibility, metadata, knowledge_base_ids, origin, priority);
 $function$;
-comment on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) is 'Announces a file before its bytes are sent: makes the source (pending, owned by the caller) and its object key. It is extracted after complete_upload(), and then indexed in knowledge_base_ids. size_bytes in bytes, content_hash SHA-256 in hex. origin: {"source_type", "origin_url", "origin_path"}, where it was imported from; kept in auto_metadata. Returns the source. PT409 duplicate_source (detail.duplicate), PT404 for a knowledge base, PT403 for viewers, PT400 invalid_request or tenant_required.';
-grant execute on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) to authenticated;
+comment on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb,text) is 'Announces a file before its bytes are sent: makes the source (pending, owned by the caller) and its object key. It is extracted after complete_upload(), and then indexed in knowledge_base_ids. size_bytes in bytes, content_hash SHA-256 in hex. origin: {"source_type", "origin_url", "origin_path"}, where it was imported from; kept in auto_metadata. priority: normal, or low to be read and indexed after what else the tenant has waiting. Returns the source. PT409 duplicate_source (detail.duplicate), PT404 for a knowledge base, PT403 for viewers, PT400 invalid_request or tenant_required.';
+grant execute on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.remove_stale_uploads()
  RETURNS integer
@@ -4587,7 +4649,7 @@ begin
   return jsonb_build_object('id', reservation_id, 'max_tokens', granted);
 end;
 $function$;
-comment on function ai.reserve_tokens(uuid,uuid,integer,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model: {id, max_tokens}. max_tokens is what was asked for (4096 without), less if the tightest budget has less left; unbounded stays null where no budget applies. PT402 budget_exceeded {balance, estimated_cost, renews_at, scope, period} when prompt_tokens and one more are not left. Null when the lease is lost.';
+comment on function ai.reserve_tokens(uuid,uuid,integer,text,bigint,bigint) is 'Ledger: holds tokens back for one call to a model: {id, max_tokens}. max_tokens is what was asked for (4096 without), less if the tightest budget has less left; unbounded stays null where no budget applies. PT402 budget_exceeded {balance, estimated_cost, renews_at, scope, period} when prompt_tokens and one more are not left. Null when the lease is lost. For executors of earlier versions: ai.append_run_events() reserves with what is written before the call.';
 grant execute on function ai.reserve_tokens(uuid,uuid,integer,text,bigint,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.resolve_service_tenant(kind text DEFAULT NULL::text, resource_id text DEFAULT NULL::text, tenant_header text DEFAULT NULL::text, default_tenant text DEFAULT NULL::text, act_as_user uuid DEFAULT NULL::uuid)
@@ -4753,6 +4815,16 @@ AS $function$
 $function$;
 comment on function ai.run_enrichment(uuid,boolean,boolean) is 'Has the sources of a knowledge base enriched that the caller, a member, can see: all; with incremental those without an answer to their present text; with retry_failed those that failed; with both, both. Returns the id of the job. PT402 insufficient_credits, PT403, PT404, PT409 while a run goes on.';
 grant execute on function ai.run_enrichment(uuid,boolean,boolean) to authenticated;
+
+CREATE OR REPLACE FUNCTION ai.run_sweep(sweep_id uuid, leaves text[] DEFAULT '{}'::text[], graph_build_from integer DEFAULT 4000, graph_retire_below integer DEFAULT 2500)
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select private.run_sweep(sweep_id, leaves, graph_build_from, graph_retire_below);
+$function$;
+comment on function ai.run_sweep(uuid,text[],integer,integer) is 'Ledger: does what a sweep is about and notes that. Returns {name, requeued: [{kind, id}], counts}; null when there is no such sweep, it has been done lately or somebody else is at it, or its name is one the caller leaves to others, for whom it is queued again.';
+grant execute on function ai.run_sweep(uuid,text[],integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION ai.save_source_pages(source_id uuid, lease_token uuid, pages jsonb)
  RETURNS boolean
@@ -5353,7 +5425,7 @@ AS $function$
     agent_id, session_id, message, model, provider, retrieved_context, context_handler_id, request, multitask_strategy, streams, chat_message_id
   );
 $function$;
-comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, status, last_seq, history: [{role, content}]} with the last 50 completed turns. status running: the caller executes it, under lease_token, which lasts 10 seconds; pending, without a token: another run of the session is not over, the tenant has no free place, or the request says background, and it is queued. multitask_strategy says what is done about the others: reject, queue, interrupt (cancel them) or rollback (cancel and forget them). request is what an executor needs to take the run up; a run without one cannot wait and ends with its executor. PT404 agent_not_found, session_not_found or not_found (the message), PT409 agent_unpublished, session_busy or limit_reached, PT402 insufficient_credits, PT400 invalid_request.';
+comment on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) is 'Opens a run for the caller, who becomes its principal; an unknown session_id is created. Returns {id, run_id, session_id, session_uuid, is_new_session, lease_token, tenant_id, user_id, status, last_seq, history: [{role, content}]} with the last 50 completed turns. status running: the caller executes it, under lease_token, which lasts 7 seconds; pending, without a token: another run of the session is not over, the tenant has no free place, or the request says background, and it is queued. multitask_strategy says what is done about the others: reject, queue, interrupt (cancel them) or rollback (cancel and forget them). request is what an executor needs to take the run up; a run without one cannot wait and ends with its executor. Its priority, low or normal, is that of the run among those of its tenant that wait. PT404 agent_not_found, session_not_found or not_found (the message), PT409 agent_unpublished, session_busy or limit_reached, PT402 insufficient_credits, PT400 invalid_request.';
 grant execute on function ai.start_run(uuid,text,text,text,text,jsonb,uuid,jsonb,text,boolean,uuid) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.store_enrichment_result(enrichment_id uuid, lease_token uuid, indexed_source_id uuid, source_extracted_at timestamp with time zone, field_values jsonb, error_code text DEFAULT NULL::text, error_message text DEFAULT NULL::text, note text DEFAULT NULL::text, model text DEFAULT NULL::text)
@@ -5550,6 +5622,17 @@ end;
 $function$;
 comment on function ai.suspend_run(uuid,uuid,integer,jsonb,jsonb,text) is 'Ledger: puts a run down, with its last events. wait_reason approval or unsafe_call: it waits for a person; null: another executor goes on, and it is queued. Returns waiting, or pending (also when what it would wait for has been decided meanwhile); null when the lease is lost or the run has been cancelled.';
 grant execute on function ai.suspend_run(uuid,uuid,integer,jsonb,jsonb,text) to service_role;
+
+CREATE OR REPLACE FUNCTION ai.sweep_health()
+ RETURNS TABLE(name text, least_seconds integer, last_began_at timestamp with time zone, last_ended_at timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select * from private.sweep_health();
+$function$;
+comment on function ai.sweep_health() is 'Operator: each sweep, when it was last done and when it last failed; last_error: the code, as long as it has not been done since. Needs the secret key.';
+grant execute on function ai.sweep_health() to service_role;
 
 CREATE OR REPLACE FUNCTION ai.sweep_run_log(run_limit integer DEFAULT 500)
  RETURNS jsonb
@@ -6176,6 +6259,28 @@ alter table private.staged_chunks force row level security;
 grant delete, insert, select, update on table private.staged_chunks to service_role;
 CREATE TRIGGER record_usage_of_again AFTER UPDATE ON private.staged_chunks REFERENCING NEW TABLE AS staged FOR EACH STATEMENT EXECUTE FUNCTION private.record_embedding_usage();
 CREATE TRIGGER record_usage_of_new AFTER INSERT ON private.staged_chunks REFERENCING NEW TABLE AS staged FOR EACH STATEMENT EXECUTE FUNCTION private.record_embedding_usage();
+
+create table private.sweeps (
+  id uuid default gen_random_uuid() not null,
+  name text not null,
+  least_seconds integer default 0 not null,
+  last_began_at timestamp with time zone,
+  last_ended_at timestamp with time zone,
+  last_failed_at timestamp with time zone,
+  last_error text,
+  constraint sweeps_last_error_has_a_length CHECK (((char_length(last_error) >= 1) AND (char_length(last_error) <= 200))),
+  constraint sweeps_least_seconds_is_a_day_at_most CHECK (((least_seconds >= 0) AND (least_seconds <= 86400))),
+  constraint sweeps_name_is_known CHECK ((name = ANY (ARRAY['requeue_work'::text, 'requeue_enrichments'::text, 'requeue_page_renderings'::text, 'requeue_schedules'::text, 'queue_maintenance'::text, 'sweep_run_log'::text, 'expire_approvals'::text, 'close_expired_searches'::text, 'remove_stale_uploads'::text]))),
+  constraint sweeps_name_key UNIQUE (name),
+  constraint sweeps_pkey PRIMARY KEY (id)
+);
+comment on table private.sweeps is 'What is done again and again, and when it was. The jobs of the queue `sweep` are about these rows.';
+comment on column private.sweeps.least_seconds is 'Not more often than this, however often executors ask. The operator changes it.';
+comment on column private.sweeps.last_began_at is 'When that began which ended at last_ended_at.';
+comment on column private.sweeps.last_failed_at is 'When it last failed: nothing of that attempt is left.';
+comment on column private.sweeps.last_error is 'Code of that failure; null once it has been done again.';
+alter table private.sweeps enable row level security;
+alter table private.sweeps force row level security;
 
 create table private.tenant_principals (
   tenant_id uuid not null,
@@ -7678,8 +7783,8 @@ begin
   if (select auth.uid()) is not null and (select auth.uid()) is distinct from old.created_by
     and (
       new.enabled
-      or (new.name, new.cron, new.timezone, new.message, new.session_id)
-        is distinct from (old.name, old.cron, old.timezone, old.message, old.session_id)
+      or (new.name, new.cron, new.timezone, new.message, new.session_id, new.priority)
+        is distinct from (old.name, old.cron, old.timezone, old.message, old.session_id, old.priority)
     )
   then
     -- Its runs act with the creator's rights: what they are asked is not for others to say.
@@ -9564,55 +9669,19 @@ CREATE OR REPLACE FUNCTION private.hold_tokens(tenant_id uuid, user_id uuid, age
  SET search_path TO ''
 AS $function$
 declare
-  -- Answers longer than this are asked for only by who says so: what is reserved is missing elsewhere.
-  default_max_tokens constant bigint := 4096;
-  counter record;
-  tightest record;
+  refusal jsonb;
 begin
-  budget_ids := '{}';
-  perform private.open_budget_counters(hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id, now());
-  for counter in
-    select
-      budget_counters.budget_id, budgets.scope, budgets.period,
-      budgets.max_tokens - budget_counters.used_tokens - budget_counters.reserved_tokens as balance
-    from private.budget_counters
-    join private.budgets_of(hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id) as budgets
-      on budgets.budget_id = budget_counters.budget_id and budgets.subject_id = budget_counters.subject_id
-    where budget_counters.period_start = private.budget_period_start(budgets.period, now())
-    order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
-    for update of budget_counters
-  loop
-    if cardinality(budget_ids) = 0 then
-      tightest := counter;
-    elsif counter.balance < tightest.balance then
-      tightest := counter;
-    end if;
-    budget_ids := budget_ids || counter.budget_id;
-  end loop;
-
-  max_tokens := hold_tokens.wanted_tokens;
-  if cardinality(budget_ids) > 0 then
-    if tightest.balance < hold_tokens.prompt_tokens + hold_tokens.least_tokens then
-      perform private.raise_error(
-        402, 'budget_exceeded', format('The token budget of this %s is used up.', tightest.scope),
-        'Wait until it renews, or ask an admin of the tenant for a larger one.',
-        jsonb_build_object(
-          'balance', greatest(tightest.balance, 0), 'estimated_cost', hold_tokens.prompt_tokens + hold_tokens.least_tokens,
-          'renews_at', private.budget_renews_at(tightest.period, now()), 'scope', tightest.scope, 'period', tightest.period
-        )
-      );
-    end if;
-    max_tokens := least(coalesce(max_tokens, default_max_tokens), tightest.balance - hold_tokens.prompt_tokens);
-    update private.budget_counters
-    set reserved_tokens = budget_counters.reserved_tokens + hold_tokens.prompt_tokens + hold_tokens.max_tokens
-    from private.budgets_of(hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id) as budgets
-    where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
-      and budget_counters.period_start = private.budget_period_start(budgets.period, now())
-      and budget_counters.budget_id = any (budget_ids);
+  select held.budget_ids, held.max_tokens, held.refusal into budget_ids, max_tokens, refusal
+  from private.try_hold_tokens(
+    hold_tokens.tenant_id, hold_tokens.user_id, hold_tokens.agent_id, hold_tokens.run_id, hold_tokens.prompt_tokens, hold_tokens.wanted_tokens,
+    hold_tokens.least_tokens
+  ) as held;
+  if refusal is not null then
+    perform private.raise_error(402, 'budget_exceeded', refusal ->> 'message', refusal ->> 'hint', refusal -> 'details');
   end if;
 end;
 $function$;
-comment on function private.hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) is 'Holds tokens back in the counters of all budgets that apply (user_id null: the backend; agent_id and run_id null: none). max_tokens is what is granted to the answer: what was wanted (4096 without), less if the tightest budget has less left; null where none applies and none was wanted. PT402 budget_exceeded {balance, estimated_cost, renews_at, scope, period} when prompt_tokens and least_tokens are not left. The caller writes the reservation down.';
+comment on function private.hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) is 'Holds tokens back as private.try_hold_tokens() does, or raises its refusal: PT402 budget_exceeded {balance, estimated_cost, renews_at, scope, period}. The caller writes the reservation down.';
 grant execute on function private.hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION private.holds_enrichment_lease(enrichment_id uuid, lease_token uuid)
@@ -10454,6 +10523,54 @@ $function$;
 comment on function private.live_rendering_jobs() is 'Jobs about page images, given up ones too: the source they are about, and whether they wait (now or for a retry).';
 grant execute on function private.live_rendering_jobs() to service_role;
 
+CREATE OR REPLACE FUNCTION private.lock_budget_counters(run ai.agent_runs, journal jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  settled private.token_reservations[];
+  reservation private.token_reservations;
+begin
+  settled := array(
+    select token_reservations
+    from private.token_reservations
+    where token_reservations.tenant_id = run.tenant_id and token_reservations.run_id = run.id
+      and token_reservations.id in (
+        select (entry.value ->> 'reservation_id')::uuid
+        from jsonb_array_elements(lock_budget_counters.journal) as entry (value)
+        where entry.value ->> 'op' = 'tokens_used'
+      )
+    order by token_reservations.id
+    for update
+  );
+  if cardinality(settled) = 0 then
+    return;
+  end if;
+  foreach reservation in array settled loop
+    perform private.open_budget_counters(
+      reservation.tenant_id, reservation.user_id, reservation.agent_id, reservation.run_id, reservation.created_at
+    );
+  end loop;
+  perform private.open_budget_counters(run.tenant_id, run.user_id, run.agent_id, run.id, now());
+  perform
+  from private.budget_counters
+  where (budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start) in (
+    select budgets.budget_id, budgets.subject_id, private.budget_period_start(budgets.period, held.created_at)
+    from unnest(settled) as held
+    cross join lateral private.budgets_of(held.tenant_id, held.user_id, held.agent_id, held.run_id, held.budget_ids) as budgets
+    union all
+    select budgets.budget_id, budgets.subject_id, private.budget_period_start(budgets.period, now())
+    from private.budgets_of(run.tenant_id, run.user_id, run.agent_id, run.id) as budgets
+  )
+  order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
+  for update;
+end;
+$function$;
+comment on function private.lock_budget_counters(ai.agent_runs,jsonb) is 'Locks the counters that the settlements in the journal of a run, and then a reservation for it, change, all of them in the order of their keys. Nothing where the journal settles nothing: a reservation alone locks in order.';
+grant execute on function private.lock_budget_counters(ai.agent_runs,jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION private.lock_own_source(source_id uuid)
  RETURNS ai.sources
  LANGUAGE plpgsql
@@ -10938,6 +11055,25 @@ $function$;
 comment on function private.note_failed_page_images(uuid,text) is 'Says at a source that its pages could not be rendered, and why. Its text has nothing to do with that.';
 grant execute on function private.note_failed_page_images(uuid,text) to service_role;
 
+CREATE OR REPLACE FUNCTION private.note_failed_sweep(sweep_id uuid, error text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  sweep_name text;
+begin
+  update private.sweeps
+  set last_failed_at = clock_timestamp(), last_error = coalesce(nullif(left(note_failed_sweep.error, 200), ''), 'internal')
+  where sweeps.id = note_failed_sweep.sweep_id
+  returning sweeps.name into sweep_name;
+  return sweep_name;
+end;
+$function$;
+comment on function private.note_failed_sweep(uuid,text) is 'Core of ai.note_failed_sweep().';
+grant execute on function private.note_failed_sweep(uuid,text) to service_role;
+
 CREATE OR REPLACE FUNCTION private.note_memory_act()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -11027,7 +11163,9 @@ begin
   );
   opened := ai.start_run(
     agent_id => schedule.agent_id, session_id => schedule.session_id, message => schedule.message,
-    request => jsonb_strip_nulls(jsonb_build_object('message', schedule.message, 'session_id', schedule.session_id)),
+    request => jsonb_strip_nulls(
+      jsonb_build_object('message', schedule.message, 'session_id', schedule.session_id, 'priority', nullif(schedule.priority, 'normal'))
+    ),
     multitask_strategy => 'queue', streams => true
   );
   -- Nobody is here to carry it out: it goes to the queue.
@@ -11168,6 +11306,100 @@ AS $function$
 $function$;
 comment on function private.policy_fingerprint(regclass) is 'A hash of the row-level security policies of a table as they are now.';
 
+CREATE OR REPLACE FUNCTION private.priority_of_job(queue text, id text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  subject uuid;
+begin
+  if queue not in ('extract_source', 'index_source', 'render_pages') or id is null or id !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    return null;
+  end if;
+  subject := id::uuid;
+  if queue <> 'index_source' then
+    return (select sources.priority from ai.sources where sources.id = subject);
+  end if;
+  -- What is searchable stays so while it is indexed anew; what is not has somebody who waits for it.
+  return (
+    select case when indexed_sources.indexed_at is null then sources.priority else 'low' end
+    from ai.indexed_sources
+    join ai.sources on sources.tenant_id = indexed_sources.tenant_id and sources.id = indexed_sources.source_id
+    where indexed_sources.id = subject
+  );
+end;
+$function$;
+comment on function private.priority_of_job(text,text) is 'normal or low: whether a job gives way to others of its tenant, read from the row its id names. Null in queues without priorities.';
+
+CREATE OR REPLACE FUNCTION private.queue_changed_schedule()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+  ones_of_tenant constant text := old.tenant_id || '/';
+begin
+  if tg_op <> 'DELETE' and new.enabled then
+    -- Without a time it is to be planned, now.
+    perform private.queue_schedule(new.id, new.tenant_id, coalesce(new.next_run_at, now()));
+    return null;
+  end if;
+  delete from pgboss.job
+  where job.name = 'fire_schedule' and job.id = any (array(
+    select waiting.id
+    from pgboss.job as waiting
+    where waiting.name = 'fire_schedule' and waiting.state < 'active' and waiting.group_id is not null
+      and waiting.group_id || '/' || coalesce(waiting.group_tier, '') between ones_of_tenant and ones_of_tenant
+      and waiting.data ->> 'id' = old.id::text
+    order by waiting.group_id || '/' || coalesce(waiting.group_tier, ''), waiting.priority
+    limit 1000
+  ));
+  return null;
+end;
+$function$;
+comment on function private.queue_changed_schedule() is 'Trigger: a schedule that is on has a job for its next time; of one that is switched off or deleted none waits.';
+
+CREATE OR REPLACE FUNCTION private.queue_due_sweeps(interval_seconds numeric, leaves text[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  due uuid;
+  queued int := 0;
+begin
+  for due in
+    select sweeps.id
+    from private.sweeps
+    where sweeps.name <> all (coalesce(queue_due_sweeps.leaves, '{}'))
+      and (
+        greatest(sweeps.last_began_at, sweeps.last_failed_at) is null
+        -- Who asks every 15 seconds may once be a little early.
+        or greatest(sweeps.last_began_at, sweeps.last_failed_at)
+          <= now() - make_interval(secs => greatest(sweeps.least_seconds, least(greatest(queue_due_sweeps.interval_seconds, 0), 86400) * 0.8)::double precision)
+      )
+    order by sweeps.name
+    -- It is being done at this moment.
+    for update skip locked
+  loop
+    if private.enqueue('sweep', jsonb_build_object('id', due), now(), due::text) is not null then
+      queued := queued + 1;
+    end if;
+  end loop;
+  return queued;
+end;
+$function$;
+comment on function private.queue_due_sweeps(numeric,text[]) is 'Core of ai.queue_due_sweeps().';
+grant execute on function private.queue_due_sweeps(numeric,text[]) to service_role;
+
 CREATE OR REPLACE FUNCTION private.queue_health()
  RETURNS TABLE(queue text, waiting bigint, deferred bigint, active bigint, dead bigint, tenants_waiting bigint, oldest_waiting_seconds numeric, oldest_active_seconds numeric, max_active_per_tenant integer)
  LANGUAGE sql
@@ -11180,7 +11412,7 @@ AS $function$
       count(*) filter (where job.state < 'active' and job.start_after <= now()) as waiting,
       count(*) filter (where job.state < 'active' and job.start_after > now()) as deferred,
       count(*) filter (where job.state = 'active') as active,
-      count(distinct job.group_id) filter (where job.state < 'active') as tenants_waiting,
+      count(distinct job.group_id) filter (where job.state < 'active' and (job.name <> 'fire_schedule' or job.start_after <= now())) as tenants_waiting,
       min(greatest(job.created_on, job.start_after)) filter (where job.state < 'active' and job.start_after <= now()) as waiting_since,
       min(job.started_on) filter (where job.state = 'active') as active_since
     from pgboss.job
@@ -11235,6 +11467,61 @@ $function$;
 comment on function private.queue_object_removal(text[],timestamp with time zone) is 'Queues the removal of these objects in the transaction of the caller; none is fine.';
 grant execute on function private.queue_object_removal(text[],timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION private.queue_schedule(schedule_id uuid, tenant_id uuid, due_at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+  waiting uuid;
+  -- As an expression of the index of turns has it.
+  ones_of_tenant constant text := queue_schedule.tenant_id || '/';
+begin
+  update pgboss.job
+  set
+    start_after = queue_schedule.due_at,
+    keep_until = queue_schedule.due_at + (select queue.retention_seconds from pgboss.queue where queue.name = 'fire_schedule') * interval '1 second'
+  where job.name = 'fire_schedule' and job.state = 'created' and job.id = (
+    select mine.id
+    from pgboss.job as mine
+    where mine.name = 'fire_schedule' and mine.state = 'created' and mine.policy = 'short'
+      and coalesce(mine.singleton_key, '') between queue_schedule.schedule_id::text and queue_schedule.schedule_id::text
+    order by coalesce(mine.singleton_key, '')
+    limit 1
+  )
+  returning job.id into waiting;
+  if waiting is null then
+    waiting := private.enqueue(
+      'fire_schedule', jsonb_build_object('id', queue_schedule.schedule_id), queue_schedule.due_at, queue_schedule.schedule_id::text
+    );
+  elsif queue_schedule.due_at <= now() then
+    perform pg_notify('pgboss_' || left(encode(sha224('pgboss'::bytea), 'hex'), 24), 'fire_schedule');
+  end if;
+  -- Its turn is the number of those of its tenant that come before it; by a time that is still to come, those that are due now will be
+  -- gone. The turn the queue has come to says nothing here, because most jobs wait for times that are far away.
+  update pgboss.job
+  set priority = -(
+    select count(*)
+    from (
+      select
+      from pgboss.job as others
+      where others.name = 'fire_schedule' and others.state < 'active' and others.group_id is not null
+        and others.group_id || '/' || coalesce(others.group_tier, '') between ones_of_tenant and ones_of_tenant
+        and others.start_after <= queue_schedule.due_at and others.id <> waiting
+        and (others.start_after > now() or queue_schedule.due_at <= now())
+      order by others.group_id || '/' || coalesce(others.group_tier, ''), others.priority
+      limit 1000
+    ) as before
+  )
+  where job.name = 'fire_schedule' and job.id = waiting;
+end;
+$function$;
+comment on function private.queue_schedule(uuid,uuid,timestamp with time zone) is 'Lets the one job of a schedule wait until this time: moves it if it waits already, makes it if not. Its turn is that among the schedules of its tenant.';
+
 CREATE OR REPLACE FUNCTION private.queue_tenants()
  RETURNS TABLE(tenant_id uuid, tenant_name text, waiting_jobs bigint, active_jobs bigint, pending_runs bigint, running_runs bigint, waiting_runs bigint, dead bigint)
  LANGUAGE sql
@@ -11247,6 +11534,7 @@ AS $function$
       0::bigint as pending_runs, 0::bigint as running_runs, 0::bigint as waiting_runs, 0::bigint as dead
     from pgboss.job
     where job.state in ('created', 'retry', 'active') and job.name not like '%\_dead'
+      and (job.name <> 'fire_schedule' or job.state = 'active' or job.start_after <= now())
       and job.group_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
     group by job.group_id
     union all
@@ -11666,7 +11954,7 @@ end;
 $function$;
 comment on function private.refuse_while_enriching(text,text) is 'PT409 conflict while a run goes on.';
 
-CREATE OR REPLACE FUNCTION private.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text, metadata jsonb, knowledge_base_ids uuid[], origin jsonb)
+CREATE OR REPLACE FUNCTION private.register_source(name text, file_type text, mime_type text, size_bytes bigint, content_hash text, visibility text, metadata jsonb, knowledge_base_ids uuid[], origin jsonb, priority text)
  RETURNS jsonb
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -11714,6 +12002,9 @@ begin
       400, 'invalid_request', 'origin may have the texts source_type, origin_url and origin_path.', 'Put everything else into metadata.'
     );
   end if;
+  if register_source.priority not in ('normal', 'low') then
+    perform private.raise_error(400, 'invalid_request', 'priority must be normal or low.', 'Nothing comes before normal.');
+  end if;
   if (
     select count(*) from ai.knowledge_bases where knowledge_bases.tenant_id = tenant and knowledge_bases.id = any (wanted)
   ) <> cardinality(wanted) then
@@ -11739,12 +12030,12 @@ begin
   source.id := gen_random_uuid();
   insert into ai.sources (
     id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, metadata,
-    auto_metadata
+    auto_metadata, priority
   )
   values (
     source.id, tenant, caller, safe_name, lower(register_source.file_type), register_source.mime_type, register_source.size_bytes,
     lower(register_source.content_hash), tenant || '/' || source.id || '/' || key_name, register_source.visibility,
-    coalesce(register_source.metadata, '{}'), coalesce(register_source.origin, '{}')
+    coalesce(register_source.metadata, '{}'), coalesce(register_source.origin, '{}'), coalesce(register_source.priority, 'normal')
   )
   on conflict do nothing
   returning * into source;
@@ -11779,8 +12070,8 @@ begin
   return private.source_json(source);
 end;
 $function$;
-comment on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) is 'Core of ai.register_source().';
-grant execute on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb) to authenticated;
+comment on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb,text) is 'Core of ai.register_source().';
+grant execute on function private.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.release_enrichment_reservations()
  RETURNS trigger
@@ -12029,6 +12320,93 @@ end;
 $function$;
 comment on function private.request_reembedding(uuid,uuid,text,boolean) is 'Queues the embedding of everything that has no vector of a model. Takes the place of an earlier request, whose worker loses its lease.';
 
+CREATE OR REPLACE FUNCTION private.requeue_schedules()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  lost record;
+  requeued uuid[] := '{}';
+begin
+  for lost in
+    with live as materialized (
+      select job.data ->> 'id' as key, job.state, job.start_after
+      from pgboss.job
+      where job.name = 'fire_schedule' and job.state in ('created', 'retry', 'active')
+    )
+    select schedules.id, schedules.tenant_id, schedules.next_run_at
+    from ai.schedules
+    where schedules.enabled and (schedules.next_run_at is null or schedules.next_run_at < now() + interval '1 hour')
+      and not exists (
+        select from live
+        where live.key = schedules.id::text
+          and (live.state <> 'created' or live.start_after <= coalesce(schedules.next_run_at, now()))
+      )
+    order by schedules.next_run_at nulls first, schedules.id
+    limit 500
+    -- Whoever is at it queues it.
+    for update of schedules skip locked
+  loop
+    perform private.queue_schedule(lost.id, lost.tenant_id, coalesce(lost.next_run_at, now()));
+    requeued := requeued || lost.id;
+  end loop;
+  return requeued;
+end;
+$function$;
+comment on function private.requeue_schedules() is 'Queues at most 500 schedules whose time has come, comes within the hour or is not known, while no job is about them, e.g. after the queue was purged. Returns their ids.';
+
+CREATE OR REPLACE FUNCTION private.reserve_run_tokens(run ai.agent_runs, reservation jsonb, may_hold boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  new_id constant uuid := (reservation ->> 'id')::uuid;
+  step constant int := (reservation ->> 'step')::int;
+  prompt_tokens constant bigint := (reservation ->> 'prompt_tokens')::bigint;
+  wanted_tokens constant bigint := (reservation ->> 'max_tokens')::bigint;
+  held private.token_reservations;
+  budget_ids uuid[];
+  granted bigint;
+  refusal jsonb;
+begin
+  if new_id is null or step is null or prompt_tokens is null or prompt_tokens < 0 or wanted_tokens < 1 then
+    raise exception 'id, step and prompt_tokens are required; max_tokens must be positive' using errcode = '22023';
+  end if;
+  select * into held
+  from private.token_reservations
+  where token_reservations.id = new_id and token_reservations.tenant_id = run.tenant_id and token_reservations.run_id = run.id
+    and token_reservations.lease_token = run.lease_token;
+  if held.id is not null then
+    return jsonb_build_object('grant', jsonb_build_object('id', held.id, 'max_tokens', nullif(held.reserved_tokens - held.prompt_tokens, 0)));
+  end if;
+  if not may_hold then
+    return '{}';
+  end if;
+  select holding.budget_ids, holding.max_tokens, holding.refusal into budget_ids, granted, refusal
+  from private.try_hold_tokens(run.tenant_id, run.user_id, run.agent_id, run.id, prompt_tokens, wanted_tokens, 1) as holding;
+  if refusal is not null then
+    return jsonb_build_object('refusal', jsonb_build_object(
+      'code', 'PT402', 'message', refusal ->> 'message', 'hint', refusal ->> 'hint',
+      'details', ('{"code": "budget_exceeded"}'::jsonb || (refusal -> 'details'))::text
+    ));
+  end if;
+  insert into private.token_reservations (
+    id, tenant_id, run_id, lease_token, user_id, agent_id, step, model, provider, prompt_tokens, reserved_tokens, budget_ids
+  )
+  values (
+    new_id, run.tenant_id, run.id, run.lease_token, run.user_id, run.agent_id, step, coalesce(reservation ->> 'model', run.model), run.provider,
+    prompt_tokens, prompt_tokens + coalesce(granted, 0), budget_ids
+  );
+  return jsonb_build_object('grant', jsonb_build_object('id', new_id, 'max_tokens', granted));
+end;
+$function$;
+comment on function private.reserve_run_tokens(ai.agent_runs,jsonb,boolean) is 'Holds tokens back for a call {id, step, model, prompt_tokens, max_tokens} of a run that the caller has locked under its lease: {grant: {id, max_tokens}}, also when they are held already under this id; {refusal: {code, message, hint, details}}, as an error of the Data API, when a budget has too little left; {} when there is neither and may_hold is false. 22023 for a call without id, step or prompt_tokens.';
+grant execute on function private.reserve_run_tokens(ai.agent_runs,jsonb,boolean) to service_role;
+
 CREATE OR REPLACE FUNCTION private.retire_vector_graph(vector_set_id integer)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -12218,6 +12596,89 @@ end;
 $function$;
 comment on function private.run_stop(ai.agent_runs) is 'Why a run must not go on right now: cancelled, membership_lost or agent_unpublished (or gone); null when it may.';
 grant execute on function private.run_stop(ai.agent_runs) to service_role;
+
+CREATE OR REPLACE FUNCTION private.run_sweep(sweep_id uuid, leaves text[], graph_build_from integer, graph_retire_below integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+declare
+  -- What upkeep is about: nothing in particular. What is to be done is asked of the index.
+  nothing constant text := '00000000-0000-0000-0000-000000000000';
+  began constant timestamptz := clock_timestamp();
+  sweep private.sweeps;
+  waiting record;
+  requeued jsonb := '[]';
+  counts jsonb := '{}';
+begin
+  select * into sweep from private.sweeps where sweeps.id = run_sweep.sweep_id for update skip locked;
+  if sweep.id is null or sweep.last_began_at > began - sweep.least_seconds * 0.8 * interval '1 second' then
+    return null;
+  end if;
+  if sweep.name = any (run_sweep.leaves) then
+    -- For somebody who does it, as long as there is somebody.
+    if sweep.last_ended_at > began - interval '10 minutes' then
+      perform private.enqueue('sweep', jsonb_build_object('id', sweep.id), now() + interval '3 seconds', sweep.id::text);
+    end if;
+    return null;
+  end if;
+
+  if sweep.name in ('requeue_work', 'requeue_enrichments', 'requeue_page_renderings') then
+    for waiting in
+      select due.kind, due.id
+      from ai.due_ingestion() as due
+      where sweep.name = 'requeue_work'
+      union all
+      select 'enrichment', due.id
+      from ai.due_enrichments() as due (id)
+      where sweep.name = 'requeue_enrichments'
+      union all
+      select 'page_rendering', due.id
+      from ai.due_page_renderings() as due (id)
+      where sweep.name = 'requeue_page_renderings'
+    loop
+      perform private.enqueue(
+        case waiting.kind
+          when 'extraction' then 'extract_source'
+          when 'indexing' then 'index_source'
+          when 'reembedding' then 'reembed_knowledge_base'
+          when 'memory' then 'embed_memory'
+          when 'enrichment' then 'enrich_knowledge_base'
+          when 'page_rendering' then 'render_pages'
+        end,
+        jsonb_build_object('id', waiting.id), now(), waiting.id::text
+      );
+      requeued := requeued || jsonb_build_object('kind', waiting.kind, 'id', waiting.id);
+    end loop;
+  else
+    case sweep.name
+      when 'requeue_schedules' then
+        select coalesce(jsonb_agg(jsonb_build_object('kind', 'schedule', 'id', lost.id)), '[]') into requeued
+        from unnest(private.requeue_schedules()) as lost (id);
+      when 'queue_maintenance' then
+        if ai.due_search_maintenance(run_sweep.graph_build_from, run_sweep.graph_retire_below)
+          and private.enqueue('maintain_search', jsonb_build_object('id', nothing), now(), nothing) is not null
+        then
+          counts := '{"count": 1}';
+        end if;
+      when 'sweep_run_log' then
+        counts := ai.sweep_run_log();
+      when 'expire_approvals' then
+        counts := jsonb_build_object('count', ai.expire_approvals());
+      when 'close_expired_searches' then
+        counts := jsonb_build_object('count', ai.close_expired_searches());
+      when 'remove_stale_uploads' then
+        counts := jsonb_build_object('count', ai.remove_stale_uploads());
+    end case;
+  end if;
+
+  update private.sweeps set last_began_at = began, last_ended_at = clock_timestamp(), last_error = null where sweeps.id = sweep.id;
+  return jsonb_build_object('name', sweep.name, 'requeued', requeued, 'counts', counts);
+end;
+$function$;
+comment on function private.run_sweep(uuid,text[],integer,integer) is 'Core of ai.run_sweep().';
+grant execute on function private.run_sweep(uuid,text[],integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION private.run_usage(run_id uuid)
  RETURNS jsonb
@@ -12667,6 +13128,7 @@ declare
   strategy constant text := coalesce(start_run.multitask_strategy, 'queue');
   -- Only with its request can another executor take a run up.
   is_resumable constant boolean := coalesce(start_run.request, '{}') <> '{}';
+  wanted_priority constant text := coalesce(start_run.request ->> 'priority', 'normal');
   is_for_the_queue constant boolean := coalesce(start_run.request @> '{"background": true}', false);
   agent ai.agents;
   session ai.agent_sessions;
@@ -12701,6 +13163,9 @@ begin
   end if;
   if strategy not in ('reject', 'queue', 'interrupt', 'rollback') then
     perform private.raise_error(400, 'invalid_request', 'multitask_strategy must be reject, queue, interrupt or rollback', null);
+  end if;
+  if wanted_priority not in ('normal', 'low') then
+    perform private.raise_error(400, 'invalid_request', 'priority must be normal or low', 'Nothing comes before normal.');
   end if;
   if not agent.published then
     perform private.raise_error(409, 'agent_unpublished', 'This agent is not published.', 'Publish it, or use another.');
@@ -12802,13 +13267,13 @@ begin
 
   insert into ai.agent_runs (
     tenant_id, session_id, agent_id, user_id, principal_id, model, provider, input_messages, retrieved_context, context_handler_id,
-    multitask_strategy, streams, is_new_session, chat_message_id, status, lease_token, lease_expires_at, attempts, started_at, created_at
+    multitask_strategy, streams, is_new_session, chat_message_id, priority, status, lease_token, lease_expires_at, attempts, started_at, created_at
   )
   values (
     agent.tenant_id, session.id, agent.id, session.user_id, (select auth.uid()), coalesce(start_run.model, agent.model), start_run.provider,
     jsonb_build_array(jsonb_build_object('role', 'user', 'content', start_run.message)),
     coalesce(nullif(start_run.retrieved_context, 'null'), '[]'), start_run.context_handler_id,
-    strategy, coalesce(start_run.streams, true), is_new, start_run.chat_message_id,
+    strategy, coalesce(start_run.streams, true), is_new, start_run.chat_message_id, wanted_priority,
     case when begins_now then 'running' else 'pending' end,
     case when begins_now then gen_random_uuid() end,
     -- Who cannot be replaced may take longer to say that they live.
@@ -12828,6 +13293,13 @@ begin
   returning * into run;
   if is_resumable then
     insert into private.run_requests (run_id, tenant_id, request) values (run.id, run.tenant_id, start_run.request);
+  end if;
+  if wanted_priority = 'normal' and has_others then
+    -- Whoever waits behind a low one of the session would be as late as that; one that is at work may still be put back.
+    update ai.agent_runs
+    set priority = 'normal'
+    where agent_runs.tenant_id = session.tenant_id and agent_runs.session_id = session.id
+      and agent_runs.status in ('pending', 'running', 'waiting') and agent_runs.priority = 'low';
   end if;
   if not begins_now then
     perform private.enqueue('run_agent', jsonb_build_object('id', run.id), now(), run.id::text);
@@ -12958,6 +13430,19 @@ $function$;
 comment on function private.store_vectors(text,uuid[],extensions.vector[]) is 'Stores one vector per item that is in the index, replacing an older one of the same model; items that are gone meanwhile are left out. Returns how many were stored. 22023 for vectors of unequal length.';
 grant execute on function private.store_vectors(text,uuid[],extensions.vector[]) to service_role;
 
+CREATE OR REPLACE FUNCTION private.sweep_health()
+ RETURNS TABLE(name text, least_seconds integer, last_began_at timestamp with time zone, last_ended_at timestamp with time zone, last_failed_at timestamp with time zone, last_error text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+  select sweeps.name, sweeps.least_seconds, sweeps.last_began_at, sweeps.last_ended_at, sweeps.last_failed_at, sweeps.last_error
+  from private.sweeps
+  order by sweeps.name;
+$function$;
+comment on function private.sweep_health() is 'Core of ai.sweep_health().';
+grant execute on function private.sweep_health() to service_role;
+
 CREATE OR REPLACE FUNCTION private.switch_embedding_model(knowledge_base_id uuid, embedding_model text)
  RETURNS void
  LANGUAGE plpgsql
@@ -13059,19 +13544,50 @@ CREATE OR REPLACE FUNCTION private.take_turn()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 declare
   tenant constant uuid := private.tenant_of_job(new.name, new.data ->> 'id');
-  mine int;
+  job_priority text;
+  normal_ones text;
+  low_ones text;
+  last_normal int;
+  last_low int;
   present int;
+  overtaken pgboss.job;
+  place int;
+  since timestamptz;
 begin
+  if new.group_tier = 'moved' and pg_trigger_depth() > 1 then
+    -- By this function, below.
+    new.group_tier := 'low';
+    return new;
+  end if;
   if tenant is null then
     return new;
   end if;
+  job_priority := private.priority_of_job(new.name, new.data ->> 'id');
   new.group_id := tenant::text;
-  select -min(job.priority) into mine
+  new.group_tier := nullif(job_priority, 'normal');
+  normal_ones := new.group_id || '/';
+  low_ones := new.group_id || '/low';
+  if job_priority is not null then
+    perform private.wait_for_turns(tenant, new.name);
+  end if;
+  select -job.priority into last_normal
   from pgboss.job
-  where job.name = new.name and job.group_id = new.group_id and job.state < 'active' and job.group_id is not null;
+  where job.name = new.name and job.state < 'active' and job.group_id is not null
+    and job.group_id || '/' || coalesce(job.group_tier, '') between normal_ones and normal_ones
+  order by job.group_id || '/' || coalesce(job.group_tier, ''), job.priority
+  limit 1;
+  select -job.priority into last_low
+  from pgboss.job
+  where job.name = new.name and job.state < 'active' and job.group_id is not null
+    and job.group_id || '/' || coalesce(job.group_tier, '') between low_ones and low_ones
+  order by job.group_id || '/' || coalesce(job.group_tier, ''), job.priority
+  limit 1;
   -- The turn the queue has come to: of what runs, or of what waits first.
   select greatest(
     (
@@ -13085,11 +13601,52 @@ begin
       limit 1
     )
   ) into present;
-  new.priority := -greatest(mine + 1, present, 0);
+  new.priority := -greatest(last_normal + 1, last_low + 1, present, 0);
+  if job_priority is distinct from 'normal' or last_low is null then
+    return new;
+  end if;
+
+  -- One like this waits already: this will not be inserted. It is locked, so that it is not fetched before that is found out.
+  if new.state = 'created' and new.policy = 'short' then
+    perform
+    from pgboss.job
+    where job.name = new.name and coalesce(job.singleton_key, '') = coalesce(new.singleton_key, '') and job.state = 'created' and job.policy = 'short'
+    for update skip locked;
+    if found then
+      return new;
+    end if;
+  end if;
+  -- The first low one that could be fetched: the place of one that is put off is not there yet for anybody. One that is being fetched at this moment has
+  -- had its turn. It is deleted and inserted anew, not updated: somebody who looks for the
+  -- next job would find it where it was, and take it with the turn that it has now.
+  delete from pgboss.job
+  where job.name = new.name and job.id = (
+    select first.id
+    from pgboss.job as first
+    where first.name = new.name and first.state < 'active' and first.group_id is not null
+      and first.group_id || '/' || coalesce(first.group_tier, '') between low_ones and low_ones
+      and first.start_after <= pgboss.job_now()
+    order by first.group_id || '/' || coalesce(first.group_tier, '') desc, first.priority desc
+    limit 1
+    for update skip locked
+  )
+  returning * into overtaken;
+  if overtaken.id is null then
+    return new;
+  end if;
+  -- With the time: within a turn, the oldest goes first, also among tenants.
+  place := overtaken.priority;
+  since := overtaken.created_on;
+  overtaken.priority := new.priority;
+  overtaken.created_on := new.created_on;
+  overtaken.group_tier := 'moved';
+  insert into pgboss.job select overtaken.*;
+  new.priority := place;
+  new.created_on := since;
   return new;
 end;
 $function$;
-comment on function private.take_turn() is 'Trigger: gives a job, also one that is to be tried again, the tenant it belongs to as its group and its turn among those of other tenants as its priority.';
+comment on function private.take_turn() is 'Trigger: gives a job that begins to wait, also once more, the tenant it belongs to as its group, low priority as its tier, and its turn among those of other tenants as its priority.';
 
 CREATE OR REPLACE FUNCTION private.tenant_narrowing()
  RETURNS uuid[]
@@ -13178,6 +13735,7 @@ begin
     when 'embed_memory' then return (select memories.tenant_id from public.memories where memories.id = subject);
     when 'reembed_knowledge_base' then return (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = subject);
     when 'enrich_knowledge_base' then return (select enrichments.tenant_id from ai.enrichments where enrichments.id = subject);
+    when 'fire_schedule' then return (select schedules.tenant_id from ai.schedules where schedules.id = subject);
     else return null;
   end case;
 end;
@@ -13276,6 +13834,67 @@ begin
 end;
 $function$;
 comment on function private.touch_updated_at() is 'Trigger: sets updated_at to the time of the transaction.';
+
+CREATE OR REPLACE FUNCTION private.try_hold_tokens(tenant_id uuid, user_id uuid, agent_id uuid, run_id uuid, prompt_tokens bigint, wanted_tokens bigint, least_tokens bigint, OUT budget_ids uuid[], OUT max_tokens bigint, OUT refusal jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  -- Answers longer than this are asked for only by who says so: what is reserved is missing elsewhere.
+  default_max_tokens constant bigint := 4096;
+  counter record;
+  tightest record;
+begin
+  budget_ids := '{}';
+  perform private.open_budget_counters(try_hold_tokens.tenant_id, try_hold_tokens.user_id, try_hold_tokens.agent_id, try_hold_tokens.run_id, now());
+  for counter in
+    select
+      budget_counters.budget_id, budgets.scope, budgets.period,
+      budgets.max_tokens - budget_counters.used_tokens - budget_counters.reserved_tokens as balance
+    from private.budget_counters
+    join private.budgets_of(try_hold_tokens.tenant_id, try_hold_tokens.user_id, try_hold_tokens.agent_id, try_hold_tokens.run_id) as budgets
+      on budgets.budget_id = budget_counters.budget_id and budgets.subject_id = budget_counters.subject_id
+    where budget_counters.period_start = private.budget_period_start(budgets.period, now())
+    order by budget_counters.budget_id, budget_counters.subject_id, budget_counters.period_start
+    for update of budget_counters
+  loop
+    if cardinality(budget_ids) = 0 then
+      tightest := counter;
+    elsif counter.balance < tightest.balance then
+      tightest := counter;
+    end if;
+    budget_ids := budget_ids || counter.budget_id;
+  end loop;
+
+  max_tokens := try_hold_tokens.wanted_tokens;
+  if cardinality(budget_ids) = 0 then
+    return;
+  end if;
+  if tightest.balance < try_hold_tokens.prompt_tokens + try_hold_tokens.least_tokens then
+    budget_ids := '{}';
+    max_tokens := null;
+    refusal := jsonb_build_object(
+      'message', format('The token budget of this %s is used up.', tightest.scope),
+      'hint', 'Wait until it renews, or ask an admin of the tenant for a larger one.',
+      'details', jsonb_build_object(
+        'balance', greatest(tightest.balance, 0), 'estimated_cost', try_hold_tokens.prompt_tokens + try_hold_tokens.least_tokens,
+        'renews_at', private.budget_renews_at(tightest.period, now()), 'scope', tightest.scope, 'period', tightest.period
+      )
+    );
+    return;
+  end if;
+  max_tokens := least(coalesce(max_tokens, default_max_tokens), tightest.balance - try_hold_tokens.prompt_tokens);
+  update private.budget_counters
+  set reserved_tokens = budget_counters.reserved_tokens + try_hold_tokens.prompt_tokens + try_hold_tokens.max_tokens
+  from private.budgets_of(try_hold_tokens.tenant_id, try_hold_tokens.user_id, try_hold_tokens.agent_id, try_hold_tokens.run_id) as budgets
+  where budget_counters.budget_id = budgets.budget_id and budget_counters.subject_id = budgets.subject_id
+    and budget_counters.period_start = private.budget_period_start(budgets.period, now())
+    and budget_counters.budget_id = any (budget_ids);
+end;
+$function$;
+comment on function private.try_hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) is 'Holds tokens back in the counters of all budgets that apply (user_id null: the backend; agent_id and run_id null: none). max_tokens is what is granted to the answer: what was wanted (4096 without), less if the tightest budget has less left; null where none applies and none was wanted. refusal {message, hint, details: {balance, estimated_cost, renews_at, scope, period}} when prompt_tokens and least_tokens are not left: then nothing is held. The caller writes the reservation down.';
+grant execute on function private.try_hold_tokens(uuid,uuid,uuid,uuid,bigint,bigint,bigint) to service_role;
 
 CREATE OR REPLACE FUNCTION private.unit_vector(embedding extensions.vector)
  RETURNS extensions.halfvec
@@ -13400,6 +14019,27 @@ comment on function private.verify_audit(uuid,bigint,text,integer) is 'Core of a
 grant execute on function private.verify_audit(uuid,bigint,text,integer) to authenticated;
 grant execute on function private.verify_audit(uuid,bigint,text,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION private.wait_for_turns(tenant_id uuid, queue text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '250ms'
+AS $function$
+declare
+  turns_lock constant bigint := hashtextextended(format('turns of %s in %s', tenant_id, queue), 0);
+begin
+  if pg_try_advisory_xact_lock(turns_lock) or current_setting('bulkhead.turns_are_not_waited_for', true) = 'on' then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(turns_lock);
+exception
+  when lock_not_available or deadlock_detected then
+    perform set_config('bulkhead.turns_are_not_waited_for', 'on', true);
+end;
+$function$;
+comment on function private.wait_for_turns(uuid,text) is 'Waits for whoever queues jobs of this tenant at the same moment, so that no two take one turn. Not for long, and in a transaction that waited in vain not again: somebody who goes on queuing, or who waits for us, is no reason to fail. Then two jobs may share a turn.';
+
 CREATE OR REPLACE FUNCTION private.waits_for_page_images(source_id uuid, config jsonb)
  RETURNS boolean
  LANGUAGE sql
@@ -13449,7 +14089,7 @@ begin
         order by first.created_at, first.id
         limit 1
       )
-    order by runs.created_at, runs.id
+    order by runs.priority desc, runs.created_at, runs.id
     limit 1;
   end if;
   if next_run is not null then
@@ -13458,7 +14098,7 @@ begin
   return null;
 end;
 $function$;
-comment on function private.wake_next_run() is 'Trigger: queues the run that has waited for this one: the next of its session, else the oldest of the tenant that waits for a place.';
+comment on function private.wake_next_run() is 'Trigger: queues the run that has waited for this one: the next of its session, else the first of the tenant that waits for a place: a normal one before low ones.';
 
 CREATE OR REPLACE FUNCTION private.wake_run(run_id uuid)
  RETURNS boolean
@@ -13747,5 +14387,7 @@ for select to authenticated
 using (((extension = 'broadcast'::text) AND (( SELECT realtime.topic() AS topic) = ('chat:'::text || (( SELECT auth.uid() AS uid))::text)) AND (EXISTS ( SELECT private.caller_tenant_ids() AS caller_tenant_ids))));
 CREATE TRIGGER hold_queue_limit BEFORE UPDATE OF state ON pgboss.job FOR EACH ROW WHEN (((new.state = 'active'::pgboss.job_state) AND (old.state < 'active'::pgboss.job_state) AND (new.group_id IS NOT NULL))) EXECUTE FUNCTION private.hold_queue_limit();
 CREATE TRIGGER take_turn BEFORE INSERT ON pgboss.job FOR EACH ROW WHEN ((new.state = ANY (ARRAY['created'::pgboss.job_state, 'retry'::pgboss.job_state]))) EXECUTE FUNCTION private.take_turn();
+CREATE TRIGGER take_turn_again BEFORE UPDATE OF state ON pgboss.job FOR EACH ROW WHEN (((old.state >= 'active'::pgboss.job_state) AND (new.state < 'active'::pgboss.job_state))) EXECUTE FUNCTION private.take_turn();
 CREATE TRIGGER hold_queue_limit BEFORE UPDATE OF state ON pgboss.job_common FOR EACH ROW WHEN (((new.state = 'active'::pgboss.job_state) AND (old.state < 'active'::pgboss.job_state) AND (new.group_id IS NOT NULL))) EXECUTE FUNCTION private.hold_queue_limit();
 CREATE TRIGGER take_turn BEFORE INSERT ON pgboss.job_common FOR EACH ROW WHEN ((new.state = ANY (ARRAY['created'::pgboss.job_state, 'retry'::pgboss.job_state]))) EXECUTE FUNCTION private.take_turn();
+CREATE TRIGGER take_turn_again BEFORE UPDATE OF state ON pgboss.job_common FOR EACH ROW WHEN (((old.state >= 'active'::pgboss.job_state) AND (new.state < 'active'::pgboss.job_state))) EXECUTE FUNCTION private.take_turn();

@@ -6,6 +6,7 @@ import { AppError, describeError, missing, unwrap } from './errors.ts'
 import { SIGNATURE_BYTES, cleanFileName, fileTypeOf, refuseForeignContent } from './file-types.ts'
 import { ObjectMissingError } from './object-store.ts'
 import type { ObjectStore, PresignedRequest } from './object-store.ts'
+import type { Priority } from './priorities.ts'
 
 /** Sources as the functions `sources` and `api` handle them. Every read and write runs under the caller's token. */
 
@@ -20,7 +21,7 @@ export const DOWNLOAD_URL_SECONDS = 60
 export const SOURCE_COLUMNS =
   'id,tenant_id,owner_id,name,file_type,mime_type,size_bytes,content_hash,storage_path,visibility,extraction_status,' +
   'error_code,reason_code,error_message,attempts,next_retry_at,uploaded_at,extracted_at,page_count,metadata,' +
-  'auto_metadata,derivatives,celery_task_id,created_at,updated_at'
+  'auto_metadata,derivatives,celery_task_id,priority,created_at,updated_at'
 
 /** A row of ai.sources. */
 export type SourceRow = {
@@ -47,6 +48,7 @@ export type SourceRow = {
   auto_metadata: Record<string, unknown>
   derivatives: Record<string, unknown>
   celery_task_id: string | null
+  priority: Priority
   created_at: string
   updated_at: string
 }
@@ -69,6 +71,8 @@ export type SourceDetails = {
   origin?: { source_type: 'url'; origin_url: string } | { source_type: 'storage'; origin_path: string } | undefined
   /** Knowledge bases to index it in once its text is there; null or empty for none. */
   knowledgeBaseIds?: readonly string[] | null | undefined
+  /** `low`: read and indexed after what else the tenant has waiting. Default `normal`. */
+  priority?: Priority | null | undefined
 }
 
 /** SHA-256 of bytes, in lower-case hex. */
@@ -107,6 +111,7 @@ async function register({ db }: SourceContext, file: Announcement): Promise<Sour
       knowledge_base_ids: file.knowledgeBaseIds ?? null,
       // Longer ones would not be stored; where an import came from is no reason to refuse it.
       ...(file.origin === undefined ? {} : { origin: withoutLongTexts(file.origin) }),
+      priority: file.priority ?? 'normal',
     }),
   )
 }

@@ -1,9 +1,7 @@
 import { z } from 'zod'
+import { PRIORITIES } from '../_shared/priorities.ts'
 
-/**
- * The answers of the agent API as its OpenAPI document shows them. They describe; nothing is checked by them, except in
- * the tests that compare real answers with them.
- */
+/** The answers of the agent API as its OpenAPI document shows them. They describe: only tests compare real answers with them. */
 
 const id = z.uuid()
 const moment = z.iso.datetime({ offset: true })
@@ -262,6 +260,7 @@ export const source = z
     error_message: z.string().nullable(),
     error_code: z.string().nullable(),
     celery_task_id: z.string().nullable(),
+    priority: z.enum(PRIORITIES),
     created_at: moment,
     updated_at: moment,
   })

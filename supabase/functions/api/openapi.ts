@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ERROR_STATUS } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
+import { PRIORITIES } from '../_shared/priorities.ts'
 import type { DocumentedRoute } from './openapi-route.ts'
 import { ROUTES } from './openapi-routes.ts'
 import { errorShape } from './openapi-shapes.ts'
@@ -110,6 +111,7 @@ function requestBody(route: DocumentedRoute, schemas: Schemas): Json {
     name: { type: 'string' },
     metadata: { type: 'string', description: 'A JSON object.' },
     extraction_model: { type: 'string' },
+    priority: { type: 'string', enum: PRIORITIES },
   }
   const schema = { type: 'object', properties, required: ['file'] }
   return { requestBody: { required, content: { 'multipart/form-data': { schema } } } }

@@ -14,7 +14,7 @@ create function pg_temp.reads() returns bigint language sql as $$
 $$;
 
 -- Runs with sessions of their own, or all in one.
-create function pg_temp.add_runs(count int, status text, one_session boolean default false) returns void language sql as $$
+create function pg_temp.add_runs(count int, status text, one_session boolean default false, priority text default 'normal') returns void language sql as $$
   with sessions as (
     insert into ai.agent_sessions (tenant_id, session_id, agent_id, user_id)
     select tests.tenant('a'), 'many-' || gen_random_uuid(), tests.id('agent a'), tests.person('member')
@@ -22,9 +22,9 @@ create function pg_temp.add_runs(count int, status text, one_session boolean def
     returning id
   ),
   runs as (
-    insert into ai.agent_runs (tenant_id, session_id, agent_id, user_id, principal_id, status, completed_at, started_at, created_at)
+    insert into ai.agent_runs (tenant_id, session_id, agent_id, user_id, principal_id, status, priority, completed_at, started_at, created_at)
     select
-      tests.tenant('a'), sessions.id, tests.id('agent a'), tests.person('member'), tests.person('member'), add_runs.status,
+      tests.tenant('a'), sessions.id, tests.id('agent a'), tests.person('member'), tests.person('member'), add_runs.status, add_runs.priority,
       case when add_runs.status = 'completed' then now() end, case when add_runs.status = 'completed' then now() end,
       now() + part * interval '1 millisecond' - case when one_session then interval '0' else interval '1 hour' end
     from sessions, generate_series(1, case when one_session then add_runs.count else 1 end) as part
@@ -59,6 +59,7 @@ select pg_temp.take_one() from generate_series(1, 8);
 create temporary table taken as select 'kept plans' as state, taken.* from pg_temp.take_one() as taken;
 
 select pg_temp.add_runs(300, 'pending', one_session => true);
+select pg_temp.add_runs(500, 'pending', priority => 'low');
 select pg_temp.add_runs(900, 'pending');
 insert into taken select 'many come', taken.* from pg_temp.take_one() as taken;
 

@@ -78,7 +78,7 @@ select set_eq(
     'ai.renew_enrichment_lease', 'ai.reserve_enrichment_tokens', 'ai.store_enrichment_result', 'ai.yield_enrichment',
     'ai.remove_stale_uploads', 'ai.append_run_events', 'ai.beat_run', 'ai.claim_run', 'ai.due_runs', 'ai.suspend_run', 'ai.sweep_run_log', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
     'ai.begin_request', 'ai.finish_request', 'ai.reserve_tokens', 'ai.settle_tokens', 'ai.reserve_indexing_tokens', 'ai.reserve_search_tokens', 'ai.record_usage', 'ai.close_expired_searches', 'ai.take_requests',
-    'ai.due_schedules', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs', 'ai.take_jobs', 'ai.beat_jobs', 'ai.finish_job',
+    'ai.due_schedule', 'ai.due_schedules', 'ai.queue_due_sweeps', 'ai.run_sweep', 'ai.note_failed_sweep', 'ai.sweep_health', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs', 'ai.take_jobs', 'ai.beat_jobs', 'ai.finish_job',
     'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.expire_approvals', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration', 'ai.verify_audit'
   ],
   'the ledger'
@@ -93,14 +93,14 @@ select set_eq(
     'private.due_vector_graphs', 'private.enqueue', 'private.fill_vector_graph', 'private.finish_vector_graph', 'private.live_jobs',
     'private.move_chunks', 'private.retire_vector_graph', 'private.search_terms', 'private.store_vectors', 'private.unit_vector', 'private.holds_indexing_lease', 'private.index_job',
     'private.budget_period_start', 'private.budget_renews_at', 'private.budgets_of', 'private.check_budget', 'private.close_reservations',
-    'private.open_budget_counters', 'private.tokens_used', 'private.hold_tokens', 'private.check_spender', 'private.person_of',
+    'private.open_budget_counters', 'private.tokens_used', 'private.hold_tokens', 'private.try_hold_tokens', 'private.reserve_run_tokens', 'private.lock_budget_counters', 'private.check_spender', 'private.person_of',
     'private.holds_enrichment_lease', 'private.is_enrichment_fields', 'private.live_enrichment_jobs',
     'private.listed_page_images', 'private.live_rendering_jobs', 'private.note_failed_page_images', 'private.page_image_path', 'private.queue_object_removal',
     'private.remove_unlisted_page_images', 'private.indexing_setting', 'private.reads_page_images', 'private.request_page_images', 'private.waits_for_page_images',
     'private.is_approval_rule', 'private.is_tool_permissions', 'private.run_is_still_waiting',
     'private.claim_run', 'private.end_run', 'private.event_time', 'private.hold_chats_of_runs', 'private.read_run_trace', 'private.write_tool_calls', 'private.run_stop', 'private.wake_run', 'private.write_run_events', 'private.write_run_journal',
     'private.is_interrupted_call', 'private.last_event', 'private.last_begun_step',
-    'private.fire_due_schedule', 'private.is_cron', 'private.queue_health', 'private.queue_limits', 'private.queue_tenants', 'private.redrive_dead_letters', 'private.tidy_run_jobs', 'private.take_jobs', 'private.beat_jobs', 'private.finish_job',
+    'private.fire_due_schedule', 'private.queue_due_sweeps', 'private.run_sweep', 'private.note_failed_sweep', 'private.sweep_health', 'private.is_cron', 'private.queue_health', 'private.queue_limits', 'private.queue_tenants', 'private.redrive_dead_letters', 'private.tidy_run_jobs', 'private.take_jobs', 'private.beat_jobs', 'private.finish_job',
     'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin',
     'private.record_audit', 'private.stage_audit', 'private.verify_audit'
   ],

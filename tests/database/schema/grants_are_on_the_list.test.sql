@@ -32,7 +32,7 @@ prepare expected_for_people as
     ('ai.agent_knowledge_bases', 'insert', 'agent_id config knowledge_base_id tenant_id'),
     ('ai.agent_knowledge_bases', 'update', 'config'),
     ('ai.agent_knowledge_bases', 'delete', 'all'),
-    ('ai.agent_runs', 'select', 'agent_id attempts cached_tokens cancel_requested_at chat_message_id completed_at completion_tokens content context_handler_id created_at error error_code events id input_messages invalid_citation_count is_new_session last_seq model multitask_strategy output_messages prompt_tokens provider reasoning_steps reasoning_tokens retrieved_context rolled_back run_id session_id started_at status steps streams tenant_id tool_call_count tool_call_duration_ms_total tool_call_error_count total_tokens user_id wait_reason'),
+    ('ai.agent_runs', 'select', 'agent_id attempts cached_tokens cancel_requested_at chat_message_id completed_at completion_tokens content context_handler_id created_at error error_code events id input_messages invalid_citation_count is_new_session last_seq model multitask_strategy output_messages priority prompt_tokens provider reasoning_steps reasoning_tokens retrieved_context rolled_back run_id session_id started_at status steps streams tenant_id tool_call_count tool_call_duration_ms_total tool_call_error_count total_tokens user_id wait_reason'),
     ('ai.run_events', 'select', 'all'),
     -- Not the turn: what the model said before any filter.
     ('ai.run_steps', 'select', 'completed_at created_at record run_id step tenant_id user_id'),
@@ -70,8 +70,8 @@ prepare expected_for_people as
     ('ai.usage_entries', 'select', 'all'),
     ('ai.approvals', 'select', 'all'),
     ('ai.schedules', 'select', 'all'),
-    ('ai.schedules', 'insert', 'agent_id cron enabled message name session_id tenant_id timezone'),
-    ('ai.schedules', 'update', 'cron enabled message name session_id timezone'),
+    ('ai.schedules', 'insert', 'agent_id cron enabled message name priority session_id tenant_id timezone'),
+    ('ai.schedules', 'update', 'cron enabled message name priority session_id timezone'),
     ('ai.schedules', 'delete', 'all'),
     ('ai.approval_decisions', 'select', 'approval_id approved created_at reason tenant_id user_id'),
     ('ai.chunks', 'select', 'chunk_index created_at embedding_model end_char id indexed_source_id knowledge_base_id meta owner_id score source_id start_char tenant_id text tokens visibility'),
@@ -86,7 +86,7 @@ prepare expected_for_people as
     ('ai.source_grants', 'insert', 'group_id source_id tenant_id user_id'),
     ('ai.source_grants', 'delete', 'all'),
     ('ai.source_pages', 'select', 'all'),
-    ('ai.sources', 'select', 'attempts auto_metadata celery_task_id content_hash created_at derivatives error_code error_message extracted_at extraction_status file_type id metadata mime_type name next_retry_at owner_id page_count reason_code size_bytes storage_path tenant_id updated_at uploaded_at visibility'),
+    ('ai.sources', 'select', 'attempts auto_metadata celery_task_id content_hash created_at derivatives error_code error_message extracted_at extraction_status file_type id metadata mime_type name next_retry_at owner_id page_count priority reason_code size_bytes storage_path tenant_id updated_at uploaded_at visibility'),
     ('ai.sources', 'update', 'metadata name visibility'),
     ('ai.sources', 'delete', 'all'),
     -- ai.search runs with the caller's rights and reads these; the schema is not exposed, and the policies are those of the chunks.
@@ -143,7 +143,7 @@ select set_eq(
   $$
     select name
     from pg_temp.ours
-    where name not in ('ai.approval_decisions', 'ai.audit_events', 'private.audit_heads', 'private.audit_pending', 'private.object_removals', 'private.tenant_principals', 'private.shipped_policies', 'private.queue_limits', 'private.vector_sets', 'private.term_statistics', 'private.burnt_tool_call_tokens', 'ai.usage_entries')
+    where name not in ('ai.approval_decisions', 'ai.audit_events', 'private.audit_heads', 'private.audit_pending', 'private.object_removals', 'private.tenant_principals', 'private.shipped_policies', 'private.queue_limits', 'private.sweeps', 'private.vector_sets', 'private.term_statistics', 'private.burnt_tool_call_tokens', 'ai.usage_entries')
       and name not like 'private.search\_%'
   $$,
   'and leaves principals and the search index alone'

@@ -40,7 +40,7 @@ select set_eq(
   $$,
   -- The tenants themselves; objects to remove, which outlive their tenant; ids of used tokens; requests of somebody in several
   -- tenants or in none; and what is the same for all.
-  array['public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.rate_counters', 'private.idempotency_keys', 'private.shipped_policies', 'private.queue_limits'],
+  array['public.tenants', 'private.object_removals', 'private.burnt_tool_call_tokens', 'private.rate_counters', 'private.idempotency_keys', 'private.shipped_policies', 'private.queue_limits', 'private.sweeps'],
   'every other table has a tenant_id that is not null'
 );
 

@@ -207,16 +207,101 @@ describe('Q06 volume', () => {
     expect(rank).toBeLessThanOrEqual(places)
   })
 
-  it('nor does a priority: there is none to choose', async () => {
+  it('nor does a priority: there is nothing above normal', async () => {
     const path = `/api/agents/${agents[HARBOR]}/run`
-    const { run_id } = await member.json(202, 'POST', path, {
-      json: { message: 'SAY x', background: true, priority: 1000 },
-    })
-    const first = await background(other, MERIDIAN)
+    const ask = (priority: unknown) => ({ json: { message: 'SAY x', background: true, priority } })
+    for (const priority of [1000, 'high', 'urgent']) {
+      expect((await member.json(400, 'POST', path, ask(priority)))['code']).toBe('invalid_request')
+    }
+    const runs = [
+      await member.json(202, 'POST', path, ask('normal')),
+      await member.json(202, 'POST', path, ask('low')),
+      await background(other, MERIDIAN),
+    ]
+    // The other one came last, and has the first turn of its tenant all the same.
     const queued = await stack.db.query<Json>(
-      `select job.priority from pgboss.job join ai.agent_runs on agent_runs.id::text = job.data ->> 'id' where run_id in ($1, $2)`,
-      [run_id, first['run_id']],
+      `select job.group_id, job.priority from pgboss.job join ai.agent_runs on agent_runs.id::text = job.data ->> 'id'
+       where run_id = any ($1) order by job.group_id, job.priority desc`,
+      [runs.map(({ run_id }) => run_id)],
     )
-    expect(queued.map(({ priority }) => priority)).toEqual([0, 0])
+    expect(queued).toEqual([
+      { group_id: HARBOR, priority: 0 },
+      { group_id: HARBOR, priority: -1 },
+      { group_id: MERIDIAN, priority: 0 },
+    ])
+  })
+
+  /** What floods a tenant's queue, in the order in which it comes. */
+  const FLOODS: [name: string, priorities: string[]][] = [
+    ['all normal', Array<string>(8).fill('normal')],
+    ['all low', Array<string>(8).fill('low')],
+    ['low, then normal', [...Array<string>(4).fill('low'), ...Array<string>(4).fill('normal')]],
+    ['by turns', Array.from({ length: 8 }, (_, index) => (index % 2 ? 'normal' : 'low'))],
+  ]
+
+  it.each(FLOODS)('of runs, %s, delays others by one pick', async (_, priorities) => {
+    const path = `/api/agents/${agents[HARBOR]}/run`
+    const made: { run_id: string; priority: string }[] = []
+    for (const priority of priorities) {
+      const json = { message: 'SAY x', background: true, priority }
+      made.push({ run_id: (await member.json(202, 'POST', path, { json }))['run_id'], priority })
+    }
+    const late = await background(other, MERIDIAN)
+    expect(await carryOut(1)).toMatchObject({ runs: priorities.length + 1, failed: [] })
+    const order = await stack.db.query<{ run_id: string }>('select run_id from ai.agent_runs order by started_at, id')
+    const place = (id: string) => order.findIndex(({ run_id }) => run_id === id)
+    expect(place(late['run_id'])).toBeLessThanOrEqual(1)
+    // Inside the tenant they count: every normal one before every low one.
+    const of = (wanted: string) => made.filter(({ priority }) => priority === wanted).map(({ run_id }) => place(run_id))
+    for (const normal of of('normal')) for (const low of of('low')) expect(normal).toBeLessThan(low)
+  })
+
+  it('of documents delays others by as much, whatever priorities it has', async () => {
+    /** Who is picked, one after the other, when documents of the other come after a flood and in the midst of it. */
+    const picked = async (priorities: string[]) => {
+      await stack.db.exec(`delete from pgboss.job; delete from ai.sources where name like 'flood%'`)
+      await stack.db.exec('update private.queue_limits set max_active_per_tenant = 100')
+      const ours = (await stack.signIn('member@harbor.example')).schema('ai')
+      const theirs = (await stack.signIn('member@meridian.example')).schema('ai')
+      const add = async (ai: typeof ours, priority?: string) => {
+        const { data, error } = await ai.rpc('register_source', {
+          name: 'flood.txt',
+          file_type: '.txt',
+          mime_type: 'text/plain',
+          size_bytes: 1,
+          content_hash: randomUUID().replaceAll('-', '').repeat(2),
+          ...(priority === undefined ? {} : { priority }),
+        })
+        expect(error).toBeNull()
+        const { id } = data as { id: string }
+        expect((await ai.rpc('complete_upload', { source_id: id })).error).toBeNull()
+      }
+      const order: string[] = []
+      const pick = async (count: number) => {
+        const { data } = await stack.service
+          .schema('ai')
+          .rpc('take_jobs', { queue: 'extract_source', max_count: count })
+        for (const { id, subject, attempt } of data as { id: string; subject: string; attempt: number }[]) {
+          const [row] = await stack.db.query<Json>('select tenant_id from ai.sources where id = $1', [subject])
+          order.push(row?.['tenant_id'] === HARBOR ? 'ours' : 'theirs')
+          const job = { queue: 'extract_source', job_id: id, attempt, succeeded: true }
+          expect((await stack.service.schema('ai').rpc('finish_job', job)).data).toBe(true)
+        }
+      }
+      for (const priority of priorities.slice(0, 5)) await add(ours, priority)
+      await add(theirs)
+      await pick(2)
+      for (const priority of priorities.slice(5)) await add(ours, priority)
+      await add(theirs)
+      await add(theirs)
+      for (let i = 0; i < 9; i++) await pick(1)
+      return order
+    }
+    const [first, ...rest] = FLOODS
+    const usual = await picked(first![1])
+    expect(usual.filter((whose) => whose === 'theirs')).toHaveLength(3)
+    expect(usual.slice(0, 2)).toContain('theirs')
+    for (const [name, priorities] of rest) expect(await picked(priorities), name).toEqual(usual)
+    await stack.db.exec('update private.queue_limits set max_active_per_tenant = 2')
   })
 })

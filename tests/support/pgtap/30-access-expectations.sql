@@ -224,6 +224,7 @@ as $$
       ('private.burnt_tool_call_tokens', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.tenant_principals', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       ('private.queue_limits', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
+      ('private.sweeps', 'select|insert into a|insert into b|update|delete', 'outsider other viewer member admin owner backend', '!42501'),
       -- Schedules act in the name of their creator.
       ('ai.schedules', 'select', 'outsider', 'nothing'),
       ('ai.schedules', 'select', 'other', 'b_member'),
@@ -450,7 +451,7 @@ as $$
       ('ai.approvals'), ('ai.approval_decisions'), ('private.burnt_tool_call_tokens'), ('ai.run_events'), ('ai.run_steps'), ('private.run_requests'), ('ai.tenant_settings'),
       ('ai.budgets'), ('ai.usage_entries'), ('private.budget_counters'), ('private.token_reservations'), ('private.rate_counters'),
       ('private.idempotency_keys'),
-      ('private.tenant_principals'), ('private.queue_limits'), ('ai.schedules'), ('ai.audit_events'), ('private.audit_heads'), ('private.audit_pending'), ('private.search_segments'), ('private.search_lexemes'), ('private.search_entities'), ('private.term_statistics'),
+      ('private.tenant_principals'), ('private.queue_limits'), ('private.sweeps'), ('ai.schedules'), ('ai.audit_events'), ('private.audit_heads'), ('private.audit_pending'), ('private.search_segments'), ('private.search_lexemes'), ('private.search_entities'), ('private.term_statistics'),
       ('private.vector_sets'), ('private.search_vectors'), ('private.reembeddings'), ('ai.enrichments'), ('ai.enrichment_results'), ('private.shipped_policies'), ('private.staged_chunks'), ('private.page_renderings'), ('private.object_removals')
   ) as tables (relation)
   cross join unnest(array['select', 'insert into a', 'insert into b', 'update', 'delete']) as verb;

@@ -195,6 +195,7 @@ as $$
     ('ai.schedules', 'id', 't.name',
       $s$(tenant_id, agent_id, name, cron, message) values ({tenant}, tests.id('agent ' || {letter}), 'x', '0 9 * * 1', 'x')$s$, 'enabled = false', null),
     ('private.queue_limits', 'queue', 't.queue', $s$(queue, max_active_per_tenant) values ('remove_object', 1)$s$, 'max_active_per_tenant = 3', null),
+    ('private.sweeps', 'id', 't.name', $s$(name) values ('requeue_work')$s$, 'least_seconds = 1', null),
     ('private.tenant_principals', 'tenant_id', 'tests.letter(t.tenant_id)', $s$(tenant_id) values ({tenant})$s$, 'id = gen_random_uuid()', null),
     ('private.search_segments', 'id', 'tests.segment_name(t.id)',
       $s$(tenant_id, kind, knowledge_base_id, visibility, language) values ({tenant}, 'chunk', tests.id('base ' || {letter}), 'tenant', 'simple')$s$,

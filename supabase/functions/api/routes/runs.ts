@@ -115,7 +115,7 @@ export const runs = new Hono<ApiEnv>()
         channel.send(event)
       }
       const reader = createLogReader({ db, runId: run.id, after: () => after, deliver, log: deps.log })
-      const until = Date.now() + deps.runs.streamLimitMs
+      const until = performance.now() + deps.runs.streamLimitMs
       const follow = async () => {
         while (channel.isOpen()) {
           const standing = await reader.look()
@@ -125,7 +125,7 @@ export const runs = new Hono<ApiEnv>()
             return complete === null ? undefined : channel.send(complete)
           }
           if (standing === 'unread') return channel.send(streamEnd(runId, after, 'unread'))
-          if (Date.now() >= until) return channel.send(streamEnd(runId, after, 'time_limit'))
+          if (performance.now() >= until) return channel.send(streamEnd(runId, after, 'time_limit'))
           await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
         }
       }
@@ -162,7 +162,7 @@ export const runs = new Hono<ApiEnv>()
     if (body.background === true) return later('pending')
     const { deps } = c.var
     const events = new Map<string, NumberedEvent | Farewell>()
-    const driven = drive(c, opened, Date.now() + deps.runs.streamLimitMs, (event) => {
+    const driven = drive(c, opened, performance.now() + deps.runs.streamLimitMs, (event) => {
       if (['start', 'error', 'complete'].includes(event.event)) events.set(event.event, event)
     })
     let timer: ReturnType<typeof setTimeout> | undefined
@@ -193,7 +193,7 @@ export const runs = new Hono<ApiEnv>()
       }
       // The run may go on here for longer than its stream.
       const timer = setTimeout(() => end('time_limit'), limitMs)
-      const driven = drive(c, opened, Date.now() + limitMs, (event) => {
+      const driven = drive(c, opened, performance.now() + limitMs, (event) => {
         after = event.seq ?? after
         channel.send(event)
       })

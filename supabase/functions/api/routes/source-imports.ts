@@ -9,6 +9,7 @@ import { AppError, describeError, toAppError } from '../../_shared/errors.ts'
 import type { ErrorCode } from '../../_shared/errors.ts'
 import { parseLenientBody, warningsField } from '../../_shared/http.ts'
 import { joinBytes } from '../../_shared/join-bytes.ts'
+import { PRIORITIES } from '../../_shared/priorities.ts'
 import { uploadSource } from '../../_shared/sources.ts'
 import type { SourceDetails } from '../../_shared/sources.ts'
 import { crawl } from '../crawl/crawler.ts'
@@ -31,6 +32,7 @@ export const storageImport = z.object({
   path: z.string('bucket and path are required').min(1, 'bucket and path are required').max(1024),
   name: z.string().trim().min(1).max(1000).nullish(),
   extraction_model: z.string().max(100).nullish(),
+  priority: z.enum(PRIORITIES).nullish(),
 })
 
 /** Body of `POST /api/sources/import-url`. */
@@ -39,6 +41,8 @@ export const urlImport = z.object({
   urls: z.array(z.string().max(2048)).max(MAX_URLS, `urls may have ${MAX_URLS} addresses`).nullish(),
   url: z.string().max(2048).nullish(),
   max_pages: z.number().int().min(1).max(MAX_PAGES).nullish(),
+  /** Of all pages. */
+  priority: z.enum(PRIORITIES).nullish(),
 })
 
 /** The bytes of a file in storage, as the caller may read it. @throws AppError `not_found`, `payload_too_large`. */
@@ -68,11 +72,15 @@ type Imported = {
 }
 
 /** Makes a source of a page. */
-async function keepPage(c: Context<ApiEnv>, url: string, page: WebPage): Promise<Imported['sources'][number]> {
-  const details: SourceDetails = { fileName: page.fileName, origin: { source_type: 'url', origin_url: page.url } }
-  const { id, name } = await uploadSource(c.var, page.bytes, details)
-  return { id, name, url }
-}
+type KeepPage = (url: string, page: WebPage) => Promise<Imported['sources'][number]>
+
+const pageKeeper =
+  (c: Context<ApiEnv>, priority: SourceDetails['priority']): KeepPage =>
+  async (url, page) => {
+    const origin = { source_type: 'url', origin_url: page.url } as const
+    const { id, name } = await uploadSource(c.var, page.bytes, { fileName: page.fileName, origin, priority })
+    return { id, name, url }
+  }
 
 const ABOUT_THE_CALLER: ErrorCode[] = ['forbidden', 'membership_lost', 'tenant_required', 'unauthenticated']
 
@@ -87,10 +95,16 @@ function noteFailure(c: Context<ApiEnv>, imported: Imported, url: string, error:
 }
 
 /** Fetches the named pages, a few at a time, and makes sources of them. */
-async function importUrls(c: Context<ApiEnv>, egress: PageEgress, urls: string[], imported: Imported): Promise<void> {
+async function importUrls(
+  c: Context<ApiEnv>,
+  egress: PageEgress,
+  urls: string[],
+  imported: Imported,
+  keep: KeepPage,
+): Promise<void> {
   for (let from = 0; from < urls.length; from += CONCURRENCY) {
     const batch = urls.slice(from, from + CONCURRENCY)
-    const done = await Promise.allSettled(batch.map(async (url) => keepPage(c, url, await fetchPage(egress, url))))
+    const done = await Promise.allSettled(batch.map(async (url) => keep(url, await fetchPage(egress, url))))
     for (const [index, result] of done.entries()) {
       if (result.status === 'fulfilled') imported.sources.push(result.value)
       else noteFailure(c, imported, batch[index] ?? '', result.reason)
@@ -128,6 +142,7 @@ export const sourceImports = new Hono<ApiEnv>()
         fileName: body.path,
         name: body.name ?? undefined,
         origin: { source_type: 'storage', origin_path: `${body.bucket}/${body.path}` },
+        priority: body.priority,
       })
       return { ...presentUpload(source), ...warningsField(warnings) }
     })
@@ -140,12 +155,13 @@ export const sourceImports = new Hono<ApiEnv>()
       throw new AppError('unavailable', 'This deployment fetches nothing from the web.', { hint: UPLOAD })
     return uploadAnswer(c, async () => {
       const imported: Imported = { sources: [], failures: [], warnings }
+      const keep = pageKeeper(c, body.priority)
       if (body.mode === 'urls') {
-        await importUrls(c, egress, [...new Set(body.urls)], imported)
+        await importUrls(c, egress, [...new Set(body.urls)], imported, keep)
       } else {
         const request = { mode: body.mode, url: body.url ?? '', maxPages: body.max_pages ?? MAX_PAGES }
         await crawl(egress, request, {
-          keep: async (url, page) => void imported.sources.push(await keepPage(c, url, page)),
+          keep: async (url, page) => void imported.sources.push(await keep(url, page)),
           failed: (url, error) => noteFailure(c, imported, url, error),
           warn: (text) => void warnings.push(text),
         })

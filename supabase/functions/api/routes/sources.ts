@@ -2,8 +2,9 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
-import { jsonObject, parseLenientBody, refuseIfStrict, uuidParam, warningsField } from '../../_shared/http.ts'
+import { jsonObject, parse, parseLenientBody, refuseIfStrict, uuidParam, warningsField } from '../../_shared/http.ts'
 import { attachment } from '../../_shared/object-store.ts'
+import { PRIORITIES } from '../../_shared/priorities.ts'
 import {
   SOURCE_COLUMNS,
   cancelExtraction,
@@ -23,7 +24,9 @@ import { parseOptionalBody } from '../optional-body.ts'
 import { presentUpload, uploadAnswer } from '../upload-answer.ts'
 
 const STATUSES = ['pending', 'extracting', 'extracted', 'attention_required', 'failed', 'cancelled']
-const FORM_FIELDS = ['name', 'metadata', 'extraction_model']
+const FORM_FIELDS = ['name', 'metadata', 'extraction_model', 'priority']
+
+const formFields = z.object({ priority: z.enum(PRIORITIES).optional() })
 
 /** Body of `PATCH /api/sources/{id}`. */
 export const sourcePatch = z.object({
@@ -61,11 +64,13 @@ export const sources = new Hono<ApiEnv>()
       ...checkExtractionModel(form.text('extraction_model')),
     ]
     refuseIfStrict(c, warnings)
+    const { priority } = parse(formFields, { priority: form.text('priority') })
     return uploadAnswer(c, async () => {
       const source = await uploadSource(c.var, form.bytes, {
         fileName: form.fileName,
         name: form.name,
         metadata: parseMetadata(form.text('metadata')),
+        priority,
       })
       return { ...presentUpload(source), ...warningsField(warnings) }
     })

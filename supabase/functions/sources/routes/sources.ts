@@ -5,6 +5,7 @@ import type { Db } from '../../_shared/context.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { parse, parseQuery, uuid, uuidParam } from '../../_shared/http.ts'
 import { behindCursor, decodeCursor, encodeCursor } from '../../_shared/ids.ts'
+import { PRIORITIES } from '../../_shared/priorities.ts'
 import {
   SOURCE_COLUMNS,
   completeUpload,
@@ -19,11 +20,12 @@ import type { SourceRow } from '../../_shared/sources.ts'
 import { parseMetadata, readUploadForm } from '../../_shared/upload-form.ts'
 import type { SourcesEnv } from '../env.ts'
 
-const FORM_FIELDS = ['name', 'visibility', 'metadata', 'knowledge_base_id', 'knowledge_base_ids']
+const FORM_FIELDS = ['name', 'visibility', 'metadata', 'knowledge_base_id', 'knowledge_base_ids', 'priority']
 
 const formFields = z.object({
   visibility: z.enum(['tenant', 'private', 'granted']).optional(),
   knowledge_base_ids: z.array(uuid).max(20),
+  priority: z.enum(PRIORITIES).optional(),
 })
 
 const listQuery = z.object({
@@ -67,6 +69,7 @@ export const sources = new Hono<SourcesEnv>()
     const fields = parse(formFields, {
       visibility: form.text('visibility'),
       knowledge_base_ids: [...form.texts('knowledge_base_id'), ...form.texts('knowledge_base_ids')],
+      priority: form.text('priority'),
     })
     const named = fields.knowledge_base_ids.length > 0 ? fields.knowledge_base_ids : null
     const source = await uploadSource(c.var, form.bytes, {
@@ -74,6 +77,7 @@ export const sources = new Hono<SourcesEnv>()
       name: form.name,
       visibility: fields.visibility,
       metadata: parseMetadata(form.text('metadata')),
+      priority: fields.priority,
       knowledgeBaseIds: named ?? (await defaultKnowledgeBaseIds(c.var.db)),
     })
     return c.json(source, 201)

@@ -2,6 +2,7 @@ import { Hono } from 'hono'
 import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
 import { jsonObject, parseBody, uuid } from '../../_shared/http.ts'
+import { PRIORITIES } from '../../_shared/priorities.ts'
 import { beginUpload, defaultKnowledgeBaseIds } from '../../_shared/sources.ts'
 import type { SourcesEnv } from '../env.ts'
 
@@ -15,6 +16,8 @@ export const uploadRequest = z.strictObject({
   visibility: z.enum(['tenant', 'private', 'granted']).optional(),
   metadata: jsonObject.optional(),
   knowledge_base_ids: z.array(uuid).max(20).optional(),
+  /** `low`: after what else the tenant has waiting. */
+  priority: z.enum(PRIORITIES).optional(),
 })
 
 /** Presigned uploads. */
@@ -26,6 +29,7 @@ export const uploads = new Hono<SourcesEnv>().post('/', actsOn(), async (c) => {
     sha256: body.sha256.toLowerCase(),
     visibility: body.visibility,
     metadata: body.metadata,
+    priority: body.priority,
     knowledgeBaseIds: body.knowledge_base_ids ?? (await defaultKnowledgeBaseIds(c.var.db)),
   })
   return c.json(

@@ -1,12 +1,13 @@
+import { attainableHits } from './attainable.ts'
 import type { Corpus } from './corpus.ts'
 import { at, CLASSES } from './layout.ts'
 import { hitRate, perClass } from './measure-latency.ts'
 import { makeCodeQueries, makeQuestions, type Query } from './queries.ts'
-import type { HitRate, PerClass, Recall, SizeResult } from './results.ts'
+import type { IdentifierHitRate, PerClass, Recall, SizeResult } from './results.ts'
 import type { CallerSession } from './sessions.ts'
 import { exactRows, recallAt, shareOfGlobalTop } from './truth.ts'
 import { percentile } from '../support/stats.ts'
-import { askDocs, askOurs, askVectors, type Found, isForeign, VECTOR_ROWS } from './variants.ts'
+import { askDocs, askOurs, askVectors, type Found, isForeign, RESULT_ROWS, VECTOR_ROWS } from './variants.ts'
 
 const DECILES = 10
 const QUESTIONS_PER_DECILE = 30
@@ -48,7 +49,7 @@ async function recallOf(session: CallerSession, corpus: Corpus, queries: Query[]
   return recall
 }
 
-/** How often an identifier in the query brings the chunk it was taken from into the first ten, right and mistyped. */
+/** How often an identifier in the query brings the chunk it was taken from into the first ten, right and mistyped, and how often it could. */
 export async function measureIdentifiers(
   session: CallerSession,
   corpus: Corpus,
@@ -59,9 +60,10 @@ export async function measureIdentifiers(
 /** (b) is asked a part of them only where each costs seconds. */
 const DOCS_QUERIES = { upTo200k: 20, above: 5 }
 
-async function hitsOf(session: CallerSession, corpus: Corpus, kind: 'code' | 'typo'): Promise<HitRate> {
+async function hitsOf(session: CallerSession, corpus: Corpus, kind: 'code' | 'typo'): Promise<IdentifierHitRate> {
   const ours = {} as PerClass<number>
   const b = {} as PerClass<number>
+  const attainable = {} as PerClass<number>
   for (const name of CLASSES) {
     const queries = makeCodeQueries(corpus, name, kind, CODES_PER_CLASS)
     const ask = async (queries: Query[], of: (query: Query) => Promise<Found>) => {
@@ -72,8 +74,9 @@ async function hitsOf(session: CallerSession, corpus: Corpus, kind: 'code' | 'ty
     ours[name] = await ask(queries, (query) => askOurs(session, corpus, query))
     const some = queries.slice(0, corpus.rows <= 200_000 ? DOCS_QUERIES.upTo200k : DOCS_QUERIES.above)
     b[name] = await ask(some, (query) => askDocs(session, corpus, query))
+    attainable[name] = attainableHits(corpus, queries, RESULT_ROWS)
   }
-  return { ours, b }
+  return { ours, b, attainable }
 }
 
 /** The number to look at after a change of the generator; see truth.ts. Needs no database. */

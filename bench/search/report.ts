@@ -45,8 +45,10 @@ export function tableOf(result: SizeResult): string[] {
     hits('target in the first 10, (b)', result.knownItem.b),
     classes('identifier hit@10, ours', (name) => figure(result.identifier.ours[name])),
     hits('identifier hit@10, (b)', result.identifier.b),
+    classes('identifier hit@10, attainable', (name) => figure(result.identifier.attainable[name])),
     classes('mistyped identifier hit@10, ours', (name) => figure(result.mistyped.ours[name])),
     hits('mistyped identifier hit@10, (b)', result.mistyped.b),
+    classes('mistyped identifier hit@10, attainable', (name) => figure(result.mistyped.attainable[name])),
     classes('row-level security on / off, ms', (name) => rlsText(result.rls[name])),
     classes('first / second call of a connection, ms', (name) => firstCallText(result.firstCall[name])),
     line(

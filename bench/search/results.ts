@@ -22,6 +22,8 @@ export type Recall = {
   foreignRows: number
 }
 export type HitRate = { ours: PerClass<number>; b: PerClass<number> | null }
+/** With what the best search could reach that knows the identifier and nothing else. */
+export type IdentifierHitRate = HitRate & { attainable: PerClass<number> }
 export type Throughput = {
   clients: number
   oursPerSecond: number
@@ -54,8 +56,8 @@ export type SizeResult = {
   commonWordsWorstMs: number
   recall: { deciles: Recall[]; classes: PerClass<Recall> }
   knownItem: HitRate
-  identifier: HitRate
-  mistyped: HitRate
+  identifier: IdentifierHitRate
+  mistyped: IdentifierHitRate
   throughput: Throughput
   ingest: Ingest
   rls: PerClass<RlsRatio>

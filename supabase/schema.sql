@@ -4873,14 +4873,7 @@ declare
   k1 constant float8 := least(greatest(coalesce(nullif(bm25_k1, 'NaN'), 1.2), 0.01), 10);
   candidate_budget constant int := 400;
   b constant float8 := least(greatest(coalesce(nullif(bm25_b, 'NaN'), 0.75), 0), 1);
-  tenants uuid[];
-  segments int[];
-  languages text[];
-  segment_items bigint;
-  segment_terms bigint;
-  shared_segments int[];
-  own_segments int[];
-  shared_items bigint;
+  scope private.search_scope;
   sources uuid[];
   parsed private.parsed_query;
   weighed private.query_terms;
@@ -4889,9 +4882,12 @@ declare
   identifier_leg private.search_leg;
   exact record;
   asked_terms text[];
-  fusion_used text;
-  identifiers_asked int := 0;
-  kept uuid[];
+  fusing private.fusion;
+  fused private.search_leg;
+  -- What each leg adds to the scores, for explanations.
+  vector_votes private.search_leg;
+  text_votes private.search_leg;
+  identifier_votes private.search_leg;
 begin
   perform private.check_search(search.query, query_embedding, search.embedding_model, search.method, search.fusion);
   if search.filter_metadata is not null and jsonb_typeof(search.filter_metadata) <> 'object' then
@@ -4902,18 +4898,10 @@ begin
   end if;
 
   -- Everything below is counted over these segments: what the caller may see of what is asked for.
-  select
-    array_agg(segment.tenant_id), array_agg(segment.id), array_agg(segment.language),
-    sum(segment.item_count), sum(segment.term_count),
-    coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}'),
-    coalesce(array_agg(segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
-    coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0)
-  into tenants, segments, languages, segment_items, segment_terms, shared_segments, own_segments, shared_items
-  from private.search_segments as segment
-  where segment.kind = 'chunk'
-    and segment.item_count > 0
-    and (search.knowledge_base_ids is null or segment.knowledge_base_id = any (search.knowledge_base_ids));
-  if segments is null then
+  scope := private.caller_search_scope(
+    'chunk', search.knowledge_base_ids, null, null, case when uses_vectors then search.embedding_model end
+  );
+  if scope.segments is null then
     return;
   end if;
   if search.source_ids is not null or search.filter_metadata is not null then
@@ -4928,46 +4916,47 @@ begin
     end if;
   end if;
   if uses_text then
-    parsed := private.parse_query(search.query, languages);
+    parsed := private.parse_query(search.query, scope.languages);
   end if;
 
   if not private.chunk_policies_are_shipped() then
     select * into exact
     from private.search_among_visible_chunks(
       search.knowledge_base_ids, sources, case when uses_vectors then query_embedding end, search.embedding_model,
-      parsed.words, parsed.required, parsed.excluded, segments, languages, k1, b, leg_limit
+      parsed.words, parsed.required, parsed.excluded, scope.segments, scope.languages, k1, b, leg_limit
     );
     vector_leg := exact.vector_leg;
     text_leg := exact.text_leg;
-    weighed.possible := exact.possible;
+    fusing.words_asked := exact.possible;
   else
     if uses_text then
       -- A budget of rows, taken from the rarest words up, bounds the work of this leg.
-      weighed := private.weigh_terms(parsed.words, segments, languages, segment_items, 16, candidate_budget);
+      weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
       if weighed.terms is not null then
         text_leg := private.matching_items(
-          weighed, parsed.anchor, segments, segment_items, segment_terms, sources,
+          weighed, parsed.anchor, scope.segments, scope.items, scope.terms, sources,
           parsed.required, parsed.excluded, k1, b, 2 * candidate_budget, leg_limit
         );
       end if;
+      fusing.words_asked := weighed.possible;
       if parsed.identifiers <> '{}' then
-        identifiers_asked := cardinality(parsed.identifiers);
-        identifier_leg := private.identified_items(parsed.identifiers, segments, sources, parsed.required, parsed.excluded, leg_limit);
+        fusing.identifiers_asked := cardinality(parsed.identifiers);
+        identifier_leg := private.identified_items(parsed.identifiers, scope.segments, sources, parsed.required, parsed.excluded, leg_limit);
       end if;
     end if;
     if uses_vectors then
       vector_leg := private.nearest_items(
-        tenants, shared_segments, own_segments, shared_items, sources,
+        scope, sources,
         case
           when parsed.required is not null then
-            private.find_items(private.search_keys(segments, '', parsed.anchor), segments, sources, parsed.required, parsed.excluded, 10000)
+            private.find_items(private.search_keys(scope.segments, '', parsed.anchor), scope.segments, sources, parsed.required, parsed.excluded, 10000)
         end,
-        search.embedding_model, query_embedding, leg_limit
+        query_embedding, leg_limit
       );
       if parsed.excluded is not null and parsed.required is null then
         vector_leg := private.without_items(
           vector_leg,
-          private.find_items(private.search_keys(segments, '', parsed.unwanted), segments, sources, parsed.excluded, null, 10000)
+          private.find_items(private.search_keys(scope.segments, '', parsed.unwanted), scope.segments, sources, parsed.excluded, null, 10000)
         );
       end if;
     end if;
@@ -4978,35 +4967,47 @@ begin
       vector_leg, array(select found.item_id from unnest(vector_leg.item_ids, vector_leg.scores) as found (item_id, score) where found.score < threshold)
     );
   end if;
-  fusion_used := case when search.method = 'hybrid' then search.fusion else 'none' end;
+  fusing.method := case when search.method = 'hybrid' then search.fusion else 'none' end;
+  fusing.vector_weight := weight;
+  fusing.identifiers_asked := coalesce(fusing.identifiers_asked, 0);
+  fusing.segment_items := scope.items;
+  fusing.k1 := k1;
+  fused := private.fuse_legs(vector_leg, text_leg, identifier_leg, fusing, case when is_capped then null else row_limit end);
   if is_capped then
-    kept := array(
-      select numbered.item_id
+    select array_agg(kept.item_id order by kept.place), array_agg(kept.score order by kept.place)
+    into fused
+    from (
+      select numbered.item_id, numbered.score, numbered.place
       from (
         select
-          unique_texts.item_id, unique_texts.score,
+          unique_texts.item_id, unique_texts.score, unique_texts.place,
           row_number() over (partition by unique_texts.source_id order by unique_texts.score desc, unique_texts.item_id) as number_in_source
         from (
           select
-            fused.item_id, fused.score, chunks.source_id,
-            row_number() over (partition by md5(chunks.text) order by fused.score desc, fused.item_id) as copy
-          from private.fuse_legs(vector_leg, text_leg, identifier_leg, fusion_used, weight, weighed.possible, identifiers_asked, segment_items, k1, null) as fused
-          join ai.chunks on chunks.id = fused.item_id
+            hit.item_id, hit.score, hit.place, chunks.source_id,
+            row_number() over (partition by md5(chunks.text) order by hit.score desc, hit.item_id) as copy
+          from unnest(fused.item_ids, fused.scores) with ordinality as hit (item_id, score, place)
+          join ai.chunks on chunks.id = hit.item_id
         ) as unique_texts
         where unique_texts.copy = 1 or not coalesce(deduplicate, false)
       ) as numbered
       where max_per_source is null or numbered.number_in_source <= max_per_source
       order by numbered.score desc, numbered.item_id
       limit row_limit
-    );
+    ) as kept;
+  end if;
+  if explain then
+    vector_votes := private.fuse_legs(vector_leg, null, null, fusing, null);
+    text_votes := private.fuse_legs(null, text_leg, null, fusing, null);
+    identifier_votes := private.fuse_legs(null, null, identifier_leg, fusing, null);
   end if;
   if explain and uses_text then
     asked_terms := coalesce(weighed.terms, array(
       select distinct entry.lexeme
-      from unnest(languages) as spoken (language)
+      from unnest(scope.languages) as spoken (language)
       cross join lateral unnest(private.lexemes_of(parsed.words, spoken.language)) as entry
     ));
-    perform set_config('bulkhead.search_terms_1', coalesce(private.search_keys(segments, '', asked_terms)::text, ''), true);
+    perform set_config('bulkhead.search_terms_1', coalesce(private.search_keys(scope.segments, '', asked_terms)::text, ''), true);
     perform set_config('bulkhead.search_terms_2', current_setting('bulkhead.search_terms_1'), true);
   end if;
 
@@ -5019,44 +5020,46 @@ begin
     chunks.knowledge_base_id,
     chunks.indexed_source_id,
     chunks.text,
-    case when search.method = 'vector_search' then fused.score else coalesce(fused.score / nullif(max(fused.score) over (), 0), 0) end,
-    fused.vector_score,
-    fused.text_score,
+    case when search.method = 'vector_search' then hit.score else coalesce(hit.score / nullif(max(hit.score) over (), 0), 0) end,
+    vector_leg.scores[found.vector_rank],
+    text_leg.scores[found.text_rank],
     chunks.chunk_index,
     chunks.start_char,
     chunks.end_char,
     chunks.meta,
     case
       when explain then jsonb_build_object(
-        'fusion', nullif(fusion_used, 'none'),
+        'fusion', nullif(fusing.method, 'none'),
         'vector', case
-          when fused.vector_rank is not null then jsonb_build_object(
-            'rank', fused.vector_rank, 'score', fused.vector_score, 'contribution', fused.vector_part / nullif(fused.score, 0),
+          when found.vector_rank is not null then jsonb_build_object(
+            'rank', found.vector_rank, 'score', vector_leg.scores[found.vector_rank],
+            'contribution', vector_votes.scores[array_position(vector_votes.item_ids, hit.item_id)] / nullif(hit.score, 0),
             'model', search.embedding_model
           )
         end,
         'text', case
-          when fused.text_rank is not null then jsonb_build_object(
-            'rank', fused.text_rank, 'score', fused.text_score, 'contribution', fused.text_part / nullif(fused.score, 0),
+          when found.text_rank is not null then jsonb_build_object(
+            'rank', found.text_rank, 'score', text_leg.scores[found.text_rank],
+            'contribution', text_votes.scores[array_position(text_votes.item_ids, hit.item_id)] / nullif(hit.score, 0),
             'terms', (private.explain_hit(chunks.id, chunks.text, asked_terms, '{}')).matched_terms
           )
         end,
         'identifier', case
-          when fused.identifier_score is not null then jsonb_build_object(
-            'exact', fused.identifier_score = 1, 'contribution', fused.identifier_part / nullif(fused.score, 0),
+          when hit.item_id = any (identifier_leg.item_ids) then jsonb_build_object(
+            'exact', identifier_leg.scores[array_position(identifier_leg.item_ids, hit.item_id)] = 1,
+            'contribution', identifier_votes.scores[array_position(identifier_votes.item_ids, hit.item_id)] / nullif(hit.score, 0),
             'matched', (private.explain_hit(chunks.id, chunks.text, '{}', parsed.identifiers)).matched_identifiers
           )
         end
       )
     end
-  from private.fuse_legs(
-    vector_leg, text_leg, identifier_leg, fusion_used, weight, weighed.possible, identifiers_asked, segment_items, k1,
-    case when is_capped then null else row_limit end
-  ) as fused
-  join ai.chunks on chunks.id = fused.item_id
+  from unnest(fused.item_ids, fused.scores) with ordinality as hit (item_id, score, place)
+  cross join lateral (
+    select array_position(vector_leg.item_ids, hit.item_id) as vector_rank, array_position(text_leg.item_ids, hit.item_id) as text_rank
+  ) as found
+  join ai.chunks on chunks.id = hit.item_id
   left join ai.sources on sources.id = chunks.source_id
-  where not is_capped or chunks.id = any (kept)
-  order by fused.score desc, fused.vector_rank, chunks.id;
+  order by hit.place;
 end;
 $function$;
 comment on function ai.search(text,extensions.vector,text,uuid[],integer,uuid[],jsonb,text,real,real,text,integer,boolean,real,real,boolean) is 'Searches the chunks the caller can see. hybrid: cosine similarity, BM25 and identifiers, fused by reciprocal ranks weighed with the strength of each hit (rrf), or by scores (weighted); score is 1 for the best. vector_search: cosine similarity, at least similarity_threshold. full_text: BM25 (bm25_k1, bm25_b) of any of the words. "quoted phrases" must stand in a chunk, -words must not. Only vectors of embedding_model are compared. max_per_source caps chunks per source, deduplicate drops equal texts. With a vector and no threshold: min(match_count, visible) rows. match_count 1..100, query 1..4000 characters. explain: ranks, scores and matched terms of each leg. PT400 invalid_request or invalid_embedding.';
@@ -5080,68 +5083,62 @@ declare
   candidate_budget constant int := 400;
   k1 constant float8 := 1.2;
   b constant float8 := 0.75;
-  tenants uuid[];
-  segments int[];
-  languages text[];
-  segment_items bigint;
-  segment_terms bigint;
-  shared_segments int[];
-  own_segments int[];
-  shared_items bigint;
+  scope private.search_scope;
   parsed private.parsed_query;
   weighed private.query_terms;
   vector_leg private.search_leg;
   text_leg private.search_leg;
   identifier_leg private.search_leg;
+  fused private.search_leg;
 begin
   perform private.check_search(search_memories.query, query_embedding, search_memories.embedding_model, search_memories.method, search_memories.fusion);
 
   -- As in ai.search: everything below is counted over what the caller may see of what is asked for.
-  select
-    array_agg(segment.tenant_id), array_agg(segment.id), array_agg(segment.language),
-    sum(segment.item_count), sum(segment.term_count),
-    coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}'),
-    coalesce(array_agg(segment.id) filter (where segment.visibility <> 'tenant'), '{}'),
-    coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0)
-  into tenants, segments, languages, segment_items, segment_terms, shared_segments, own_segments, shared_items
-  from private.search_segments as segment
-  where segment.kind = 'memory'
-    and segment.item_count > 0
-    and (search_memories.agent_id is null or segment.agent_id is null or segment.agent_id = search_memories.agent_id)
-    and (search_memories.user_id is null or segment.owner_id is null or segment.owner_id = search_memories.user_id);
-  if segments is null then
+  scope := private.caller_search_scope(
+    'memory', null, search_memories.agent_id, search_memories.user_id, case when uses_vectors then search_memories.embedding_model end
+  );
+  if scope.segments is null then
     return;
   end if;
 
-  parsed := private.parse_query(search_memories.query, languages);
+  parsed := private.parse_query(search_memories.query, scope.languages);
   if uses_text then
-    weighed := private.weigh_terms(parsed.words, segments, languages, segment_items, 16, candidate_budget);
+    weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
     if weighed.terms is not null then
       text_leg := private.matching_items(
-        weighed, parsed.anchor, segments, segment_items, segment_terms, null,
+        weighed, parsed.anchor, scope.segments, scope.items, scope.terms, null,
         parsed.required, parsed.excluded, k1, b, 2 * candidate_budget, leg_limit
       );
     end if;
     if parsed.identifiers <> '{}' then
-      identifier_leg := private.identified_items(parsed.identifiers, segments, null, parsed.required, parsed.excluded, leg_limit);
+      identifier_leg := private.identified_items(parsed.identifiers, scope.segments, null, parsed.required, parsed.excluded, leg_limit);
     end if;
   end if;
   if uses_vectors then
     vector_leg := private.nearest_items(
-      tenants, shared_segments, own_segments, shared_items, null,
+      scope, null,
       case
         when parsed.required is not null then
-          private.find_items(private.search_keys(segments, '', parsed.anchor), segments, null, parsed.required, parsed.excluded, 10000)
+          private.find_items(private.search_keys(scope.segments, '', parsed.anchor), scope.segments, null, parsed.required, parsed.excluded, 10000)
       end,
-      search_memories.embedding_model, query_embedding, leg_limit
+      query_embedding, leg_limit
     );
     if parsed.excluded is not null and parsed.required is null then
       vector_leg := private.without_items(
         vector_leg,
-        private.find_items(private.search_keys(segments, '', parsed.unwanted), segments, null, parsed.excluded, null, 10000)
+        private.find_items(private.search_keys(scope.segments, '', parsed.unwanted), scope.segments, null, parsed.excluded, null, 10000)
       );
     end if;
   end if;
+
+  fused := private.fuse_legs(
+    vector_leg, text_leg, identifier_leg,
+    (
+      case when search_memories.method = 'hybrid' then search_memories.fusion else 'none' end,
+      weight, weighed.possible, coalesce(cardinality(parsed.identifiers), 0), scope.items, k1
+    )::private.fusion,
+    row_limit
+  );
 
   -- Rows come from the table under row-level security, which has the last word.
   return query
@@ -5150,17 +5147,14 @@ begin
     memories.body,
     memories.user_id,
     memories.agent_id,
-    case when search_memories.method = 'vector_search' then fused.score else coalesce(fused.score / nullif(max(fused.score) over (), 0), 0) end,
-    fused.vector_score,
-    fused.text_score,
+    case when search_memories.method = 'vector_search' then hit.score else coalesce(hit.score / nullif(max(hit.score) over (), 0), 0) end,
+    vector_leg.scores[array_position(vector_leg.item_ids, hit.item_id)],
+    text_leg.scores[array_position(text_leg.item_ids, hit.item_id)],
     memories.created_at,
     memories.act
-  from private.fuse_legs(
-    vector_leg, text_leg, identifier_leg, case when search_memories.method = 'hybrid' then search_memories.fusion else 'none' end,
-    weight, weighed.possible, coalesce(cardinality(parsed.identifiers), 0), segment_items, k1, row_limit
-  ) as fused
-  join public.memories on memories.id = fused.item_id
-  order by fused.score desc, fused.vector_rank, memories.id;
+  from unnest(fused.item_ids, fused.scores) with ordinality as hit (item_id, score, place)
+  join public.memories on memories.id = hit.item_id
+  order by hit.place;
 end;
 $function$;
 comment on function ai.search_memories(text,extensions.vector,text,uuid,integer,uuid,text,real,text) is 'Searches the memories the caller can see as ai.search searches chunks; vectors are those of public.tenants.memory_embedding_model. agent_id: those of this agent and of none in particular. user_id: those about this person and about nobody in particular, for a backend, which sees all. match_count 1..100, query 1..4000 characters. score is 1 for the best. PT400 invalid_request or invalid_embedding.';
@@ -5890,11 +5884,17 @@ grant usage on schema private to authenticated;
 grant usage on schema private to service_role;
 grant usage on schema private to supabase_auth_admin;
 
+create type private.fusion as (method text, vector_weight double precision, words_asked double precision, identifiers_asked integer, segment_items bigint, k1 double precision);
+
 create type private.parsed_query as (words text, identifiers text[], anchor text[], required tsquery, unwanted text[], excluded tsquery);
 
 create type private.query_terms as (terms text[], queries tsquery[], idf double precision[], possible double precision, rare_keys text, first_keys text, second_keys text);
 
 create type private.search_leg as (item_ids uuid[], scores double precision[]);
+
+create type private.search_scope as (segments integer[], languages text[], items bigint, terms bigint, shared_segments integer[], shared_items bigint, vector_sets private.searched_set[]);
+
+create type private.searched_set as (id integer, dimensions integer, shared_count integer, graph_state text, graph_table text);
 
 create table private.audit_heads (
   tenant_id uuid not null,
@@ -7428,6 +7428,50 @@ $function$;
 comment on function private.caller_principal_ids() is 'The caller''s own id and the ids of the groups they are in: whom a source may be granted to.';
 grant execute on function private.caller_principal_ids() to authenticated;
 grant execute on function private.caller_principal_ids() to service_role;
+
+CREATE OR REPLACE FUNCTION private.caller_search_scope(kind text, knowledge_base_ids uuid[], agent_id uuid, user_id uuid, embedding_model text)
+ RETURNS private.search_scope
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+declare
+  scope private.search_scope;
+begin
+  select
+    mine.segments, mine.languages, mine.items, mine.terms, mine.shared_segments, mine.shared_items,
+    (
+      select array_agg(row(sets.id, sets.dimensions, sets.shared_count, sets.graph_state, sets.graph_table)::private.searched_set)
+      from private.vector_sets as sets
+      where sets.tenant_id = any (mine.tenants) and sets.embedding_model = caller_search_scope.embedding_model
+    )
+  into scope
+  from (
+    select
+      array_agg(segment.tenant_id) as tenants,
+      array_agg(segment.id) as segments,
+      array_agg(segment.language) as languages,
+      sum(segment.item_count) as items,
+      sum(segment.term_count) as terms,
+      coalesce(array_agg(segment.id) filter (where segment.visibility = 'tenant'), '{}') as shared_segments,
+      coalesce(sum(segment.item_count) filter (where segment.visibility = 'tenant'), 0) as shared_items
+    from private.search_segments as segment
+    -- The whole of what the caller may see, and nothing else: the tenants of these segments are the caller's.
+    where segment.id = any ((select private.caller_segment_ids())::int[])
+      and segment.kind = caller_search_scope.kind
+      and segment.item_count > 0
+      and (caller_search_scope.knowledge_base_ids is null or segment.knowledge_base_id = any (caller_search_scope.knowledge_base_ids))
+      and (caller_search_scope.agent_id is null or segment.agent_id is null or segment.agent_id = caller_search_scope.agent_id)
+      and (caller_search_scope.user_id is null or segment.owner_id is null or segment.owner_id = caller_search_scope.user_id)
+  ) as mine;
+  return scope;
+end;
+$function$;
+comment on function private.caller_search_scope(text,uuid[],uuid,uuid,text) is 'What a search of chunks or memories (kind) works on, of what the caller may see right now: the segments of these knowledge bases, of this agent and of none, of this person and of nobody in particular (null: all of them), and the vector sets of embedding_model (null: none).';
+grant execute on function private.caller_search_scope(text,uuid[],uuid,uuid,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.caller_segment_ids()
  RETURNS integer[]
@@ -9372,10 +9416,10 @@ end;
 $function$;
 comment on function private.forget_what_the_server_was_trusted_with() is 'Trigger: an MCP server with another url loses its accepted tools and, unless new ones come with the change, its secrets. Notes when tools are accepted.';
 
-CREATE OR REPLACE FUNCTION private.fuse_legs(vector_leg private.search_leg, text_leg private.search_leg, identifier_leg private.search_leg, fusion text, vector_weight double precision, words_asked double precision, identifiers_asked integer, segment_items bigint, k1 double precision, item_limit integer)
- RETURNS TABLE(item_id uuid, score double precision, vector_rank integer, vector_score double precision, vector_part double precision, text_rank integer, text_score double precision, text_part double precision, identifier_score double precision, identifier_part double precision)
+CREATE OR REPLACE FUNCTION private.fuse_legs(vector_leg private.search_leg, text_leg private.search_leg, identifier_leg private.search_leg, fusion private.fusion, item_limit integer)
+ RETURNS private.search_leg
  LANGUAGE plpgsql
- IMMUTABLE ROWS 10
+ IMMUTABLE
  SET search_path TO ''
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
@@ -9383,9 +9427,9 @@ AS $function$
 declare
   best_text constant float8 := text_leg.scores[1];
   -- An identifier tells twice what the rarest word does.
-  identifier_idf constant float8 := 2 * ln(1 + (segment_items + 0.5) / 0.5);
-  asked constant float8 := coalesce(words_asked, 0) + identifiers_asked * identifier_idf;
-  possible constant float8 := (k1 + 1) * asked;
+  identifier_idf constant float8 := 2 * ln(1 + (fusion.segment_items + 0.5) / 0.5);
+  asked constant float8 := coalesce(fusion.words_asked, 0) + fusion.identifiers_asked * identifier_idf;
+  possible constant float8 := (fusion.k1 + 1) * asked;
   -- A vote is factor * score ^ power / (base + slope * (rank - 1)). Plain reciprocal ranks (power 0, base 60, slope 1: Cormack,
   -- Clarke and Buettcher, SIGIR 2009) are nearly flat over sixty places, so a weak leg's first places outvote the good leg's.
   -- Here votes carry strength: of a text, its share of all that the query asks (to 1.5) and its BM25 over the best; of a vector,
@@ -9399,62 +9443,59 @@ declare
   exact_vote float8 := 1;
   near_vote float8 := 0.5;
   least_cosine float8 := 0;
+  fused private.search_leg;
 begin
-  if fuse_legs.fusion = 'rrf' then
+  if fusion.method = 'rrf' then
     base := 60;
     slope := 1;
-    vector_factor := vector_weight * 0.4;
+    vector_factor := fusion.vector_weight * 0.4;
     vector_power := 4;
-    text_factor := (1 - vector_weight) / (possible ^ 1.5 * best_text);
+    text_factor := (1 - fusion.vector_weight) / (possible ^ 1.5 * best_text);
     text_power := 2.5;
-  elsif fuse_legs.fusion = 'weighted' then
-    vector_factor := vector_weight * 0.13;
+  elsif fusion.method = 'weighted' then
+    vector_factor := fusion.vector_weight * 0.13;
     vector_power := 4;
-    text_factor := (1 - vector_weight) / (possible ^ 1.5 * best_text ^ 2);
+    text_factor := (1 - fusion.vector_weight) / (possible ^ 1.5 * best_text ^ 2);
     text_power := 3.5;
   else
     least_cosine := -1;
   end if;
-  if fuse_legs.fusion <> 'none' and identifiers_asked > 0 then
-    exact_vote := (1 - vector_weight) * (identifier_idf / asked) ^ 2;
+  if fusion.method <> 'none' and fusion.identifiers_asked > 0 then
+    exact_vote := (1 - fusion.vector_weight) * (identifier_idf / asked) ^ 2;
     -- A near spelling decides where the identifier is most of the query, and only hints in a sentence.
-    near_vote := (1 - vector_weight) * (identifier_idf / asked) ^ 4;
+    near_vote := (1 - fusion.vector_weight) * (identifier_idf / asked) ^ 4;
   end if;
-  return query
-  select
-    votes.item_id,
-    sum(votes.part),
-    max(votes.vector_rank), max(votes.vector_score), coalesce(max(votes.vector_part), 0),
-    max(votes.text_rank), max(votes.text_score), coalesce(max(votes.text_part), 0),
-    max(votes.identifier_score), coalesce(max(votes.identifier_part), 0)
+  select array_agg(best.item_id), array_agg(best.score)
+  into fused
   from (
-    select
-      near.item_id, vote.part,
-      near.rank::int as vector_rank, near.score as vector_score, vote.part as vector_part,
-      null::int as text_rank, null::float8 as text_score, null::float8 as text_part,
-      null::float8 as identifier_score, null::float8 as identifier_part
-    from unnest(vector_leg.item_ids, vector_leg.scores) with ordinality as near (item_id, score, rank)
-    cross join lateral (
-      select vector_factor * greatest(near.score, least_cosine) ^ vector_power / (base + slope * (near.rank - 1)) as part
-    ) as vote
-    union all
-    select matched.item_id, vote.part, null, null, null, matched.rank::int, matched.score, vote.part, null, null
-    from unnest(text_leg.item_ids, text_leg.scores) with ordinality as matched (item_id, score, rank)
-    cross join lateral (
-      select text_factor * matched.score ^ text_power / (base + slope * (matched.rank - 1)) as part
-    ) as vote
-    union all
-    select identified.item_id, vote.part, null, null, null, null, null, null, identified.score, vote.part
-    from unnest(identifier_leg.item_ids, identifier_leg.scores) as identified (item_id, score)
-    cross join lateral (select case when identified.score = 1 then exact_vote else near_vote end / base as part) as vote
-  ) as votes
-  group by votes.item_id
-  order by 2 desc, 3, votes.item_id
-  limit item_limit;
+    select votes.item_id, sum(votes.vote) as score
+    -- Unnested in the select lists, where rows come one by one: a function in FROM writes down all of its rows first.
+    from (
+      select
+        near.item_id,
+        vector_factor * greatest(near.score, least_cosine) ^ vector_power / (base + slope * (near.rank - 1)) as vote,
+        near.rank as vector_rank
+      from (
+        select unnest(vector_leg.item_ids) as item_id, unnest(vector_leg.scores) as score, generate_subscripts(vector_leg.item_ids, 1) as rank
+      ) as near
+      union all
+      select matched.item_id, text_factor * matched.score ^ text_power / (base + slope * (matched.rank - 1)), null
+      from (
+        select unnest(text_leg.item_ids) as item_id, unnest(text_leg.scores) as score, generate_subscripts(text_leg.item_ids, 1) as rank
+      ) as matched
+      union all
+      select identified.item_id, case when identified.score = 1 then exact_vote else near_vote end / base, null
+      from (select unnest(identifier_leg.item_ids) as item_id, unnest(identifier_leg.scores) as score) as identified
+    ) as votes
+    group by votes.item_id
+    order by 2 desc, min(votes.vector_rank), votes.item_id
+    limit item_limit
+  ) as best;
+  return fused;
 end;
 $function$;
-comment on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer,bigint,double precision,integer) is 'One ranking of the three legs, best first. rrf: reciprocal ranks, each vote with its strength; weighted: strengths alone; none: scores as they are, for one leg. words_asked: the idf of all words of the query; segment_items: how many items were searched.';
-grant execute on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,text,double precision,double precision,integer,bigint,double precision,integer) to authenticated;
+comment on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,private.fusion,integer) is 'One list of the three legs, best first. What a leg adds to a score is the score that the item has when the leg is fused alone.';
+grant execute on function private.fuse_legs(private.search_leg,private.search_leg,private.search_leg,private.fusion,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.has_free_place(tenant_id uuid)
  RETURNS boolean
@@ -10987,27 +11028,20 @@ $function$;
 comment on function private.nearest_in_segments(integer[],uuid[],uuid[],integer,extensions.halfvec,integer) is 'The leg_limit items nearest to a direction, exactly: of the segments, or of some sources or items in them.';
 grant execute on function private.nearest_in_segments(integer[],uuid[],uuid[],integer,extensions.halfvec,integer) to authenticated;
 
-CREATE OR REPLACE FUNCTION private.nearest_items(tenants uuid[], shared_segments integer[], own_segments integer[], shared_items bigint, sources uuid[], among uuid[], embedding_model text, query_embedding extensions.vector, leg_limit integer)
+CREATE OR REPLACE FUNCTION private.nearest_items(scope private.search_scope, sources uuid[], among uuid[], query_embedding extensions.vector, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
- SET enable_seqscan TO 'off'
- SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
-#variable_conflict use_column
 declare
   direction constant extensions.halfvec := extensions.l2_normalize(query_embedding)::extensions.halfvec;
   dims constant int := extensions.vector_dims(query_embedding);
-  vector_set record;
+  vector_set private.searched_set;
   near private.search_leg;
   leg private.search_leg;
 begin
-  for vector_set in
-    select sets.id, sets.dimensions, sets.shared_count, sets.graph_state, sets.graph_table
-    from private.vector_sets as sets
-    where sets.tenant_id = any (tenants) and sets.embedding_model = nearest_items.embedding_model
-  loop
+  foreach vector_set in array coalesce(scope.vector_sets, '{}') loop
     if vector_set.dimensions <> dims then
       perform private.raise_error(
         400, 'invalid_embedding', format('query_embedding has %s dimensions, the vectors of its model have %s.', dims, vector_set.dimensions),
@@ -11019,27 +11053,34 @@ begin
     if vector_set.graph_state = 'ready'
       and among is null
       and sources is null
-      and shared_items > greatest(2000, sqrt(750.0 * vector_set.shared_count)) then
+      and scope.shared_items > greatest(2000, sqrt(750.0 * vector_set.shared_count)) then
       near := private.nearest_in_graph(
-        vector_set.graph_table, shared_segments, direction, case when vector_set.shared_count > 50000 then 200 else 120 end, leg_limit
+        vector_set.graph_table, scope.shared_segments, direction, case when vector_set.shared_count > 50000 then 200 else 120 end, leg_limit
       );
       -- It may have given up before the list was full.
       if coalesce(cardinality(near.item_ids), 0) < leg_limit then
         near := null;
-      elsif own_segments <> '{}' then
-        near := private.merge_legs(near, private.nearest_in_segments(own_segments, null, null, vector_set.id, direction, leg_limit), leg_limit);
+      elsif cardinality(scope.segments) > cardinality(scope.shared_segments) then
+        near := private.merge_legs(
+          near,
+          private.nearest_in_segments(
+            array(select mine.id from unnest(scope.segments) as mine (id) where mine.id <> all (scope.shared_segments)),
+            null, null, vector_set.id, direction, leg_limit
+          ),
+          leg_limit
+        );
       end if;
     end if;
     if near.item_ids is null then
-      near := private.nearest_in_segments(shared_segments || own_segments, sources, among, vector_set.id, direction, leg_limit);
+      near := private.nearest_in_segments(scope.segments, sources, among, vector_set.id, direction, leg_limit);
     end if;
     leg := private.merge_legs(leg, near, leg_limit);
   end loop;
   return leg;
 end;
 $function$;
-comment on function private.nearest_items(uuid[],integer[],integer[],bigint,uuid[],uuid[],text,extensions.vector,integer) is 'Vector leg: cosine similarity, by the set''s own graph where shared_items, the chunks of the segments that the whole tenant sees, are many; exact otherwise, for filters by source and for own segments. Compares vectors of embedding_model only. PT400 invalid_embedding for another length.';
-grant execute on function private.nearest_items(uuid[],integer[],integer[],bigint,uuid[],uuid[],text,extensions.vector,integer) to authenticated;
+comment on function private.nearest_items(private.search_scope,uuid[],uuid[],extensions.vector,integer) is 'Vector leg: cosine similarity, by a set''s own graph where the chunks that the whole tenant sees are many; exact otherwise, for filters by source and for own segments. Compares inside the sets of the scope only, which are of one model. PT400 invalid_embedding for another length.';
+grant execute on function private.nearest_items(private.search_scope,uuid[],uuid[],extensions.vector,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.note_failed_page_images(source_id uuid, reason_code text)
  RETURNS void
@@ -14158,9 +14199,14 @@ begin
       select asked.term, string_agg(asked.key::text, ',') as keys, sum(looked_up.item_count)::float8 as item_count
       from (
         -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
-        select parsed.lexeme as term, segment.id as segment_id, hashtextextended(parsed.lexeme, segment.id) as key
-        from (select distinct listed.language from unnest(languages) as listed (language)) as spoken
-        cross join lateral unnest(private.lexemes_of(query, spoken.language)) as parsed
+        select spoken.term, segment.id as segment_id, hashtextextended(spoken.term, segment.id) as key
+        from (
+          -- Parsed before the segments are joined, or it would be once per segment.
+          select listed.language, parsed.lexeme as term
+          from (select distinct named.language from unnest(languages) as named (language)) as listed
+          cross join lateral unnest(private.lexemes_of(query, listed.language)) as parsed
+          offset 0
+        ) as spoken
         join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language
         offset 0
       ) as asked

@@ -57,7 +57,7 @@ select set_eq(
     'private.is_cron',
     'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.is_approval_rule', 'private.is_decider', 'private.is_tool_permissions', 'private.may_decide_approval', 'private.sends_data_out', 'private.tool_configs', 'private.url_origin', 'private.verify_audit',
     -- the parts of ai.search
-    'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
+    'private.caller_search_scope', 'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
     'private.nearest_in_graph', 'private.nearest_in_segments', 'private.nearest_items', 'private.parse_query', 'private.rank_by_16_words', 'private.rank_by_6_words',
     'private.search_among_visible_chunks', 'private.search_keys', 'private.search_terms', 'private.shortened',

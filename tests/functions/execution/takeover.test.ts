@@ -306,11 +306,14 @@ describe('two executors on one run', () => {
   it('the one without the lease stops, and its reader gets the events of the other', async () => {
     let letGo = () => {}
     const blocked = new Promise<void>((resolve) => (letGo = resolve))
+    const asked = model.chats().length
     model.play(script([{ text: ['Slow ', 'words'], between: () => blocked }, { text: 'Fast words.' }]))
     const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Two' } })
     const stream = await begin(person, agentId, { message: 'Go.' })
     const start = (await stream.next())!
     const { id } = await standingOf(stack, start['run_id'])
+    // It waits for the slow answer, and for no other.
+    await eventually(() => expect(model.chats()).toHaveLength(asked + 1))
     await eventually(async () => {
       // The first one lives and renews its lease: until the other one is quicker.
       await expireLease(stack, start['run_id'])
@@ -326,12 +329,15 @@ describe('two executors on one run', () => {
   it('and the second dies as well: the first, whose caller waits still, takes it up again', async () => {
     let letGo = () => {}
     const blocked = new Promise<void>((resolve) => (letGo = resolve))
+    const asked = model.chats().length
     model.play(script([{ text: ['Slow ', 'words'], between: () => blocked }, { text: 'Fast words.' }]))
     const { id: agentId } = await person.json(201, 'POST', '/api/agents', { json: { name: 'Three' } })
     const quick = another({ runs: { leaseSeconds: 1 } }).as(member)
     const stream = await begin(quick, agentId, { message: 'Go.' })
     const start = (await stream.next())!
     const { id } = await standingOf(stack, start['run_id'])
+    // It waits for the slow answer, and for no other.
+    await eventually(() => expect(model.chats()).toHaveLength(asked + 1))
     await eventually(async () => {
       await expireLease(stack, start['run_id'])
       expect(await healthy.deps.ledger.claimRun(id, 'one that dies at once', 1)).not.toBeNull()

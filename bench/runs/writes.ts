@@ -4,7 +4,10 @@ import pg from 'pg'
 export type Writes = {
   /** By what each of them wrote, tables in order; those that carried only pieces of text are not among them. */
   byTables: Map<string, number>
-  /** Sum of those that are of steps, without the counters of requests: there are as many requests to a run of no steps, and they are counted in lots. */
+  /**
+   * Sum of those that are of steps: without the counters of requests, of which a run of no steps has as many, counted in lots, and without
+   * sweeps, which are done by time.
+   */
   all: number
   /** Those that carried only pieces of text of the answer, and their ways to devices. */
   text: number
@@ -18,6 +21,8 @@ export type Writes = {
 const TEXT = 'pieces of text'
 const DELIVERIES = 'realtime.messages'
 const REQUESTS = 'private.rate_counters'
+const SWEEPS = 'private.sweeps'
+const isOfSteps = (kind: string) => kind !== REQUESTS && !kind.split(' + ').includes(SWEEPS)
 /** Fewer of a kind than this in a step are of something that happens by time. */
 const SELDOM = 0.02
 
@@ -94,7 +99,7 @@ export async function createWriteCount(db: pg.Pool, schemas: readonly string[]) 
       )
       return {
         byTables,
-        all: [...byTables].reduce((sum, [kind, n]) => (kind === REQUESTS ? sum : sum + n), 0),
+        all: [...byTables].reduce((sum, [kind, n]) => (isOfSteps(kind) ? sum + n : sum), 0),
         text: more(TEXT),
         numbers: (many.numbers - none.numbers) / steps,
       }

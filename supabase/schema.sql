@@ -14073,10 +14073,12 @@ begin
   if pg_try_advisory_xact_lock(turns_lock) or current_setting('bulkhead.turns_are_not_waited_for', true) = 'on' then
     return;
   end if;
-  perform pg_advisory_xact_lock(turns_lock);
-exception
-  when lock_not_available or deadlock_detected then
-    perform set_config('bulkhead.turns_are_not_waited_for', 'on', true);
+  begin
+    perform pg_advisory_xact_lock(turns_lock);
+  exception
+    when lock_not_available or deadlock_detected then
+      perform set_config('bulkhead.turns_are_not_waited_for', 'on', true);
+  end;
 end;
 $function$;
 comment on function private.wait_for_turns(uuid,text) is 'Waits for whoever queues jobs of this tenant at the same moment, so that no two take one turn. Not for long, and in a transaction that waited in vain not again: somebody who goes on queuing, or who waits for us, is no reason to fail. Then two jobs may share a turn.';

@@ -48,10 +48,12 @@ begin
   if pg_try_advisory_xact_lock(turns_lock) or current_setting('bulkhead.turns_are_not_waited_for', true) = 'on' then
     return;
   end if;
-  perform pg_advisory_xact_lock(turns_lock);
-exception
-  when lock_not_available or deadlock_detected then
-    perform set_config('bulkhead.turns_are_not_waited_for', 'on', true);
+  begin
+    perform pg_advisory_xact_lock(turns_lock);
+  exception
+    when lock_not_available or deadlock_detected then
+      perform set_config('bulkhead.turns_are_not_waited_for', 'on', true);
+  end;
 end;
 $$;
 

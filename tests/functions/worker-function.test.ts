@@ -1,4 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from '../support/eventually.ts'
 import { useFunctionsStack } from './support/functions-stack.ts'
 import { HARBOR, caller, serviceCaller, userCaller } from './support/http.ts'
 import type { FunctionsCaller, Json } from './support/http.ts'
@@ -28,7 +29,6 @@ const inBackground = (message: string) =>
 describe('who may call it', () => {
   it('is the holder of the secret key', async () => {
     expect(await drain()).toMatchObject({ runs: 0, schedules: 0, failed: [], is_empty: true })
-    expect(await serviceCaller(stack).json(202, 'POST', '/worker')).toEqual({ status: 'accepted' })
   })
 
   it('is nobody else', async () => {
@@ -100,5 +100,14 @@ describe('schedules', () => {
     const [run] = await stack.db.query<Json>('select * from ai.agent_runs where id = $1', [after['last_run_id']])
     expect(run).toMatchObject({ status: 'completed', user_id: userId })
     expect(await drain()).toMatchObject({ schedules: 0, runs: 0 })
+  })
+})
+
+// Last: what it goes on with would be done beside other tests.
+describe('a call that does not wait', () => {
+  it('is accepted, and what waits is done after the answer', async () => {
+    const { run_id } = await inBackground('What is covered?')
+    expect(await serviceCaller(stack).json(202, 'POST', '/worker')).toEqual({ status: 'accepted' })
+    await eventually(async () => expect(await runRow(run_id)).toMatchObject({ status: 'completed' }))
   })
 })

@@ -1,12 +1,9 @@
 // One tenant queues ten thousand, and eight pick at once: nobody else waits for it, and no limit is overrun. Counted in picks,
 // not in seconds: how long a pick takes is the machine's affair.
-import pg from 'pg'
-import { PgBoss } from 'pg-boss'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
+import { HARBOR, MERIDIAN, useNativeQueue } from './native-queue.ts'
 
-const HARBOR = '11111111-1111-4111-8111-111111111111'
-const MERIDIAN = '22222222-2222-4222-8222-222222222222'
 const MANY = 10_000
 const PICKERS = 8
 const LIMIT = 3
@@ -15,22 +12,8 @@ const MOST_PICKS = PICKERS + 2
 
 describe.skipIf(noNativeServer())('eight who pick at once', () => {
   const world = usePreparedDatabase(NATIVE_URL)
-  let pool: pg.Pool
-  let boss: PgBoss
-
-  beforeAll(async () => {
-    const [row] = await world.db.query<{ name: string }>('select current_database() as name')
-    const url = new URL(NATIVE_URL ?? '')
-    url.pathname = `/${row?.name}`
-    pool = new pg.Pool({ connectionString: url.href, max: PICKERS + 2 })
-    boss = new PgBoss({ connectionString: url.href, schema: 'pgboss', migrate: false, supervise: false, max: PICKERS })
-    await boss.start()
-    await world.db.exec('delete from pgboss.job')
-  }, 60_000)
-  afterAll(async () => {
-    await boss?.stop({ graceful: false })
-    await pool?.end()
-  })
+  const queue = useNativeQueue(world, { connections: PICKERS + 2, fetching: PICKERS })
+  beforeAll(() => world.db.exec('delete from pgboss.job'))
 
   /** Picks with eight at once until the other tenant's three are done, which come one after the other while they pick. */
   async function pickUntilServed(
@@ -85,16 +68,16 @@ describe.skipIf(noNativeServer())('eight who pick at once', () => {
     await insert(HARBOR, MANY)
     const { waits, most } = await pickUntilServed(
       async () => {
-        const [job] = await boss.fetch('extract_source', { includeMetadata: true, groupConcurrency: LIMIT })
+        const [job] = await queue.boss.fetch('extract_source', { includeMetadata: true, groupConcurrency: LIMIT })
         if (!job) return null
         return {
           isOther: job.groupId === MERIDIAN,
-          end: async () => void (await boss.complete('extract_source', job.id)),
+          end: async () => void (await queue.boss.complete('extract_source', job.id)),
         }
       },
       async () => void (await insert(MERIDIAN, 1)),
       async () => {
-        const { rows } = await pool.query<{ count: number }>(
+        const { rows } = await queue.pool.query<{ count: number }>(
           `select count(*)::int as count from pgboss.job where name = 'extract_source' and state = 'active' and group_id = $1`,
           [HARBOR],
         )
@@ -112,12 +95,12 @@ describe.skipIf(noNativeServer())('eight who pick at once', () => {
   }, 60_000)
 
   it('keep to the limit also where nobody looks before picking', async () => {
-    const { rows } = await pool.query<{ most: number }>(
+    const { rows } = await queue.pool.query<{ most: number }>(
       `select count(*)::int as most from pgboss.job where name = 'extract_source' and state = 'active'`,
     )
     expect(rows[0]?.most).toBe(0)
     // Without the picker's own regard for groups; the database holds the limit by itself.
-    const picked = await Promise.all(Array.from({ length: PICKERS }, () => boss.fetch('extract_source')))
+    const picked = await Promise.all(Array.from({ length: PICKERS }, () => queue.boss.fetch('extract_source')))
     expect(picked.flat()).toHaveLength(LIMIT)
   })
 
@@ -147,9 +130,9 @@ describe.skipIf(noNativeServer())('eight who pick at once', () => {
     await insert(HARBOR, 'a0000000-0000-4000-8000-000000000003', MANY)
     const { waits, most } = await pickUntilServed(
       async () => {
-        const due = await pool.query<{ id: string }>('select id from ai.due_runs(4)')
+        const due = await queue.pool.query<{ id: string }>('select id from ai.due_runs(4)')
         for (const { id } of due.rows) {
-          const { rows } = await pool.query<{ claim: { lease_token: string; tenant_id: string } | null }>(
+          const { rows } = await queue.pool.query<{ claim: { lease_token: string; tenant_id: string } | null }>(
             `select ai.claim_run($1, 'picker', 60) as claim`,
             [id],
           )
@@ -157,14 +140,14 @@ describe.skipIf(noNativeServer())('eight who pick at once', () => {
           if (!claim) continue
           return {
             isOther: claim.tenant_id === MERIDIAN,
-            end: async () => void (await pool.query(`select private.end_run($1::uuid, 'cancelled')`, [id])),
+            end: async () => void (await queue.pool.query(`select private.end_run($1::uuid, 'cancelled')`, [id])),
           }
         }
         return null
       },
       async () => void (await insert(MERIDIAN, 'b0000000-0000-4000-8000-000000000003', 1)),
       async () => {
-        const { rows } = await pool.query<{ count: number }>(
+        const { rows } = await queue.pool.query<{ count: number }>(
           `select count(*)::int as count from ai.agent_runs where tenant_id = $1 and status = 'running'`,
           [HARBOR],
         )
@@ -175,12 +158,12 @@ describe.skipIf(noNativeServer())('eight who pick at once', () => {
     expect(Math.max(...waits)).toBeLessThanOrEqual(MOST_PICKS)
     expect(most).toBeLessThanOrEqual(LIMIT)
     // All at once, each another run.
-    const pending = await pool.query<{ id: string }>(
+    const pending = await queue.pool.query<{ id: string }>(
       `select id from ai.agent_runs where tenant_id = $1 and status = 'pending' limit ${PICKERS}`,
       [HARBOR],
     )
     const claims = await Promise.all(
-      pending.rows.map(({ id }) => pool.query(`select ai.claim_run($1, 'picker', 60) as claim`, [id])),
+      pending.rows.map(({ id }) => queue.pool.query(`select ai.claim_run($1, 'picker', 60) as claim`, [id])),
     )
     expect(claims).toHaveLength(PICKERS)
     expect(claims.filter(({ rows }) => rows[0].claim !== null)).toHaveLength(LIMIT)

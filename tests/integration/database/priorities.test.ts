@@ -1,12 +1,10 @@
 // Jobs of two priorities are queued, overtaken and fetched at the same time: each is fetched once, none is lost, and none waits for another.
 import pg from 'pg'
-import { PgBoss } from 'pg-boss'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from '../../support/eventually.ts'
 import { NATIVE_URL, noNativeServer, usePreparedDatabase } from '../../support/prepared-database.ts'
+import { HARBOR, MERIDIAN, useNativeQueue } from './native-queue.ts'
 
-const HARBOR = '11111111-1111-4111-8111-111111111111'
-const MERIDIAN = '22222222-2222-4222-8222-222222222222'
 const QUEUE = 'extract_source'
 const WRITERS = 6
 const FETCHERS = 3
@@ -17,21 +15,7 @@ type Sql = Pick<pg.ClientBase, 'query'>
 
 describe.skipIf(noNativeServer())('jobs of two priorities', () => {
   const world = usePreparedDatabase(NATIVE_URL)
-  let pool: pg.Pool
-  let boss: PgBoss
-
-  beforeAll(async () => {
-    const [row] = await world.db.query<{ name: string }>('select current_database() as name')
-    const url = new URL(NATIVE_URL ?? '')
-    url.pathname = `/${row?.name}`
-    pool = new pg.Pool({ connectionString: url.href, max: WRITERS + 3 })
-    boss = new PgBoss({ connectionString: url.href, schema: 'pgboss', migrate: false, supervise: false, max: FETCHERS })
-    await boss.start()
-  }, 60_000)
-  afterAll(async () => {
-    await boss?.stop({ graceful: false })
-    await pool?.end()
-  })
+  const queue = useNativeQueue(world, { connections: WRITERS + 3, fetching: FETCHERS })
   beforeEach(() => world.db.exec('delete from pgboss.job'))
   afterEach(() =>
     world.db.exec(
@@ -41,7 +25,7 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
   )
 
   const make = async (count: number, priority: Priority, tenant = HARBOR): Promise<string[]> => {
-    const { rows } = await pool.query<{ id: string }>(
+    const { rows } = await queue.pool.query<{ id: string }>(
       `insert into ai.sources (id, tenant_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, uploaded_at, priority)
        select id, $1::uuid, 'x', '.txt', 'text/plain', 1, encode(sha256(id::text::bytea), 'hex'), $1 || '/' || id || '/x', now(), $3
        from (select gen_random_uuid() as id from generate_series(1, $2::int)) as ids
@@ -54,14 +38,14 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
   const enqueue = (sql: Sql, id: string) =>
     sql.query(`select private.enqueue($1, jsonb_build_object('id', $2::uuid), now(), $2::text)`, [QUEUE, id])
   const turns = async (): Promise<Record<string, number>> => {
-    const { rows } = await pool.query<{ id: string; turn: number }>(
+    const { rows } = await queue.pool.query<{ id: string; turn: number }>(
       `select data ->> 'id' as id, -priority as turn from pgboss.job where name = $1 and state < 'active'`,
       [QUEUE],
     )
     return Object.fromEntries(rows.map(({ id, turn }) => [id, turn]))
   }
   const shared = async () => {
-    const { rows } = await pool.query<{ turn: number }>(
+    const { rows } = await queue.pool.query<{ turn: number }>(
       `select -priority as turn from pgboss.job where name = $1 and state < 'active' group by group_id, priority having count(*) > 1`,
       [QUEUE],
     )
@@ -69,7 +53,7 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
   }
   /** A transaction that stays open until it is told how to end. */
   const begin = async () => {
-    const client = await pool.connect()
+    const client = await queue.pool.connect()
     await client.query('begin')
     return {
       client,
@@ -95,8 +79,8 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('come from six at once and are fetched by three: one job a turn, each fetched once, none lost', async () => {
     // However slow the machine is: who queues for the same tenant is waited for.
-    await pool.query(`alter function private.wait_for_turns(uuid, text) set lock_timeout = '1min'`)
-    await pool.query('update private.queue_limits set max_active_per_tenant = 100 where queue = $1', [QUEUE])
+    await queue.pool.query(`alter function private.wait_for_turns(uuid, text) set lock_timeout = '1min'`)
+    await queue.pool.query('update private.queue_limits set max_active_per_tenant = 100 where queue = $1', [QUEUE])
     const all: string[] = []
     const fetched: string[] = []
     const done: string[] = []
@@ -108,25 +92,25 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
       const mine = normal.flatMap((id, index) => [low[index]!, id])
       all.push(...mine)
       for (const [index, id] of mine.entries()) {
-        await enqueue(pool, id)
+        await enqueue(queue.pool, id)
         // Asked for once more, as a sweep does.
-        if (index % 3 === 0) await enqueue(pool, mine[Math.max(0, index - 3)]!)
+        if (index % 3 === 0) await enqueue(queue.pool, mine[Math.max(0, index - 3)]!)
       }
       writing -= 1
     }
     const fetch = async () => {
       while (writing > 0) {
-        const [job] = await boss.fetch<{ id: string }>(QUEUE, { groupConcurrency: 100 })
+        const [job] = await queue.boss.fetch<{ id: string }>(QUEUE, { groupConcurrency: 100 })
         if (!job) continue
         picks += 1
         // Some are tried again, and so come once more.
         if (picks % 10 === 0) {
-          await boss.fail(QUEUE, job.id)
+          await queue.boss.fail(QUEUE, job.id)
           continue
         }
         fetched.push(job.data.id)
         done.push(job.id)
-        await boss.complete(QUEUE, job.id)
+        await queue.boss.complete(QUEUE, job.id)
       }
     }
     await Promise.all([
@@ -142,7 +126,7 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
     expect(new Set([...fetched, ...waiting])).toEqual(new Set(all))
     expect(new Set(waiting).size).toBe(waiting.length)
     // What is left goes in the order of the priorities: no low one of a tenant before a normal one.
-    const { rows } = await pool.query<{ group_id: string; group_tier: string | null }>(
+    const { rows } = await queue.pool.query<{ group_id: string; group_tier: string | null }>(
       `select group_id, group_tier from pgboss.job where name = $1 and state = 'created' order by priority desc`,
       [QUEUE],
     )
@@ -154,16 +138,16 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('a low one that is being fetched is not moved: the next one gives way', async () => {
     const [first, second, third] = await make(3, 'low')
-    for (const id of [first!, second!, third!]) await enqueue(pool, id)
+    for (const id of [first!, second!, third!]) await enqueue(queue.pool, id)
     const pick = await fetchSlowly()
     expect(pick.id).toBe(first)
     const normal = await one('normal')
     // Answers although the pick is not over.
-    await enqueue(pool, normal)
+    await enqueue(queue.pool, normal)
     expect(await turns()).toMatchObject({ [normal]: 1, [third!]: 2, [second!]: 3 })
     await pick.end('commit')
     expect(await turns()).toEqual({ [normal]: 1, [third!]: 2, [second!]: 3 })
-    const taken = await pool.query<{ turn: number; state: string }>(
+    const taken = await queue.pool.query<{ turn: number; state: string }>(
       `select -priority as turn, state from pgboss.job where data ->> 'id' = $1`,
       [first],
     )
@@ -172,10 +156,10 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('one whose fetch is taken back has its turn still', async () => {
     const [first, second] = await make(2, 'low')
-    for (const id of [first!, second!]) await enqueue(pool, id)
+    for (const id of [first!, second!]) await enqueue(queue.pool, id)
     const pick = await fetchSlowly()
     const normal = await one('normal')
-    await enqueue(pool, normal)
+    await enqueue(queue.pool, normal)
     await pick.end('rollback')
     expect(await turns()).toEqual({ [first!]: 0, [normal]: 1, [second!]: 2 })
     expect(await shared()).toEqual([])
@@ -183,7 +167,7 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('one that is being overtaken is not fetched, and nobody waits for it', async () => {
     const [first, second] = await make(2, 'low')
-    for (const id of [first!, second!]) await enqueue(pool, id)
+    for (const id of [first!, second!]) await enqueue(queue.pool, id)
     const writer = await begin()
     const normal = await one('normal')
     await enqueue(writer.client, normal)
@@ -196,11 +180,11 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('one that is overtaken while somebody looks at it is not fetched with its new turn', async () => {
     const [first, second] = await make(2, 'low')
-    for (const id of [first!, second!]) await enqueue(pool, id)
+    for (const id of [first!, second!]) await enqueue(queue.pool, id)
     const gate = await begin()
     await gate.client.query('select pg_advisory_xact_lock(77)')
     // It has seen the first job, and comes to lock it when it has been overtaken.
-    const looking = pool.query<{ id: string; turn: number }>(
+    const looking = queue.pool.query<{ id: string; turn: number }>(
       `with gate as materialized (select pg_advisory_xact_lock_shared(77))
        update pgboss.job set state = 'active', started_on = now()
        where name = $1 and id = (
@@ -211,13 +195,13 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
       [QUEUE],
     )
     await eventually(async () => {
-      const { rows } = await pool.query(
+      const { rows } = await queue.pool.query(
         `select from pg_locks where locktype = 'advisory' and objid = 77 and not granted`,
       )
       expect(rows).toHaveLength(1)
     })
     const normal = await one('normal')
-    await enqueue(pool, normal)
+    await enqueue(queue.pool, normal)
     await gate.end('commit')
     expect((await looking).rows).toEqual([{ id: second, turn: 1 }])
     expect(await turns()).toEqual({ [normal]: 0, [first!]: 2 })
@@ -225,15 +209,15 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('one that is asked for again while it is being fetched goes before low ones like any other', async () => {
     const normal = await one('normal')
-    await enqueue(pool, normal)
+    await enqueue(queue.pool, normal)
     const lows = await make(3, 'low')
-    for (const id of lows) await enqueue(pool, id)
+    for (const id of lows) await enqueue(queue.pool, id)
     const pick = await fetchSlowly()
     expect(pick.id).toBe(normal)
     // Whether it waits already is known when the pick is over.
-    const asking = enqueue(pool, normal)
+    const asking = enqueue(queue.pool, normal)
     await eventually(async () => {
-      const { rows } = await pool.query(
+      const { rows } = await queue.pool.query(
         `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
       )
       expect(rows).toHaveLength(1)
@@ -245,7 +229,7 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
 
   it('who is taken back has moved nothing', async () => {
     const [first, second] = await make(2, 'low')
-    for (const id of [first!, second!]) await enqueue(pool, id)
+    for (const id of [first!, second!]) await enqueue(queue.pool, id)
     const writer = await begin()
     await enqueue(writer.client, await one('normal'))
     await writer.end('rollback')
@@ -253,15 +237,15 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
   })
 
   it('who queues while somebody of the tenant has not committed waits for that, and takes the next turn', async () => {
-    await pool.query(`alter function private.wait_for_turns(uuid, text) set lock_timeout = '1min'`)
+    await queue.pool.query(`alter function private.wait_for_turns(uuid, text) set lock_timeout = '1min'`)
     const writer = await begin()
     const [first, second] = await make(2, 'normal')
     await enqueue(writer.client, first!)
     let isThrough = false
-    const waiting = enqueue(pool, second!).then(() => (isThrough = true))
+    const waiting = enqueue(queue.pool, second!).then(() => (isThrough = true))
     // Of another tenant: nobody is waited for.
     const foreign = await one('normal', MERIDIAN)
-    await enqueue(pool, foreign)
+    await enqueue(queue.pool, foreign)
     expect(isThrough).toBe(false)
     await writer.end('commit')
     await waiting
@@ -275,7 +259,7 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
     const other = await begin()
     await enqueue(other.client, second!)
     // From here on, who waits once more waits for longer than this test may take.
-    await pool.query(`alter function private.wait_for_turns(uuid, text) set lock_timeout = '10min'`)
+    await queue.pool.query(`alter function private.wait_for_turns(uuid, text) set lock_timeout = '10min'`)
     await enqueue(other.client, third!)
     await other.end('commit')
     expect(await turns()).toEqual({ [second!]: 0, [third!]: 1 })
@@ -287,15 +271,15 @@ describe.skipIf(noNativeServer())('jobs of two priorities', () => {
     const id = await one('normal')
     const holder = await begin()
     await holder.client.query('lock table ai.sources in access exclusive mode')
-    const queuing = enqueue(pool, id)
+    const queuing = enqueue(queue.pool, id)
     await eventually(async () => {
-      const { rows } = await pool.query(
+      const { rows } = await queue.pool.query(
         `select from pg_locks where relation = 'ai.sources'::regclass and not granted and pid <> pg_backend_pid()`,
       )
       expect(rows).toHaveLength(1)
     })
     // As long as turns would be waited for, and more.
-    await pool.query('select pg_sleep(0.5)')
+    await queue.pool.query('select pg_sleep(0.5)')
     await holder.end('commit')
     await queuing
     expect(Object.keys(await turns())).toEqual([id])

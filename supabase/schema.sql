@@ -14175,14 +14175,17 @@ CREATE OR REPLACE FUNCTION private.weigh_terms(query text, segments integer[], l
 AS $function$
 declare
   weighed private.query_terms;
+  identifiers constant text[] := case when query ~ '[0-9]' then private.identifiers_of(query) else '{}' end;
+  -- As in private.fuse_legs().
+  identifiers_idf constant float8 := cardinality(identifiers) * 2 * ln(1 + (segment_items + 0.5) / 0.5);
 begin
   select
     array_agg(ranked.term) filter (where ranked.is_used),
     array_agg(('''' || replace(replace(ranked.term, '\', '\\'), '''', '''''') || '''')::tsquery) filter (where ranked.is_used),
     array_agg(ranked.idf) filter (where ranked.is_used),
-    -- A word that nobody has written counts half of one written once: without it, a query of which one common word is found
-    -- would look answered, and silence the vectors.
-    sum(case when ranked.is_used then ranked.idf when ranked.item_count is null then 0.5 * ln(1 + (segment_items + 0.5) / 0.5) end),
+    -- An identifier is asked for once: as itself, which fusion adds, or as the words it is read as where these say more.
+    coalesce(sum(ranked.idf) filter (where ranked.is_asked and not ranked.is_in_identifier), 0)
+      + greatest(sum(ranked.idf) filter (where ranked.is_asked and ranked.is_in_identifier) - identifiers_idf, 0),
     '{' || string_agg(ranked.keys, ',') filter (where ranked.item_count > 0 and ranked.running <= budget) || '}',
     '{' || max(ranked.keys) filter (where ranked.item_count > 0 and ranked.position = 1) || '}',
     '{' || max(ranked.keys) filter (where ranked.item_count > 0 and ranked.position = 2) || '}'
@@ -14193,10 +14196,15 @@ begin
       counted.keys,
       counted.item_count,
       counted.item_count > 0 and row_number() over by_rarity <= term_limit as is_used,
+      counted.item_count is null or counted.item_count > 0 and row_number() over by_rarity <= term_limit as is_asked,
+      identifiers <> '{}'
+        and exists (select from unnest(identifiers) as named (identifier) where strpos(named.identifier, upper(counted.term)) > 0) as is_in_identifier,
       row_number() over by_rarity as position,
       sum(counted.item_count) over by_rarity as running,
       -- Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), in the form that stays above zero.
-      ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)) as idf
+      -- A word that nobody has written counts half of one written once: without it, a query of which one common word is found
+      -- would look answered, and silence the vectors.
+      coalesce(ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)), 0.5 * ln(1 + (segment_items + 0.5) / 0.5)) as idf
     from (
       select asked.term, string_agg(asked.key::text, ',') as keys, sum(looked_up.item_count)::float8 as item_count
       from (
@@ -14226,7 +14234,7 @@ begin
   return weighed;
 end;
 $function$;
-comment on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) is 'The words of a query that stand in these segments, rarest first, at most term_limit, with their idf over exactly these segments; rare are those that together stand in at most `budget` items. Each segment is asked in its own language.';
+comment on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) is 'The words of a query that stand in these segments, rarest first, at most term_limit, with their idf over exactly these segments; possible is the idf of all that the query asks for beside its identifiers; rare are those words that together stand in at most `budget` items. Each segment is asked in its own language.';
 grant execute on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.without_items(leg private.search_leg, item_ids uuid[])

@@ -1,6 +1,6 @@
 -- Phrases, exclusions, identifiers, languages and scripts, as somebody types them.
 begin;
-select plan(30);
+select plan(32);
 select tests.make_source('phrase', 'a', null, text => 'The harbour tariff is paid in advance. See invoice INV-2024-00812.', axis => 1);
 select tests.make_source('apart', 'a', null, text => 'The tariff of the inner harbour is old.', axis => 2);
 select tests.make_source('invoice', 'a', null, text => 'Invoice INV-2024-00813 was cancelled.', axis => 3);
@@ -34,6 +34,14 @@ select is(pg_temp.names('DZ655032-A'), 'part', 'one too many');
 select is(pg_temp.names('ZD65032-A'), 'part', 'two exchanged');
 select is(pg_temp.names('DZ99932-A'), 'nothing', 'three are too many');
 select is((select source_name from ai.search('INV-2024-00812', tests.axis(3)::extensions.vector, 'bulkhead-hash-384') limit 1), 'phrase', 'an identifier outweighs a perfect vector');
+select is(
+  (select source_name from ai.search('INV-2024-0081', tests.axis(4)::extensions.vector, 'bulkhead-hash-384') limit 1), 'invoice',
+  'one character less, too: the words that it is read as are not something else that is asked'
+);
+select is(
+  (select source_name from ai.search('which berth had INV-2024-0081 when the crane of the quay broke down', tests.axis(4)::extensions.vector, 'bulkhead-hash-384') limit 1), 'part',
+  'in a sentence it only hints'
+);
 select is(
   (select (explanation -> 'identifier') - 'contribution' from ai.search('DZ65032-B', method => 'full_text', explain => true)),
   '{"exact": false, "matched": ["DZ65032A"]}', 'and says which it was'

@@ -4929,21 +4929,6 @@ begin
     text_leg := exact.text_leg;
     fusing.words_asked := exact.possible;
   else
-    if uses_text then
-      -- A budget of rows, taken from the rarest words up, bounds the work of this leg.
-      weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
-      if weighed.terms is not null then
-        text_leg := private.matching_items(
-          weighed, parsed.anchor, scope.segments, scope.items, scope.terms, sources,
-          parsed.required, parsed.excluded, k1, b, 2 * candidate_budget, leg_limit
-        );
-      end if;
-      fusing.words_asked := weighed.possible;
-      if parsed.identifiers <> '{}' then
-        fusing.identifiers_asked := cardinality(parsed.identifiers);
-        identifier_leg := private.identified_items(parsed.identifiers, scope.segments, sources, parsed.required, parsed.excluded, leg_limit);
-      end if;
-    end if;
     if uses_vectors then
       vector_leg := private.nearest_items(
         scope, sources,
@@ -4958,6 +4943,21 @@ begin
           vector_leg,
           private.find_items(private.search_keys(scope.segments, '', parsed.unwanted), scope.segments, sources, parsed.excluded, null, 10000)
         );
+      end if;
+    end if;
+    if uses_text then
+      -- A budget of rows, taken from the rarest words up, bounds the work of this leg.
+      weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
+      if weighed.terms is not null then
+        text_leg := private.matching_items(
+          weighed, parsed.anchor, scope.segments, scope.items, scope.terms, sources,
+          parsed.required, parsed.excluded, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit
+        );
+      end if;
+      fusing.words_asked := weighed.possible;
+      if parsed.identifiers <> '{}' then
+        fusing.identifiers_asked := cardinality(parsed.identifiers);
+        identifier_leg := private.identified_items(parsed.identifiers, scope.segments, sources, parsed.required, parsed.excluded, leg_limit);
       end if;
     end if;
   end if;
@@ -5102,18 +5102,6 @@ begin
   end if;
 
   parsed := private.parse_query(search_memories.query, scope.languages);
-  if uses_text then
-    weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
-    if weighed.terms is not null then
-      text_leg := private.matching_items(
-        weighed, parsed.anchor, scope.segments, scope.items, scope.terms, null,
-        parsed.required, parsed.excluded, k1, b, 2 * candidate_budget, leg_limit
-      );
-    end if;
-    if parsed.identifiers <> '{}' then
-      identifier_leg := private.identified_items(parsed.identifiers, scope.segments, null, parsed.required, parsed.excluded, leg_limit);
-    end if;
-  end if;
   if uses_vectors then
     vector_leg := private.nearest_items(
       scope, null,
@@ -5128,6 +5116,18 @@ begin
         vector_leg,
         private.find_items(private.search_keys(scope.segments, '', parsed.unwanted), scope.segments, null, parsed.excluded, null, 10000)
       );
+    end if;
+  end if;
+  if uses_text then
+    weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
+    if weighed.terms is not null then
+      text_leg := private.matching_items(
+        weighed, parsed.anchor, scope.segments, scope.items, scope.terms, null,
+        parsed.required, parsed.excluded, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit
+      );
+    end if;
+    if parsed.identifiers <> '{}' then
+      identifier_leg := private.identified_items(parsed.identifiers, scope.segments, null, parsed.required, parsed.excluded, leg_limit);
     end if;
   end if;
 
@@ -10654,7 +10654,7 @@ AS $function$
 $function$;
 comment on function private.lock_tenant_runs(uuid) is 'Held to the end of the transaction while a run is begun or taken up: two at once would both find the last free place.';
 
-CREATE OR REPLACE FUNCTION private.matching_items(weighed private.query_terms, anchor text[], segments integer[], segment_items bigint, segment_terms bigint, sources uuid[], required tsquery, excluded tsquery, k1 double precision, b double precision, candidate_limit integer, leg_limit integer)
+CREATE OR REPLACE FUNCTION private.matching_items(weighed private.query_terms, anchor text[], segments integer[], segment_items bigint, segment_terms bigint, sources uuid[], required tsquery, excluded tsquery, near_items uuid[], k1 double precision, b double precision, candidate_limit integer, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
  STABLE
@@ -10668,6 +10668,18 @@ begin
   -- Only common words: the two rarest together. With a phrase, every hit holds all its words: the rarest finds them.
   if weighed.rare_keys is null then
     and_keys := weighed.second_keys;
+  end if;
+  -- Even the rarest stands in very many more items than are ranked. To find them all is most of the work of such a search, and
+  -- which of them are ranked is chance: what the vectors found is a better choice.
+  if weighed.rare_keys is null
+    and anchor is null
+    and sources is null
+    and near_items is not null
+    and segment_items / exp(weighed.idf[1]) > 25 * candidate_limit then
+    perform
+      set_config('bulkhead.search_terms_1', candidate_keys, true),
+      set_config('bulkhead.search_terms_2', coalesce(and_keys, candidate_keys), true);
+    return private.rank_near_items(near_items, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, leg_limit);
   end if;
   if anchor is not null then
     candidate_keys := private.search_keys(
@@ -10695,8 +10707,8 @@ begin
   );
 end;
 $function$;
-comment on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,double precision,double precision,integer,integer) is 'Text leg: BM25 by all the words of at most candidate_limit items that hold one of the rarest (or, if none is rare, the first two together; with a phrase, its rarest word).';
-grant execute on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,double precision,double precision,integer,integer) to authenticated;
+comment on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,uuid[],double precision,double precision,integer,integer) is 'Text leg: BM25 by all the words of at most candidate_limit items that hold one of the rarest (or, if none is rare, the first two together; with a phrase, its rarest word). Where the first stands in more than 25 times candidate_limit items: of near_items, if they are given, those that hold the first two.';
+grant execute on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,uuid[],double precision,double precision,integer,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.may_change_agent(agent_id uuid)
  RETURNS boolean
@@ -11719,6 +11731,46 @@ end;
 $function$;
 comment on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) is 'BM25 by at most 6 words of the items that search_terms() asks for.';
 grant execute on function private.rank_by_6_words(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer,integer) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.rank_near_items(item_ids uuid[], required tsquery, excluded tsquery, queries tsquery[], idf double precision[], k1 double precision, b double precision, average_length double precision, leg_limit integer)
+ RETURNS private.search_leg
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+  ones constant float4[] := '{1,1,1,1}';
+  leg private.search_leg;
+begin
+  select array_agg(best.item_id), array_agg(best.score)
+  into leg
+  from (
+    select matched.item_id, (k1 + 1) * summed.score as score
+    from private.search_lexemes as matched
+    cross join lateral (
+      select sum(counted.idf * counted.frequency / (counted.frequency + k1 * (1 - b + b * matched.term_count / average_length))) as score
+      from (
+        -- As in private.rank_by_6_words().
+        select asked.idf, round(0.6079271 / (1 - ts_rank(ones, matched.lexemes, asked.query)::float8) - 0.5) as frequency
+        from unnest(queries, rank_near_items.idf) as asked (query, idf)
+        offset 0
+      ) as counted
+    ) as summed
+    where matched.item_id = any (rank_near_items.item_ids)
+      and (required is null or matched.lexemes operator(pg_catalog.@@) required)
+      and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
+    order by score desc, matched.item_id
+    limit leg_limit
+  ) as best
+  where best.score > 0;
+  return leg;
+end;
+$function$;
+comment on function private.rank_near_items(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer) is 'BM25 of these items, of which search_terms() asks for some: those alone are ranked.';
+grant execute on function private.rank_near_items(uuid[],tsquery,tsquery,tsquery[],double precision[],double precision,double precision,double precision,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.read_run_trace(run ai.agent_runs, trace jsonb)
  RETURNS ai.agent_runs

@@ -4865,7 +4865,7 @@ declare
   row_limit constant int := least(greatest(coalesce(match_count, 10), 1), 100);
   is_capped constant boolean := max_per_source is not null or coalesce(deduplicate, false);
   -- How many of each leg are fused: enough that a row low in one leg can still win by the other, or replace one that is cut.
-  leg_limit constant int := case when is_capped then 200 else greatest(row_limit, 60) end;
+  leg_limit int := case when is_capped then 200 else greatest(row_limit, 60) end;
   weight constant float8 := least(greatest(coalesce(nullif(vector_weight, 'NaN'), case when search.fusion = 'weighted' then 0.7 else 0.5 end), 0), 1);
   threshold constant float8 := coalesce(nullif(similarity_threshold, 'NaN'), 0);
   uses_vectors constant boolean := query_embedding is not null and search.method in ('hybrid', 'vector_search');
@@ -4880,7 +4880,10 @@ declare
   vector_leg private.search_leg;
   text_leg private.search_leg;
   identifier_leg private.search_leg;
+  is_shipped boolean;
   exact record;
+  is_full boolean;
+  near_enough int;
   asked_terms text[];
   fusing private.fusion;
   fused private.search_leg;
@@ -4915,65 +4918,58 @@ begin
       return;
     end if;
   end if;
-  if uses_text then
-    parsed := private.parse_query(search.query, scope.languages);
-  end if;
+  parsed := private.parse_query(search.query, scope.languages);
+  is_shipped := private.chunk_policies_are_shipped();
 
-  if not private.chunk_policies_are_shipped() then
-    select * into exact
-    from private.search_among_visible_chunks(
-      search.knowledge_base_ids, sources, case when uses_vectors then query_embedding end, search.embedding_model,
-      parsed.words, parsed.required, parsed.excluded, scope.segments, scope.languages, k1, b, leg_limit
-    );
-    vector_leg := exact.vector_leg;
-    text_leg := exact.text_leg;
-    fusing.words_asked := exact.possible;
-  else
-    if uses_vectors then
-      vector_leg := private.nearest_items(
-        scope, sources,
-        case
-          when parsed.required is not null then
-            private.find_items(private.search_keys(scope.segments, '', parsed.anchor), scope.segments, sources, parsed.required, parsed.excluded, 10000)
-        end,
-        query_embedding, leg_limit
+  loop
+    if not is_shipped then
+      select * into exact
+      from private.search_among_visible_chunks(
+        scope, search.knowledge_base_ids, sources, parsed, case when uses_vectors then query_embedding end, k1, b, leg_limit
       );
-      if parsed.excluded is not null and parsed.required is null then
-        vector_leg := private.without_items(
-          vector_leg,
-          private.find_items(private.search_keys(scope.segments, '', parsed.unwanted), scope.segments, sources, parsed.excluded, null, 10000)
-        );
+      vector_leg := exact.vector_leg;
+      if uses_text then
+        text_leg := exact.text_leg;
+        identifier_leg := exact.identifier_leg;
+        fusing.words_asked := exact.possible;
+      end if;
+    else
+      if uses_vectors then
+        if parsed.required is null and parsed.excluded is null then
+          vector_leg := private.nearest_items(scope, sources, null, query_embedding, leg_limit);
+        else
+          vector_leg := private.nearest_wanted_items(scope, sources, parsed, query_embedding, 10000, leg_limit);
+        end if;
+      end if;
+      if uses_text then
+        -- A budget of rows, taken from the rarest words up, bounds the work of this leg.
+        weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
+        if weighed.terms is not null then
+          text_leg := private.matching_items(
+            weighed, parsed, scope, sources, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit
+          );
+        end if;
+        fusing.words_asked := weighed.possible;
+        if parsed.identifiers <> '{}' then
+          identifier_leg := private.identified_items(parsed, scope.segments, sources, null, leg_limit);
+        end if;
       end if;
     end if;
-    if uses_text then
-      -- A budget of rows, taken from the rarest words up, bounds the work of this leg.
-      weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
-      if weighed.terms is not null then
-        text_leg := private.matching_items(
-          weighed, parsed.anchor, scope.segments, scope.items, scope.terms, sources,
-          parsed.required, parsed.excluded, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit
-        );
-      end if;
-      fusing.words_asked := weighed.possible;
-      if parsed.identifiers <> '{}' then
-        fusing.identifiers_asked := cardinality(parsed.identifiers);
-        identifier_leg := private.identified_items(parsed.identifiers, scope.segments, sources, parsed.required, parsed.excluded, leg_limit);
-      end if;
-    end if;
-  end if;
-
-  if threshold > 0 and search.method = 'vector_search' then
-    vector_leg := private.without_items(
-      vector_leg, array(select found.item_id from unnest(vector_leg.item_ids, vector_leg.scores) as found (item_id, score) where found.score < threshold)
+    is_full := leg_limit <= any (
+      array[cardinality(vector_leg.item_ids), cardinality(text_leg.item_ids), cardinality(identifier_leg.item_ids)]
     );
-  end if;
-  fusing.method := case when search.method = 'hybrid' then search.fusion else 'none' end;
-  fusing.vector_weight := weight;
-  fusing.identifiers_asked := coalesce(fusing.identifiers_asked, 0);
-  fusing.segment_items := scope.items;
-  fusing.k1 := k1;
-  fused := private.fuse_legs(vector_leg, text_leg, identifier_leg, fusing, case when is_capped then null else row_limit end);
-  if is_capped then
+
+    if threshold > 0 and search.method = 'vector_search' then
+      near_enough := (select count(*) from unnest(vector_leg.scores) as found (score) where found.score >= threshold);
+      vector_leg := (vector_leg.item_ids[:near_enough], vector_leg.scores[:near_enough]);
+    end if;
+    fusing.method := case when search.method = 'hybrid' then search.fusion else 'none' end;
+    fusing.vector_weight := weight;
+    fusing.identifiers_asked := case when uses_text then coalesce(cardinality(parsed.identifiers), 0) else 0 end;
+    fusing.segment_items := scope.items;
+    fusing.k1 := k1;
+    fused := private.fuse_legs(vector_leg, text_leg, identifier_leg, fusing, case when is_capped then null else row_limit end);
+    exit when not is_capped;
     select array_agg(kept.item_id order by kept.place), array_agg(kept.score order by kept.place)
     into fused
     from (
@@ -4995,7 +4991,10 @@ begin
       order by numbered.score desc, numbered.item_id
       limit row_limit
     ) as kept;
-  end if;
+    -- One long document may fill the legs: then there is more to look at.
+    exit when cardinality(fused.item_ids) >= row_limit or not coalesce(is_full, false) or leg_limit >= 12800;
+    leg_limit := leg_limit * 4;
+  end loop;
   if explain then
     vector_votes := private.fuse_legs(vector_leg, null, null, fusing, null);
     text_votes := private.fuse_legs(null, text_leg, null, fusing, null);
@@ -5103,31 +5102,19 @@ begin
 
   parsed := private.parse_query(search_memories.query, scope.languages);
   if uses_vectors then
-    vector_leg := private.nearest_items(
-      scope, null,
-      case
-        when parsed.required is not null then
-          private.find_items(private.search_keys(scope.segments, '', parsed.anchor), scope.segments, null, parsed.required, parsed.excluded, 10000)
-      end,
-      query_embedding, leg_limit
-    );
-    if parsed.excluded is not null and parsed.required is null then
-      vector_leg := private.without_items(
-        vector_leg,
-        private.find_items(private.search_keys(scope.segments, '', parsed.unwanted), scope.segments, null, parsed.excluded, null, 10000)
-      );
+    if parsed.required is null and parsed.excluded is null then
+      vector_leg := private.nearest_items(scope, null, null, query_embedding, leg_limit);
+    else
+      vector_leg := private.nearest_wanted_items(scope, null, parsed, query_embedding, 10000, leg_limit);
     end if;
   end if;
   if uses_text then
     weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
     if weighed.terms is not null then
-      text_leg := private.matching_items(
-        weighed, parsed.anchor, scope.segments, scope.items, scope.terms, null,
-        parsed.required, parsed.excluded, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit
-      );
+      text_leg := private.matching_items(weighed, parsed, scope, null, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit);
     end if;
     if parsed.identifiers <> '{}' then
-      identifier_leg := private.identified_items(parsed.identifiers, scope.segments, null, parsed.required, parsed.excluded, leg_limit);
+      identifier_leg := private.identified_items(parsed, scope.segments, null, null, leg_limit);
     end if;
   end if;
 
@@ -6311,7 +6298,7 @@ grant select on table private.term_statistics to authenticated;
 grant select on table private.term_statistics to service_role;
 create policy "people count words in their segments" on private.term_statistics
 for select to authenticated
-using ((segment_id = ANY (( SELECT private.caller_segment_ids() AS caller_segment_ids)::integer[])));
+using (((segment_id + 0) = ANY (( SELECT private.caller_segment_ids() AS caller_segment_ids)::integer[])));
 
 create table private.token_reservations (
   id uuid default gen_random_uuid() not null,
@@ -9191,7 +9178,7 @@ $function$;
 comment on function private.fill_vector_graph(integer) is 'Second step: copies the set and builds its HNSW graph, from the start if an earlier attempt was cut off. Blocks neither writers nor searches. False when somebody else is at it, or it is not to be built.';
 grant execute on function private.fill_vector_graph(integer) to service_role;
 
-CREATE OR REPLACE FUNCTION private.find_items(keys bigint[], segments integer[], sources uuid[], required tsquery, excluded tsquery, item_limit integer)
+CREATE OR REPLACE FUNCTION private.find_items(keys bigint[], segments integer[], sources uuid[], among uuid[], required tsquery, excluded tsquery, item_limit integer)
  RETURNS uuid[]
  LANGUAGE plpgsql
  STABLE
@@ -9199,21 +9186,38 @@ CREATE OR REPLACE FUNCTION private.find_items(keys bigint[], segments integer[],
  SET enable_seqscan TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
+declare
+  -- A GIN scan compares each of its keys with every other one, so that it gets so many at a time. Where sources make more, the
+  -- column of the row is asked for its source.
+  slice_size constant int := 500;
+  source_keys constant bigint[] := case
+    when cardinality(sources)::bigint * cardinality(segments) <= slice_size then private.search_keys(segments, '@', sources::text[])
+  end;
+  slice bigint[];
+  found uuid[] := '{}';
 begin
-  perform set_config('bulkhead.search_terms_1', keys::text, true);
-  perform set_config('bulkhead.search_terms_2', coalesce(private.search_keys(segments, '@', sources::text[]), keys)::text, true);
-  return array(
-    select matched.item_id
-    from private.search_lexemes as matched
-    where (sources is null or matched.source_id = any (sources))
-      and (required is null or matched.lexemes operator(pg_catalog.@@) required)
-      and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
-    limit item_limit
-  );
+  for place in 1..coalesce(cardinality(keys), 0) by slice_size loop
+    slice := keys[place:place + slice_size - 1];
+    perform
+      set_config('bulkhead.search_terms_1', slice::text, true),
+      set_config('bulkhead.search_terms_2', coalesce(source_keys, slice)::text, true);
+    found := found || array(
+      select matched.item_id
+      from private.search_lexemes as matched
+      where (sources is null or matched.source_id = any (sources))
+        and (among is null or matched.item_id = any (among))
+        and matched.item_id <> all (found)
+        and (required is null or matched.lexemes operator(pg_catalog.@@) required)
+        and (excluded is null or not matched.lexemes operator(pg_catalog.@@) excluded)
+      limit item_limit - cardinality(found)
+    );
+    exit when cardinality(found) >= item_limit;
+  end loop;
+  return found;
 end;
 $function$;
-comment on function private.find_items(bigint[],integer[],uuid[],tsquery,tsquery,integer) is 'At most item_limit items that have one of the keys, hold what is required and nothing that is excluded.';
-grant execute on function private.find_items(bigint[],integer[],uuid[],tsquery,tsquery,integer) to authenticated;
+comment on function private.find_items(bigint[],integer[],uuid[],uuid[],tsquery,tsquery,integer) is 'At most item_limit items (of `among`, if that is not null) that have one of the keys, hold what is required and nothing that is excluded.';
+grant execute on function private.find_items(bigint[],integer[],uuid[],uuid[],tsquery,tsquery,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.finish_job(queue text, job_id uuid, attempt integer, succeeded boolean)
  RETURNS boolean
@@ -9764,31 +9768,33 @@ $function$;
 comment on function private.holds_reembedding_lease(uuid,uuid) is 'Locks and returns the re-embedding if this token still holds its lease, else null.';
 grant execute on function private.holds_reembedding_lease(uuid,uuid) to service_role;
 
-CREATE OR REPLACE FUNCTION private.identified_items(identifiers text[], segments integer[], sources uuid[], required tsquery, excluded tsquery, leg_limit integer)
+CREATE OR REPLACE FUNCTION private.identified_items(parsed private.parsed_query, segments integer[], sources uuid[], among uuid[], leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
 declare
-  found uuid[] := private.find_items(private.search_keys(segments, '#', identifiers), segments, sources, required, excluded, leg_limit);
+  found uuid[] := private.find_items(
+    private.search_keys(segments, '#', parsed.identifiers), segments, sources, among, parsed.required, parsed.excluded, leg_limit
+  );
   certainty float8 := 1;
 begin
   if found = '{}' then
     -- Nobody has written it like that: one character more, less or other, or two exchanged.
     certainty := 0.5;
     found := private.find_items(
-      private.search_keys(segments, '~', identifiers)
-        || private.search_keys(segments, '~', array(select private.shortened(listed.code) from unnest(identifiers) as listed (code)))
-        || private.search_keys(segments, '#', array(select private.shortened(listed.code) from unnest(identifiers) as listed (code))),
-      segments, sources, required, excluded, leg_limit
+      private.search_keys(segments, '~', parsed.identifiers)
+        || private.search_keys(segments, '~', array(select private.shortened(listed.code) from unnest(parsed.identifiers) as listed (code)))
+        || private.search_keys(segments, '#', array(select private.shortened(listed.code) from unnest(parsed.identifiers) as listed (code))),
+      segments, sources, among, parsed.required, parsed.excluded, leg_limit
     );
   end if;
   return (found, array_fill(certainty, array[cardinality(found)]));
 end;
 $function$;
-comment on function private.identified_items(text[],integer[],uuid[],tsquery,tsquery,integer) is 'Identifier leg: items that hold one of the identifiers (score 1); if there is none, those with one at most an edit away (score 0.5).';
-grant execute on function private.identified_items(text[],integer[],uuid[],tsquery,tsquery,integer) to authenticated;
+comment on function private.identified_items(private.parsed_query,integer[],uuid[],uuid[],integer) is 'Identifier leg: items (of `among`, if that is not null) that hold one of the identifiers (score 1); if there is none, those with one at most an edit away (score 0.5).';
+grant execute on function private.identified_items(private.parsed_query,integer[],uuid[],uuid[],integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.identifiers_of(content text)
  RETURNS text[]
@@ -9798,13 +9804,14 @@ CREATE OR REPLACE FUNCTION private.identifiers_of(content text)
 AS $function$
   select coalesce(array_agg(distinct found.identifier), '{}')
   from (
-    select translate(upper(match[1]), '-_/', '') as identifier
+    select spelled.identifier
     from regexp_matches(content, '\m((?:[A-Za-z]{1,6}[-_/]?)?[0-9][0-9A-Za-z]*(?:[-_/][0-9A-Za-z]+)*)\M', 'g') as match
-    limit 64
-  ) as found
-  where char_length(found.identifier) between case when found.identifier ~ '[A-Z]' then 4 else 5 end and 32;
+    cross join lateral (select translate(upper(match[1]), '-_/', '') as identifier) as spelled
+    where char_length(spelled.identifier) between case when spelled.identifier ~ '[A-Z]' then 4 else 5 end and 32
+    limit 128
+  ) as found;
 $function$;
-comment on function private.identifiers_of(text) is 'Part numbers, invoice numbers and the like in a text: up to six letters, then digits and letters, joined by - _ or /. Upper case, without the joints, 4 to 32 characters (5, if all are digits), the first 64.';
+comment on function private.identifiers_of(text) is 'Part numbers, invoice numbers and the like in a text: up to six letters, then digits and letters, joined by - _ or /. Upper case, without the joints, 4 to 32 characters (5, if all are digits), the first 128.';
 grant execute on function private.identifiers_of(text) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.index_after_page_images()
@@ -10654,14 +10661,14 @@ AS $function$
 $function$;
 comment on function private.lock_tenant_runs(uuid) is 'Held to the end of the transaction while a run is begun or taken up: two at once would both find the last free place.';
 
-CREATE OR REPLACE FUNCTION private.matching_items(weighed private.query_terms, anchor text[], segments integer[], segment_items bigint, segment_terms bigint, sources uuid[], required tsquery, excluded tsquery, near_items uuid[], k1 double precision, b double precision, candidate_limit integer, leg_limit integer)
+CREATE OR REPLACE FUNCTION private.matching_items(weighed private.query_terms, parsed private.parsed_query, scope private.search_scope, sources uuid[], near_items uuid[], k1 double precision, b double precision, candidate_limit integer, leg_limit integer)
  RETURNS private.search_leg
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
 declare
-  average_length constant float8 := greatest(segment_terms::float8 / greatest(segment_items, 1), 1);
+  average_length constant float8 := greatest(scope.terms::float8 / greatest(scope.items, 1), 1);
   candidate_keys text := coalesce(weighed.rare_keys, weighed.first_keys);
   and_keys text;
 begin
@@ -10672,43 +10679,50 @@ begin
   -- Even the rarest stands in very many more items than are ranked. To find them all is most of the work of such a search, and
   -- which of them are ranked is chance: what the vectors found is a better choice.
   if weighed.rare_keys is null
-    and anchor is null
+    and parsed.anchor is null
     and sources is null
     and near_items is not null
-    and segment_items / exp(weighed.idf[1]) > 25 * candidate_limit then
+    and scope.items / exp(weighed.idf[1]) > 25 * candidate_limit then
     perform
       set_config('bulkhead.search_terms_1', candidate_keys, true),
       set_config('bulkhead.search_terms_2', coalesce(and_keys, candidate_keys), true);
-    return private.rank_near_items(near_items, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, leg_limit);
+    return private.rank_near_items(
+      near_items, parsed.required, parsed.excluded, weighed.queries, weighed.idf, k1, b, average_length, leg_limit
+    );
   end if;
-  if anchor is not null then
+  if parsed.anchor is not null then
     candidate_keys := private.search_keys(
-      segments, '',
-      coalesce(
-        (select array[words.term] from unnest(weighed.terms) with ordinality as words (term, position) where words.term = any (anchor) order by words.position limit 1),
-        anchor[1:1]
-      )
+      scope.segments, '',
+      case
+        -- Another language makes other words of the phrase: there each of them finds.
+        when scope.languages[1] <> any (scope.languages) then parsed.anchor
+        else coalesce(
+          (select array[words.term] from unnest(weighed.terms) with ordinality as words (term, position) where words.term = any (parsed.anchor) order by words.position limit 1),
+          parsed.anchor[1:1]
+        )
+      end
     )::text;
     and_keys := null;
   end if;
-  if sources is not null then
-    and_keys := private.search_keys(segments, '@', sources::text[])::text;
+  -- As in private.find_items().
+  if cardinality(sources)::bigint * cardinality(scope.segments) <= 500 then
+    and_keys := private.search_keys(scope.segments, '@', sources::text[])::text;
   end if;
   perform
     set_config('bulkhead.search_terms_1', coalesce(candidate_keys, ''), true),
     set_config('bulkhead.search_terms_2', coalesce(and_keys, candidate_keys, ''), true);
   if cardinality(weighed.terms) <= 6 then
     return private.rank_by_6_words(
-      sources, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
+      sources, parsed.required, parsed.excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
     );
   end if;
   return private.rank_by_16_words(
-    sources, required, excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
+    sources, parsed.required, parsed.excluded, weighed.queries, weighed.idf, k1, b, average_length, candidate_limit, leg_limit
   );
 end;
 $function$;
-comment on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,uuid[],double precision,double precision,integer,integer) is 'Text leg: BM25 by all the words of at most candidate_limit items that hold one of the rarest (or, if none is rare, the first two together; with a phrase, its rarest word). Where the first stands in more than 25 times candidate_limit items: of near_items, if they are given, those that hold the first two.';
-grant execute on function private.matching_items(private.query_terms,text[],integer[],bigint,bigint,uuid[],tsquery,tsquery,uuid[],double precision,double precision,integer,integer) to authenticated;
+comment on function private.matching_items(private.query_terms,private.parsed_query,private.search_scope,uuid[],uuid[],double precision,double precision,integer,integer) is 'Text leg: BM25 by all the words of at most candidate_limit items that hold one of the rarest (or, if none is rare, the first two together; with a phrase, its rarest word). Where the first stands in more than 25 times candidate_limit items: of near_items, if they are given, those that hold the first two.';
+grant execute on function private.matching_items(private.query_terms,private.parsed_query,private.search_scope,uuid[],uuid[],double precision,double precision,integer,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.may_change_agent(agent_id uuid)
  RETURNS boolean
@@ -11094,6 +11108,64 @@ $function$;
 comment on function private.nearest_items(private.search_scope,uuid[],uuid[],extensions.vector,integer) is 'Vector leg: cosine similarity, by a set''s own graph where the chunks that the whole tenant sees are many; exact otherwise, for filters by source and for own segments. Compares inside the sets of the scope only, which are of one model. PT400 invalid_embedding for another length.';
 grant execute on function private.nearest_items(private.search_scope,uuid[],uuid[],extensions.vector,integer) to authenticated;
 
+CREATE OR REPLACE FUNCTION private.nearest_wanted_items(scope private.search_scope, sources uuid[], parsed private.parsed_query, query_embedding extensions.vector, listed_limit integer, leg_limit integer)
+ RETURNS private.search_leg
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+  holding uuid[];
+  keys text;
+  asked int := leg_limit;
+  near private.search_leg;
+  leg private.search_leg;
+begin
+  if parsed.required is not null then
+    holding := private.find_items(
+      private.search_keys(scope.segments, '', parsed.anchor), scope.segments, sources, null, parsed.required, parsed.excluded, listed_limit
+    );
+    if cardinality(holding) < listed_limit then
+      return private.nearest_items(scope, sources, holding, query_embedding, leg_limit);
+    end if;
+  end if;
+  -- What is not wanted is left out of the nearest, and more of them are asked for until enough are left.
+  keys := private.search_keys(scope.segments, '', coalesce(parsed.anchor, parsed.unwanted))::text;
+  loop
+    near := private.nearest_items(scope, sources, null, query_embedding, asked);
+    perform set_config('bulkhead.search_terms_1', keys, true), set_config('bulkhead.search_terms_2', keys, true);
+    select array_agg(kept.item_id order by kept.place), array_agg(kept.score order by kept.place)
+    into leg
+    from (
+      select found.item_id, found.score, found.place
+      from unnest(near.item_ids, near.scores) with ordinality as found (item_id, score, place)
+      where case
+        when parsed.required is null then not exists (
+          select from private.search_lexemes as matched
+          where matched.item_id = found.item_id and matched.lexemes operator(pg_catalog.@@) parsed.excluded
+        )
+        else exists (
+          select from private.search_lexemes as matched
+          where matched.item_id = found.item_id
+            and matched.lexemes operator(pg_catalog.@@) parsed.required
+            and (parsed.excluded is null or not matched.lexemes operator(pg_catalog.@@) parsed.excluded)
+        )
+      end
+      order by found.place
+      limit leg_limit
+    ) as kept;
+    exit when coalesce(cardinality(near.item_ids), 0) < asked or cardinality(leg.item_ids) >= leg_limit;
+    asked := asked * 4;
+  end loop;
+  return leg;
+end;
+$function$;
+comment on function private.nearest_wanted_items(private.search_scope,uuid[],private.parsed_query,extensions.vector,integer,integer) is 'Vector leg: the nearest items that hold what the query requires and nothing that it excludes, however many others are nearer. Fewer than listed_limit that hold it are compared alone; more are met on the way from near to far.';
+grant execute on function private.nearest_wanted_items(private.search_scope,uuid[],private.parsed_query,extensions.vector,integer,integer) to authenticated;
+
 CREATE OR REPLACE FUNCTION private.note_failed_page_images(source_id uuid, reason_code text)
  RETURNS void
  LANGUAGE sql
@@ -11287,7 +11359,10 @@ begin
         in_one := phraseto_tsquery(('pg_catalog.' || spoken)::regconfig, private.words_of(phrase));
         if numnode(in_one) > 0 then
           in_any := coalesce(in_any || in_one, in_one);
-          parsed.anchor := coalesce(parsed.anchor, tsvector_to_array(private.lexemes_of(phrase, spoken)));
+          -- Of the first phrase alone, but in every language: each may make other words of it.
+          if parsed.required is null then
+            parsed.anchor := parsed.anchor || tsvector_to_array(private.lexemes_of(phrase, spoken));
+          end if;
         end if;
       end loop;
       if in_any is not null then
@@ -11295,7 +11370,7 @@ begin
       end if;
     end loop;
   end if;
-  parsed.identifiers := case when parsed.words ~ '[0-9]' then private.identifiers_of(parsed.words) else '{}' end;
+  parsed.identifiers := case when parsed.words ~ '[0-9]' then (private.identifiers_of(parsed.words))[:16] else '{}' end;
   return parsed;
 end;
 $function$;
@@ -12790,7 +12865,7 @@ AS $function$
 $function$;
 comment on function private.run_usage(uuid) is 'The tokens that a run has used so far, whoever executed it: {prompt_tokens, completion_tokens, total_tokens, reasoning_tokens, cached_tokens}. Calls of executors that died count with their estimate.';
 
-CREATE OR REPLACE FUNCTION private.search_among_visible_chunks(knowledge_base_ids uuid[], sources uuid[], query_embedding extensions.vector, embedding_model text, words text, required tsquery, excluded tsquery, segments integer[], languages text[], k1 double precision, b double precision, leg_limit integer, OUT vector_leg private.search_leg, OUT text_leg private.search_leg, OUT possible double precision)
+CREATE OR REPLACE FUNCTION private.search_among_visible_chunks(scope private.search_scope, knowledge_base_ids uuid[], sources uuid[], parsed private.parsed_query, query_embedding extensions.vector, k1 double precision, b double precision, leg_limit integer, OUT vector_leg private.search_leg, OUT text_leg private.search_leg, OUT identifier_leg private.search_leg, OUT possible double precision)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -12806,19 +12881,21 @@ declare
   );
   terms constant text[] := array(
     select distinct entry.lexeme
-    from unnest(languages) as spoken (language)
-    cross join lateral unnest(private.lexemes_of(words, spoken.language)) as entry
+    from unnest(scope.languages) as spoken (language)
+    cross join lateral unnest(private.lexemes_of(parsed.words, spoken.language)) as entry
   );
+  wanted uuid[] := visible;
+  keys text;
 begin
   if terms <> '{}' then
-    perform set_config('bulkhead.search_terms_1', private.search_keys(segments, '', terms)::text, true);
+    perform set_config('bulkhead.search_terms_1', private.search_keys(scope.segments, '', terms)::text, true);
     perform set_config('bulkhead.search_terms_2', current_setting('bulkhead.search_terms_1'), true);
     with matched as materialized (
       select items.item_id, items.term_count, items.lexemes
       from unnest(visible) as seen (id)
       join private.search_lexemes as items on items.item_id = seen.id
-      where (required is null or items.lexemes operator(pg_catalog.@@) required)
-        and (excluded is null or not items.lexemes operator(pg_catalog.@@) excluded)
+      where (parsed.required is null or items.lexemes operator(pg_catalog.@@) parsed.required)
+        and (parsed.excluded is null or not items.lexemes operator(pg_catalog.@@) parsed.excluded)
     ),
     hits as materialized (
       select matched.item_id, matched.term_count, entry.lexeme, cardinality(entry.positions)::float8 as frequency
@@ -12857,25 +12934,27 @@ begin
     into text_leg.item_ids, text_leg.scores, possible
     from best;
   end if;
+  if parsed.identifiers <> '{}' then
+    identifier_leg := private.identified_items(parsed, scope.segments, sources, visible, leg_limit);
+  end if;
   if query_embedding is not null then
-    select array_agg(near.item_id order by near.distance, near.item_id), array_agg(-near.distance order by near.distance, near.item_id)
-    into vector_leg
-    from (
-      select vectors.item_id, vectors.embedding operator(extensions.<#>) private.unit_vector(query_embedding) as distance
-      from unnest(visible) as seen (id)
-      join private.search_vectors as vectors on vectors.item_id = seen.id
-      join private.vector_sets
-        on vector_sets.id = vectors.vector_set_id
-        and vector_sets.embedding_model = search_among_visible_chunks.embedding_model
-        and vector_sets.dimensions = extensions.vector_dims(query_embedding)
-      order by 2, 1
-      limit leg_limit
-    ) as near;
+    if parsed.required is not null or parsed.excluded is not null then
+      keys := private.search_keys(scope.segments, '', coalesce(parsed.anchor, parsed.unwanted))::text;
+      perform set_config('bulkhead.search_terms_1', keys, true), set_config('bulkhead.search_terms_2', keys, true);
+      wanted := array(
+        select seen.id
+        from unnest(visible) as seen (id)
+        left join private.search_lexemes as items on items.item_id = seen.id
+        where (parsed.required is null or items.lexemes operator(pg_catalog.@@) parsed.required)
+          and (parsed.excluded is null or (items.lexemes operator(pg_catalog.@@) parsed.excluded) is not true)
+      );
+    end if;
+    vector_leg := private.nearest_items(scope, sources, wanted, query_embedding, leg_limit);
   end if;
 end;
 $function$;
-comment on function private.search_among_visible_chunks(uuid[],uuid[],extensions.vector,text,text,tsquery,tsquery,integer[],text[],double precision,double precision,integer) is 'Both legs of ai.search over exactly the chunks that the policies of ai.chunks show, whatever they are. Takes time in proportion to their number.';
-grant execute on function private.search_among_visible_chunks(uuid[],uuid[],extensions.vector,text,text,tsquery,tsquery,integer[],text[],double precision,double precision,integer) to authenticated;
+comment on function private.search_among_visible_chunks(private.search_scope,uuid[],uuid[],private.parsed_query,extensions.vector,double precision,double precision,integer) is 'The legs of ai.search over exactly the chunks that the policies of ai.chunks show, whatever they are. Takes time in proportion to their number.';
+grant execute on function private.search_among_visible_chunks(private.search_scope,uuid[],uuid[],private.parsed_query,extensions.vector,double precision,double precision,integer) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.search_keys(segments integer[], mark text, terms text[])
  RETURNS bigint[]
@@ -14227,7 +14306,7 @@ CREATE OR REPLACE FUNCTION private.weigh_terms(query text, segments integer[], l
 AS $function$
 declare
   weighed private.query_terms;
-  identifiers constant text[] := case when query ~ '[0-9]' then private.identifiers_of(query) else '{}' end;
+  identifiers constant text[] := case when query ~ '[0-9]' then (private.identifiers_of(query))[:16] else '{}' end;
   -- As in private.fuse_legs().
   identifiers_idf constant float8 := cardinality(identifiers) * 2 * ln(1 + (segment_items + 0.5) / 0.5);
 begin
@@ -14258,7 +14337,7 @@ begin
       -- would look answered, and silence the vectors.
       coalesce(ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)), 0.5 * ln(1 + (segment_items + 0.5) / 0.5)) as idf
     from (
-      select asked.term, string_agg(asked.key::text, ',') as keys, sum(looked_up.item_count)::float8 as item_count
+      select asked.term, string_agg(asked.key::text, ',') filter (where looked_up.item_count > 0) as keys, sum(looked_up.item_count)::float8 as item_count
       from (
         -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
         select spoken.term, segment.id as segment_id, hashtextextended(spoken.term, segment.id) as key
@@ -14267,7 +14346,8 @@ begin
           select listed.language, parsed.lexeme as term
           from (select distinct named.language from unnest(languages) as named (language)) as listed
           cross join lateral unnest(private.lexemes_of(query, listed.language)) as parsed
-          offset 0
+          -- A page of text asked of thousands of segments would be millions of look-ups.
+          limit greatest(200000 / cardinality(segments), 16)
         ) as spoken
         join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language
         offset 0
@@ -14288,21 +14368,6 @@ end;
 $function$;
 comment on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) is 'The words of a query that stand in these segments, rarest first, at most term_limit, with their idf over exactly these segments; possible is the idf of all that the query asks for beside its identifiers; rare are those words that together stand in at most `budget` items. Each segment is asked in its own language.';
 grant execute on function private.weigh_terms(text,integer[],text[],bigint,integer,integer) to authenticated;
-
-CREATE OR REPLACE FUNCTION private.without_items(leg private.search_leg, item_ids uuid[])
- RETURNS private.search_leg
- LANGUAGE sql
- IMMUTABLE
- SET search_path TO ''
-AS $function$
-  select
-    coalesce(array_agg(listed.item_id order by listed.position), '{}'),
-    coalesce(array_agg(listed.score order by listed.position), '{}')
-  from unnest(leg.item_ids, leg.scores) with ordinality as listed (item_id, score, position)
-  where listed.item_id <> all (without_items.item_ids);
-$function$;
-comment on function private.without_items(private.search_leg,uuid[]) is 'The leg without these items, its order kept.';
-grant execute on function private.without_items(private.search_leg,uuid[]) to authenticated;
 
 CREATE OR REPLACE FUNCTION private.words_of(content text)
  RETURNS text

@@ -1,5 +1,6 @@
 -- As before, with the words that an identifier is read as ("tck", "2024" and "69377" of TCK-2024-69377) left out of what else the
--- query asks for: counted as further words, they made a near spelling look like a remark in a sentence.
+-- query asks for: counted as further words, they made a near spelling look like a remark in a sentence. And keys of the segments
+-- alone that hold a word, and no more look-ups than 200,000.
 create or replace function private.weigh_terms(
   query text,
   segments int[],
@@ -17,7 +18,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   weighed private.query_terms;
-  identifiers constant text[] := case when query ~ '[0-9]' then private.identifiers_of(query) else '{}' end;
+  identifiers constant text[] := case when query ~ '[0-9]' then (private.identifiers_of(query))[:16] else '{}' end;
   -- As in private.fuse_legs().
   identifiers_idf constant float8 := cardinality(identifiers) * 2 * ln(1 + (segment_items + 0.5) / 0.5);
 begin
@@ -48,7 +49,7 @@ begin
       -- would look answered, and silence the vectors.
       coalesce(ln(1 + (segment_items - counted.item_count + 0.5) / (counted.item_count + 0.5)), 0.5 * ln(1 + (segment_items + 0.5) / 0.5)) as idf
     from (
-      select asked.term, string_agg(asked.key::text, ',') as keys, sum(looked_up.item_count)::float8 as item_count
+      select asked.term, string_agg(asked.key::text, ',') filter (where looked_up.item_count > 0) as keys, sum(looked_up.item_count)::float8 as item_count
       from (
         -- The keys are made first: an expression in their place would not be leakproof, and no index condition under row-level security.
         select spoken.term, segment.id as segment_id, hashtextextended(spoken.term, segment.id) as key
@@ -57,7 +58,8 @@ begin
           select listed.language, parsed.lexeme as term
           from (select distinct named.language from unnest(languages) as named (language)) as listed
           cross join lateral unnest(private.lexemes_of(query, listed.language)) as parsed
-          offset 0
+          -- A page of text asked of thousands of segments would be millions of look-ups.
+          limit greatest(200000 / cardinality(segments), 16)
         ) as spoken
         join unnest(segments, languages) as segment (id, language) on segment.language = spoken.language
         offset 0

@@ -59,9 +59,9 @@ select set_eq(
     -- the parts of ai.search
     'private.caller_search_scope', 'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
-    'private.nearest_in_graph', 'private.nearest_in_segments', 'private.nearest_items', 'private.parse_query', 'private.rank_by_16_words', 'private.rank_by_6_words', 'private.rank_near_items',
+    'private.nearest_in_graph', 'private.nearest_in_segments', 'private.nearest_items', 'private.nearest_wanted_items', 'private.parse_query', 'private.rank_by_16_words', 'private.rank_by_6_words', 'private.rank_near_items',
     'private.search_among_visible_chunks', 'private.search_keys', 'private.search_terms', 'private.shortened',
-    'private.space_bigrams', 'private.term_query', 'private.unit_vector', 'private.weigh_terms', 'private.without_items', 'private.words_of'
+    'private.space_bigrams', 'private.term_query', 'private.unit_vector', 'private.weigh_terms', 'private.words_of'
   ],
   'what these and the policies call on people''s behalf'
 );

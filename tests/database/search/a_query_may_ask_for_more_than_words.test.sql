@@ -1,6 +1,6 @@
 -- Phrases, exclusions, identifiers, languages and scripts, as somebody types them.
 begin;
-select plan(32);
+select plan(43);
 select tests.make_source('phrase', 'a', null, text => 'The harbour tariff is paid in advance. See invoice INV-2024-00812.', axis => 1);
 select tests.make_source('apart', 'a', null, text => 'The tariff of the inner harbour is old.', axis => 2);
 select tests.make_source('invoice', 'a', null, text => 'Invoice INV-2024-00813 was cancelled.', axis => 3);
@@ -64,6 +64,59 @@ select is(pg_temp.names('tariffs'), 'apart', 'a moved chunk in its new language'
 select is(pg_temp.names('tariff'), 'apart phrase', 'both answer one question');
 select is(pg_temp.names('the'), 'phrase', 'the new one knows no stop words');
 select is(pg_temp.names('"harbour tariff"'), 'phrase', 'phrases go by each language');
+
+-- Knowledge bases of two languages: what is quoted is found in both, as each makes words of it.
+select tests.as_superuser();
+insert into ai.knowledge_bases (id, tenant_id, name, language) values (tests.id('base german'), tests.tenant('a'), 'Deutsch', 'german');
+select tests.make_source('english', 'a', null, text => 'Running costs of the insurance policies.', axis => 7);
+select tests.make_source('german', 'a', null, text => 'Ein Vertrag: insurance policies und running costs.', axis => 8);
+update ai.indexed_sources set knowledge_base_id = tests.id('base german') where id = tests.id('indexed german');
+update ai.chunks set knowledge_base_id = tests.id('base german') where id = tests.id('chunk german');
+select tests.sign_in('member');
+select is(pg_temp.names('insurance'), 'german english', 'words are found in both');
+select is(pg_temp.names('"insurance policies"'), 'german english', 'and so is a phrase');
+select is(pg_temp.names('"insurance policies"', 7, 'hybrid'), 'english german', 'by vectors as well');
+select is(pg_temp.names('"running"'), 'german english', 'or one word in quotes');
+select is(pg_temp.names('"insurance policies" -vertrag'), 'english', 'unless it is excluded');
+
+-- What is looked up at a time is bounded, whatever a query holds.
+select is(
+  cardinality((private.parse_query((select string_agg('PN' || n, ' ') from generate_series(10000, 10100) as n), array['english'])).identifiers), 16,
+  'sixteen identifiers of a query are looked up'
+);
+create function pg_temp.listed(keys bigint[], sources uuid[] default null) returns text language plpgsql as $$
+declare
+  scope private.search_scope := private.caller_search_scope('chunk', null, null, null, null);
+  found uuid[] := private.find_items(keys, scope.segments, sources, null, null, null, 60);
+begin
+  return (
+    select coalesce(string_agg(sources.name, ' ' order by sources.name), 'nothing')
+    from ai.chunks
+    join ai.sources on sources.id = chunks.source_id
+    where chunks.id = any (found)
+  );
+end;
+$$;
+create function pg_temp.keys(term text) returns bigint[] language sql as $$
+  select private.search_keys((private.caller_search_scope('chunk', null, null, null, null)).segments, '', array[term]);
+$$;
+select is(
+  pg_temp.listed(pg_temp.keys('insurance') || array(select n::bigint from generate_series(1, 1800) as n) || pg_temp.keys('insuranc')), 'english german',
+  'the first key finds, and the last'
+);
+select ok(cardinality(current_setting('bulkhead.search_terms_1')::bigint[]) between 1 and 500, 'five hundred at a time');
+select is(
+  pg_temp.listed(pg_temp.keys('insuranc'), array(select gen_random_uuid() from generate_series(1, 1000)) || tests.id('source german')),
+  'german', 'of many sources, too'
+);
+select ok(cardinality(current_setting('bulkhead.search_terms_2')::bigint[]) between 1 and 500, 'which are no keys then');
+select is(
+  (
+    select cardinality((private.weigh_terms('vertrag', scope.segments, scope.languages, scope.items, 16, 400)).rare_keys::bigint[])
+    from private.caller_search_scope('chunk', null, null, null, null) as scope
+  ),
+  1, 'a word is looked up where it stands'
+);
 
 select * from finish();
 rollback;

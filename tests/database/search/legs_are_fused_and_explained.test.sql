@@ -1,6 +1,6 @@
 -- How the legs become one list, and how a caller can see it.
 begin;
-select plan(30);
+select plan(34);
 select tests.make_source('words', 'a', null, text => 'Demurrage charges of the terminal are refunded within thirty days.', axis => 9);
 select tests.make_source('meaning', 'a', null, text => 'Money back for waiting at the quay.', axis => 1);
 select tests.make_source('both', 'a', null, text => 'Refunds of demurrage charges at the quay.', axis => 2);
@@ -87,6 +87,34 @@ select is((select count(*)::int from ai.search('demurrage charges')), 4, 'four c
 select is((select count(*)::int from ai.search('demurrage charges', max_per_source => 1)), 2, 'one per source');
 select is((select count(*)::int from ai.search('demurrage charges', deduplicate => true)), 3, 'each text once');
 select is(tests.outcome($$select * from ai.search('x', max_per_source => 0)$$), 'PT400 invalid_request', 'a cap of none is refused');
+
+-- One document that fills every leg: two hundred and fifty passages nearer than anything else.
+select tests.as_superuser();
+select tests.make_source('manual', 'a', null, text => 'The crane manual, page 0.', axis => 20);
+insert into ai.chunks (id, tenant_id, indexed_source_id, knowledge_base_id, source_id, visibility, text, chunk_index, start_char, end_char, tokens, embedding_model)
+select
+  md5('manual' || i)::uuid, tenant_id, indexed_source_id, knowledge_base_id, source_id, visibility,
+  case when i <= 200 then 'The crane manual, over and over.' else 'The crane manual, page ' || i || '.' end, i, 0, 10, 10, 'm'
+from ai.chunks cross join generate_series(1, 250) as i
+where id = tests.id('chunk manual');
+select private.store_vectors('bulkhead-hash-384', array_agg(md5('manual' || i)::uuid), array_agg(tests.axis(20)::extensions.vector)) from generate_series(1, 250) as i;
+select tests.sign_in('member');
+select is(
+  (select count(*)::int from ai.search('crane', tests.axis(20)::extensions.vector, 'bulkhead-hash-384', max_per_source => 1)), 5,
+  'a document that fills the legs leaves room for the others'
+);
+select is(
+  (select count(*)::int from ai.search('crane', tests.axis(20)::extensions.vector, 'bulkhead-hash-384', max_per_source => 2, match_count => 8)), 6,
+  'with two of each'
+);
+select is(
+  (select count(*)::int from ai.search('crane', tests.axis(20)::extensions.vector, 'bulkhead-hash-384', deduplicate => true, match_count => 100)), 56,
+  'and so does one text over and over'
+);
+select is(
+  (select count(distinct source_name)::int from ai.search('x', tests.axis(20)::extensions.vector, 'bulkhead-hash-384', method => 'vector_search', similarity_threshold => 0.5, max_per_source => 1)), 1,
+  'but nothing below a threshold'
+);
 
 select * from finish();
 rollback;

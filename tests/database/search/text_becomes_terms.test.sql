@@ -1,6 +1,6 @@
 -- How texts and queries become terms: the same way, in every script.
 begin;
-select plan(32);
+select plan(33);
 
 select is(btrim(private.space_bigrams('東京都')), '東京 京都', 'Han characters in overlapping pairs');
 select is(regexp_replace(private.space_bigrams('x 東京都, ภาษา and 한국어'), '\s+', ' ', 'g'), 'x 東京 京都 , ภา าษ ษา and 한국 국어 ', 'each run by itself, other text as it is');
@@ -22,7 +22,11 @@ select is(private.identifiers_of('status of INV-2024-00812 and DZ65032-A'), arra
 select is(private.identifiers_of('sku/12345 SKU12345 sku_12345'), array['SKU12345'], 'however they are joined');
 select is(private.identifiers_of('on 30 pages, 2024, 7 of 9, v2'), '{}', 'short numbers are none');
 select is(private.identifiers_of('call 0049301234567'), array['0049301234567'], 'long ones are');
-select is(cardinality(private.identifiers_of((select string_agg('AB-' || n, ' ') from generate_series(1000, 2000) as n))), 64, 'at most 64 of a text');
+select is(cardinality(private.identifiers_of((select string_agg('AB-' || n, ' ') from generate_series(1000, 2000) as n))), 128, 'at most 128 of a text');
+select is(
+  private.identifiers_of((select string_agg(n || ' x ' || n * 3 || '.50', E'\n') from generate_series(1, 100) as n) || ' Total of DZ65032-A'),
+  array['DZ65032A'], 'which no table of prices displaces'
+);
 select is(private.identifiers_of(repeat('A1', 40)), '{}', 'nothing longer than 32 characters');
 select set_eq($$select private.shortened('AB123')$$, array['B123', 'A123', 'AB23', 'AB13', 'AB12'], 'one character left out');
 select is_empty($$select private.shortened('A123')$$, 'not of short ones: too much would be near');

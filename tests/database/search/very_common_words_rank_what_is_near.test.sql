@@ -7,15 +7,16 @@ select tests.make_source('private port', 'a', 'admin', 'private', text => 'The p
 select tests.make_source('port of others', 'b', null, text => 'The port of berth one.');
 
 -- The text leg for a query of which every word is too common for `budget`, with so many candidates; the names it ranks, in order.
-create function pg_temp.ranked(query text, near text[], candidates int, budget int default 0, anchor text[] default null, excluded tsquery default null)
+create function pg_temp.ranked(query text, near text[], candidates int, budget int default 0)
 returns text language plpgsql as $$
 declare
   scope private.search_scope := private.caller_search_scope('chunk', null, null, null, null);
+  parsed private.parsed_query := private.parse_query(ranked.query, scope.languages);
   leg private.search_leg;
 begin
   leg := private.matching_items(
-    private.weigh_terms(query, scope.segments, scope.languages, scope.items, 16, budget), anchor, scope.segments, scope.items, scope.terms, null,
-    null, excluded, (select array_agg(tests.id('chunk ' || name)) from unnest(near) as name), 1.2, 0.75, candidates, 60
+    private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, budget), parsed, scope, null,
+    (select array_agg(tests.id('chunk ' || name)) from unnest(near) as name), 1.2, 0.75, candidates, 60
   );
   return (
     select string_agg(sources.name, ', ' order by found.place)
@@ -30,11 +31,11 @@ select is(pg_temp.ranked('port', array['port 9', 'port 3', 'harbour'], 1), 'port
 select is(pg_temp.ranked('port berth', array['port 9', 'port 3', 'harbour'], 1), 'port 3, port 9', 'and with two words what holds both');
 select is(pg_temp.ranked('port harbour', array['port 9', 'harbour'], 1), null, 'no item that lacks one of them');
 select is(pg_temp.ranked('port', array['port 3', 'private port', 'port of others'], 1), 'port 3', 'nothing that the caller may not see, whoever names it');
-select is(pg_temp.ranked('port', array['port 9', 'port 3'], 1, excluded => 'quay'), null, 'nothing that is excluded');
+select is(pg_temp.ranked('port -quay', array['port 9', 'port 3'], 1), null, 'nothing that is excluded');
 select is(cardinality(string_to_array(pg_temp.ranked('port', null, 1), ',')), 1, 'without vectors as many as are ranked');
 select is(cardinality(string_to_array(pg_temp.ranked('port', array['port 3'], 2), ',')), 2, 'words in no more than 25 times that: any item that holds them');
 select is(cardinality(string_to_array(pg_temp.ranked('port', array['port 9', 'port 3'], 1, budget => 100), ',')), 1, 'nor where the word is rare enough');
-select is(pg_temp.ranked('port', array['harbour'], 1, anchor => array['port']) is not null, true, 'nor in a phrase, which is looked for everywhere');
+select is(pg_temp.ranked('"port of berth"', array['harbour'], 1) is not null, true, 'nor in a phrase, which is looked for everywhere');
 
 select tests.sign_in('admin');
 select is(pg_temp.ranked('port', array['port 9', 'private port', 'port of others'], 1), 'private port, port 9', 'who may see it has it');

@@ -131,14 +131,16 @@ declare
     private.search_keys(segments, '#', parsed.identifiers), segments, sources, among, parsed.required, parsed.excluded, leg_limit
   );
   certainty float8 := 1;
+  -- Of up to 32 characters each, so that all their spellings in all segments are no more than a hundred thousand keys.
+  near constant text[] := parsed.identifiers[:greatest(100000 / (65 * cardinality(segments)), 1)];
 begin
   if found = '{}' then
     -- Nobody has written it like that: one character more, less or other, or two exchanged.
     certainty := 0.5;
     found := private.find_items(
-      private.search_keys(segments, '~', parsed.identifiers)
-        || private.search_keys(segments, '~', array(select private.shortened(listed.code) from unnest(parsed.identifiers) as listed (code)))
-        || private.search_keys(segments, '#', array(select private.shortened(listed.code) from unnest(parsed.identifiers) as listed (code))),
+      private.search_keys(segments, '~', near)
+        || private.search_keys(segments, '~', array(select private.shortened(listed.code) from unnest(near) as listed (code)))
+        || private.search_keys(segments, '#', array(select private.shortened(listed.code) from unnest(near) as listed (code))),
       segments, sources, among, parsed.required, parsed.excluded, leg_limit
     );
   end if;

@@ -157,7 +157,8 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
 
   const uninstall = installQuietConsole()
   await lifetime.onEnd(uninstall)
-  const rest = await createRest({ ...shared, schemas: project.schemas, maxRows: project.maxRows })
+  const { introspections } = options.snapshot ?? {}
+  const rest = await createRest({ ...shared, introspections, schemas: project.schemas, maxRows: project.maxRows })
   await lifetime.onEnd(() => rest.close())
   const auth = await createAuth({ ...shared, config: project.auth, externalUrl: () => url })
 

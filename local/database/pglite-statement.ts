@@ -11,25 +11,70 @@ type Messages = Parameters<PGlite['execProtocolStream']>[0][]
 const send = (engine: PGlite, messages: Messages) =>
   engine.execProtocolStream(messages.length === 1 ? messages[0]! : Buffer.concat(messages), { syncToFs: false })
 
+type Described = { types: number[]; messages: Awaited<ReturnType<typeof send>> }
+
+/** Statements that Postgres keeps for the session, parsed and planned, by their text. */
+export class KeptStatements {
+  readonly #byText = new Map<string, Described & { name: string }>()
+  #lastNumber = 0
+
+  get(text: string): (Described & { name: string }) | undefined {
+    return this.#byText.get(text)
+  }
+
+  /** A name for a statement that is to be kept; undefined when there are enough. */
+  newName(): string | undefined {
+    return this.#byText.size < MOST_KEPT ? `kept_${++this.#lastNumber}` : undefined
+  }
+
+  add(text: string, name: string, described: Described): void {
+    this.#byText.set(text, { name, ...described })
+  }
+
+  /** To be called when the schema has changed, and a function may return something else, or when Postgres has discarded them. */
+  async forget(engine: PGlite): Promise<void> {
+    const names = [...this.#byText.values()].map(({ name }) => name)
+    this.#byText.clear()
+    for (const name of names) await runScript(engine, `deallocate ${name}`).catch(() => {})
+  }
+}
+
+/** Filters of functions can be written in any number of ways. */
+const MOST_KEPT = 200
+
+const describe = async (engine: PGlite, text: string, name = ''): Promise<Described> => {
+  const messages = await send(engine, [serialize.parse({ text, name }), serialize.describe({ type: 'S', name })])
+  return { messages, types: parse.parseDescribeStatementResults(messages) }
+}
+
 /**
  * Runs one statement with parameters, as `engine.query` does; the caller has the engine for itself.
+ * @param kept keeps the statement, which comes again and again: then it is one time that it crosses over
  * @throws the engine's DatabaseError
  */
-export async function runStatement(engine: PGlite, text: string, params: readonly unknown[]): Promise<StatementResult> {
+export async function runStatement(
+  engine: PGlite,
+  text: string,
+  params: readonly unknown[],
+  kept?: KeptStatements,
+): Promise<StatementResult> {
   if (engine.closed) throw new Error('The database is closed.')
   let result: StatementResult
   let isSynced = false
   try {
-    const described = await send(engine, [serialize.parse({ text }), serialize.describe({ type: 'S' })])
-    const types = parse.parseDescribeStatementResults(described)
+    const known = kept?.get(text)
+    const name = known ? known.name : (kept?.newName() ?? '')
+    const described = known ?? (await describe(engine, text, name))
+    if (!known && name) kept?.add(text, name, described)
     const values = params.map((value, index) => {
       if (value === null || value === undefined) return null
-      const serializer = engine.serializers[types[index] ?? 0]
+      const serializer = engine.serializers[described.types[index] ?? 0]
       return serializer ? serializer(value) : String(value)
     })
     isSynced = true
-    const answered = await send(engine, [serialize.bind({ values }), serialize.execute({}), serialize.sync()])
-    const messages = [...described, ...answered]
+    const bind = serialize.bind({ statement: name, values })
+    const answered = await send(engine, [bind, serialize.execute({}), serialize.sync()])
+    const messages = [...described.messages, ...answered]
     const [{ rows, affectedRows } = { rows: [] }] = parse.parseResults(messages, parsersFor(engine, messages))
     result = { rows: rows as StatementResult['rows'], affected: affectedRows }
   } finally {

@@ -12,10 +12,13 @@ import { vector } from '@electric-sql/pglite/vector'
 import type { Snapshot } from './snapshot-file.ts'
 import type { Session } from './database.ts'
 import { NotificationHub } from './notifications.ts'
-import { runScript, runStatement } from './pglite-statement.ts'
+import { KeptStatements, runScript, runStatement } from './pglite-statement.ts'
 import { SessionLock } from './session-lock.ts'
 import { LeasedDatabase, SESSION_RESET } from './sessions.ts'
 import { PARSERS, VECTOR_TYPES_SQL, vectorText } from './values.ts'
+
+/** What makes Postgres forget statements that it keeps. */
+const DISCARDS = /\b(?:discard|deallocate)\b/i
 
 const ROW_ARRAYS_SQL = `select typarray as oid from pg_type where typtype = 'c' and typarray <> 0`
 
@@ -26,6 +29,7 @@ export class PgliteDatabase extends LeasedDatabase {
   readonly lock = new SessionLock()
   /** Who listens to what: in-process callbacks and connections of the wire front. */
   readonly notifications: NotificationHub
+  readonly #kept = new KeptStatements()
 
   constructor(engine: PGlite) {
     super()
@@ -39,8 +43,12 @@ export class PgliteDatabase extends LeasedDatabase {
     const free = await this.lock.acquire()
     const engine = this.engine
     return {
-      run: (text, params = []) => runStatement(engine, text, params),
-      exec: (sql) => runScript(engine, sql),
+      run: (text, params = [], isRepeated = false) =>
+        runStatement(engine, text, params, isRepeated ? this.#kept : undefined),
+      exec: async (sql) => {
+        if (DISCARDS.test(sql)) await this.#kept.forget(engine)
+        await runScript(engine, sql)
+      },
       async release() {
         try {
           if (engine.isInTransaction()) await runScript(engine, 'rollback')
@@ -57,6 +65,7 @@ export class PgliteDatabase extends LeasedDatabase {
 
   async refreshTypes(): Promise<void> {
     await this.lock.run(async () => {
+      await this.#kept.forget(this.engine)
       await this.engine.refreshArrayTypes()
       const { rows } = await this.engine.query<{ oid: number }>(VECTOR_TYPES_SQL)
       for (const { oid } of rows) this.engine.serializers[oid] = vectorText

@@ -31,6 +31,8 @@ const entriesOf = (tar: Uint8Array): Entry[] => {
 export class Snapshot {
   readonly #tar: Uint8Array
   readonly #entries: Entry[]
+  /** What has been read from the catalogues of databases that began as this one, as JSON. */
+  readonly introspections = new Map<string, string>()
 
   /** @param file a tar file made with `dumpDataDir('none')` */
   constructor(file: string) {

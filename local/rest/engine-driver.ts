@@ -4,7 +4,7 @@ import type { DatabaseConnection, Driver, QueryResult } from 'kysely'
 import type { Session, SessionDatabase } from '../database/database.ts'
 
 /** Calls of functions, and what is asked after each request: few texts, and many times each. */
-const REPEATED = /^select (?:\* from \w+\.\w+\(|current_setting\()/i
+const REPEATED = /^\s*select\s+(?:\* from \w+\.\w+\(|current_setting\()/i
 
 class SessionConnection implements DatabaseConnection {
   readonly session: Session

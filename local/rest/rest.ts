@@ -3,7 +3,7 @@ import type { Caller } from '../auth/caller.ts'
 import { identify } from '../auth/caller.ts'
 import type { ResolveApiKey, TokenAuthority } from '../auth/tokens.ts'
 import type { SessionDatabase } from '../database/database.ts'
-import { EngineConnection } from './engine-connection.ts'
+import { EngineConnection, type KnownIntrospections } from './engine-connection.ts'
 import { isTooDeep } from './json-depth.ts'
 import { preRequestCall } from './pre-request.ts'
 import { quietly } from './quiet-console.ts'
@@ -15,6 +15,8 @@ export type RestDeps = {
   resolveApiKey: ResolveApiKey
   /** Schemas reachable by Accept-Profile and Content-Profile; the first is the default. */
   schemas: string[]
+  /** What has been read from databases that began as the same one. */
+  introspections?: KnownIntrospections | undefined
   /** Most rows of one answer. */
   maxRows: number
   log?: (event: string, fields: Record<string, unknown>) => void
@@ -57,8 +59,8 @@ const codeOf = async (response: Response): Promise<{ code?: unknown }> => {
 
 /** PostgREST under `/rest/v1`: the engine of @supabase/lite behind our own gate, transactions and errors. */
 export const createRest = async (deps: RestDeps): Promise<RestService> => {
-  const { db, schemas, maxRows, log = () => {} } = deps
-  const connection = new EngineConnection(db, schemas)
+  const { db, schemas, maxRows, introspections, log = () => {} } = deps
+  const connection = new EngineConnection(db, schemas, introspections)
   const callers = new WeakMap<Request, Caller>()
   const app = new App({
     connection,

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { openPglite } from '../../local/database/pglite.ts'
 import { createSnapshot } from '../../local/database/snapshot.ts'
+import { startTestStack } from '../support/stack.ts'
 import { FIXTURE_PROJECT } from '../support/stack-project.ts'
 
 const SNAPSHOTS = '.local/test-snapshots'
@@ -32,4 +33,19 @@ test('databases of one snapshot share nothing, and leave it as it is', async () 
     await db.close()
   }
   expect(Buffer.from(await snapshot.blob().arrayBuffer()).equals(before)).toBe(true)
+})
+
+test('stacks of one snapshot serve what each of them has', async () => {
+  for (const own of ['ours', 'theirs', 'ours']) {
+    const stack = await startTestStack({ projectDir: FIXTURE_PROJECT })
+    try {
+      await stack.db.exec(`create function public.${own}() returns text language sql as $$ select '${own}' $$`)
+      for (const name of ['ours', 'theirs']) {
+        const { status, data } = await stack.service.rpc(name)
+        expect([status, data], `${name} where there is ${own}`).toEqual(name === own ? [200, own] : [404, null])
+      }
+    } finally {
+      await stack.stop()
+    }
+  }
 })

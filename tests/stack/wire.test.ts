@@ -169,6 +169,22 @@ describe.skipIf(onNative)('the session', () => {
     expect((await a.query(look)).rows).toEqual([clean])
   })
 
+  test.each([
+    'set search_path to ai',
+    '-- first a word\nset search_path to ai',
+    '/* first a word */ set search_path to ai',
+    'select 1;\n  set search_path to ai',
+    'begin; set local statement_timeout = 5; set search_path to ai; commit',
+    `do $$ begin set search_path to ai; end $$`,
+    `select set_config('search_path', 'ai', false)`,
+  ])('is that of its connection after: %j', async (sql) => {
+    const [client, other] = await Promise.all([connect(), connect()])
+    await client.query(sql)
+    const look = `select current_setting('search_path') as path`
+    expect((await other.query(look)).rows).toEqual([{ path: '"$user", public, extensions' }])
+    expect((await client.query(look)).rows).toEqual([{ path: 'ai' }])
+  })
+
   test('takes settings from the start packet', async () => {
     const client = await connect({ options: '-c search_path=ai -c app.started=yes' })
     const { rows } = await client.query(

@@ -24,6 +24,9 @@ export type ConnectionOptions = {
 /** Query, Sync and FunctionCall: after these Postgres says that it is ready. */
 const ENDS_REQUEST = new Set(['Q', 'S', 'F'])
 
+/** Parse, Bind, Describe, Execute and Close: answered when a Sync or a Flush has come. */
+const WAITS_FOR_MORE = new Set(['P', 'B', 'D', 'E', 'C'])
+
 const COPY_DATA = new Set(['d', 'c', 'f'])
 
 const SERVER_PARAMETERS = {
@@ -47,6 +50,8 @@ export class WireConnection {
   #release: (() => void) | null = null
   #status: TransactionStatus = 'I'
   #names: StatementNames
+  /** Messages that need no answer yet; with the next one they cross over to Postgres at once. */
+  #held: Buffer[] = []
   #state: SessionState = []
   #stateChanged = false
   #custom = new Set<string>()
@@ -178,7 +183,8 @@ export class WireConnection {
     }
     const refused = sql === null ? null : refusedCopy(sql)
     const rewritten = this.#names.rewrite(refused === null ? incoming : withSql(incoming, refused))
-    await this.#forward(rewritten, ENDS_REQUEST.has(incoming.type))
+    if (WAITS_FOR_MORE.has(incoming.type)) this.#held.push(rewritten)
+    else await this.#forward(rewritten, ENDS_REQUEST.has(incoming.type))
   }
 
   /** Remembers what a statement may leave behind in the shared session. */
@@ -221,12 +227,15 @@ export class WireConnection {
 
   /** Sends bytes to Postgres and what it answers to the client. @param endsRequest whether they end in a Query or Sync. */
   async #forward(bytes: Buffer, endsRequest = true): Promise<void> {
-    const answer = await exchange(this.#database, bytes)
+    const answer = await exchange(this.#database, Buffer.concat([...this.#held.splice(0), bytes]))
     const messages = codec.splitMessages(answer)
     const status = messages.findLast(({ type }) => type === 'Z')?.bytes.toString('latin1', 5, 6) as TransactionStatus
     // Notifications reach every listener through the hub, also this one. And after an error in the extended protocol
     // PGlite says it is ready at once and then again at Sync; the client must hear it once, at Sync.
-    const kept = messages.filter(({ type }) => type !== 'A' && (endsRequest || type !== 'Z')).map((one) => one.bytes)
+    const ready = endsRequest ? messages.findLast(({ type }) => type === 'Z') : undefined
+    const kept = messages
+      .filter((one) => one.type !== 'A' && (one.type !== 'Z' || one === ready))
+      .map((one) => one.bytes)
     if (status && endsRequest) {
       this.#status = status
       // First give the session back: who has been told that we are ready may use another connection at once.

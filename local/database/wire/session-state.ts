@@ -6,10 +6,11 @@ import { SESSION_RESET } from '../sessions.ts'
 export type SessionState = [name: string, value: string][]
 
 /**
- * Ways to change session settings in SQL. An UPDATE with SET on a line of its own is taken for one too, which costs two
- * queries; a function that changes settings inside is not seen.
+ * Ways to change session settings in SQL, where a statement begins: at the start, behind a semicolon or behind a comment.
+ * What is SET for a transaction ends with it. A function that changes settings inside is not seen.
  */
-const CHANGES_SETTINGS = /(?:^|;|\*\/|\n)\s*(?:set|reset|discard|do)\b|\bset_config\b/i
+const CHANGES_SETTINGS =
+  /(?:^|;|\*\/|--[^\n]*\n)\s*(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|discard|do)\b|\bset_config\b/i
 
 export const mayChangeSettings = (sql: string): boolean => CHANGES_SETTINGS.test(sql)
 

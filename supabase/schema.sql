@@ -4961,6 +4961,7 @@ begin
 
     if threshold > 0 and search.method = 'vector_search' then
       near_enough := (select count(*) from unnest(vector_leg.scores) as found (score) where found.score >= threshold);
+      is_full := is_full and near_enough = cardinality(vector_leg.item_ids);
       vector_leg := (vector_leg.item_ids[:near_enough], vector_leg.scores[:near_enough]);
     end if;
     fusing.method := case when search.method = 'hybrid' then search.fusion else 'none' end;

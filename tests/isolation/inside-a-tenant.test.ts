@@ -1,7 +1,7 @@
 // R01, R02, R03, R11 inside one tenant: what a colleague hides moves nothing that others see; whom it is granted to finds it;
 // and who is removed finds nothing from the next statement on.
-import { beforeAll, describe, expect, it } from 'vitest'
-import { buildGraph, clear, fill, MANY, MODEL, OWN, range } from './support/fill.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { buildGraph, clear, defaultKnowledgeBase, fill, MANY, MODEL, OWN, range } from './support/fill.ts'
 import { differences, observe, type Observation } from './support/observation.ts'
 import { searchesAbout } from './support/searches.ts'
 import { useWorld } from './support/use-world.ts'
@@ -106,6 +106,45 @@ describe.each([{ promoted: false }, { promoted: true }])('with a graph of the te
     expect(differences(before, await asMember()).filter((line) => !/ pages, before /.test(line))).toEqual([])
     await clear(world, 'secret')
     await clear(world, 'team')
+  })
+})
+
+describe('parts of the index that only colleagues may search', () => {
+  // Each is of the admin and of one other person: there is a segment for every list of people.
+  const hideSegments = async (from: number, count: number) =>
+    world.run(
+      `insert into private.search_segments (tenant_id, kind, knowledge_base_id, visibility, owner_id, allowed_principals, language)
+       select $1, 'chunk', $2, made.visibility, $3, array[$3, md5('person ' || n)::uuid], 'english'
+       from generate_series($4::int, $4 + $5 - 1) as n, (values ('granted'), ('private')) as made (visibility)`,
+      [TENANT.a, await defaultKnowledgeBase(world, 'a'), PERSON.admin, from, count],
+    )
+  beforeAll(async () => {
+    // How deep an index is may show; so there are many before.
+    await hideSegments(1, 1500)
+    await world.exec('analyze')
+  })
+  afterAll(async () => {
+    await world.run('delete from private.search_segments where item_count = 0 and owner_id = $1', [PERSON.admin])
+    await world.exec('analyze')
+  })
+
+  it('R02 however many there are, others do not walk past them', async () => {
+    const own = { 'whose segments': { sql: 'select private.caller_segment_ids()', lookups: 0 } }
+    const { 'some sources': _, 'by metadata': __, ...searches } = searchesAbout(TOPIC)
+    const seen = async () => ({
+      ...(await observe(world, PERSON.member, { ...searches, ...own })),
+      'as viewer': (await observe(world, PERSON.viewer, own))['whose segments']!,
+      'in another tenant': (await observe(world, PERSON.bMember, own))['whose segments']!,
+    })
+    const before = await seen()
+    await hideSegments(1501, 2000)
+    expect(differences(before, await seen())).toEqual([])
+    await world.exec('analyze')
+    expect(differences(before, await seen())).toEqual([])
+    const [found] = await world.as(PERSON.admin, (run) =>
+      run<{ count: number }>('select cardinality(private.caller_segment_ids()) as count'),
+    )
+    expect(found!.count, 'whose they are, finds them').toBeGreaterThan(7000)
   })
 })
 

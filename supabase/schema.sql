@@ -1588,7 +1588,9 @@ using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_te
   WHERE (sources.id = source_grants.source_id)))));
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.source_grants REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('source.grant_removed', 'source', 'source_id', 'user_id group_id');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.source_grants REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('source.granted', 'source', 'source_id', 'user_id group_id');
-CREATE TRIGGER copy_grants_to_source AFTER INSERT OR DELETE OR UPDATE ON ai.source_grants FOR EACH ROW EXECUTE FUNCTION private.copy_grants_to_source();
+CREATE TRIGGER copy_added_grants AFTER INSERT ON ai.source_grants REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.copy_grants_to_source();
+CREATE TRIGGER copy_changed_grants AFTER UPDATE ON ai.source_grants REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.copy_grants_to_source();
+CREATE TRIGGER copy_removed_grants AFTER DELETE ON ai.source_grants REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION private.copy_grants_to_source();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.source_grants FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.source_pages (
@@ -1712,7 +1714,7 @@ CREATE TRIGGER audit_deleted AFTER DELETE ON ai.sources REFERENCING OLD TABLE AS
 CREATE TRIGGER audit_described AFTER UPDATE OF name, metadata, owner_id ON ai.sources FOR EACH ROW WHEN (((old.name <> new.name) OR (old.metadata <> new.metadata) OR (old.owner_id IS DISTINCT FROM new.owner_id))) EXECUTE FUNCTION private.audit_updated('source.updated', 'source', 'id', '', 'owner_id');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.sources REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('source.created', 'source', 'id', 'owner_id visibility file_type');
 CREATE TRIGGER audit_updated AFTER UPDATE OF visibility ON ai.sources FOR EACH ROW WHEN ((old.visibility <> new.visibility)) EXECUTE FUNCTION private.audit_updated('source.visibility_changed', 'source', 'id', '', 'visibility');
-CREATE TRIGGER copy_visibility_to_chunks AFTER UPDATE ON ai.sources FOR EACH ROW WHEN ((((old.visibility IS DISTINCT FROM new.visibility) OR (old.owner_id IS DISTINCT FROM new.owner_id)) OR (old.allowed_principals IS DISTINCT FROM new.allowed_principals))) EXECUTE FUNCTION private.copy_visibility_to_chunks();
+CREATE TRIGGER copy_visibility_to_chunks AFTER UPDATE ON ai.sources REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.copy_visibility_to_chunks();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER remove_object_of_source AFTER DELETE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.remove_object_of_source();
 CREATE TRIGGER remove_page_images_of_source AFTER DELETE ON ai.sources FOR EACH ROW WHEN (((old.derivatives -> 'image'::text) IS DISTINCT FROM '[]'::jsonb)) EXECUTE FUNCTION private.remove_page_images_of_source();
@@ -3350,6 +3352,13 @@ begin
   perform private.hold_embedding_model(indexed_sources.knowledge_base_id, false)
   from ai.indexed_sources
   where indexed_sources.id = finish_indexing.indexed_source_id;
+  -- Before the source: who deletes the knowledge base holds it before anything of ours, and the chunks below ask for it.
+  perform
+  from ai.knowledge_bases
+  where knowledge_bases.id = (
+    select indexed_sources.knowledge_base_id from ai.indexed_sources where indexed_sources.id = finish_indexing.indexed_source_id
+  )
+  for key share;
   -- Locked, so that a change of who may see the source either finds the new chunks or is copied into them; and before the
   -- indexed source, the order in which deleting, retrying and extracting take these locks.
   select sources.* into source
@@ -5493,10 +5502,16 @@ CREATE OR REPLACE FUNCTION ai.store_reembedded(reembedding_id uuid, lease_token 
  SET search_path TO ''
 AS $function$
 declare
-  held constant private.reembeddings := private.holds_reembedding_lease(reembedding_id, lease_token);
+  held private.reembeddings;
   item_ids uuid[];
   embeddings extensions.vector[];
 begin
+  -- Before the lease: who deletes the knowledge base holds it before anything of ours.
+  perform
+  from ai.knowledge_bases
+  where knowledge_bases.id = (select reembeddings.knowledge_base_id from private.reembeddings where reembeddings.id = store_reembedded.reembedding_id)
+  for key share;
+  held := private.holds_reembedding_lease(store_reembedded.reembedding_id, store_reembedded.lease_token);
   if held.id is null then
     return false;
   end if;
@@ -5518,6 +5533,19 @@ begin
   group by measured.owner_id;
   -- Locked: what is being deleted or shown to others at this moment is waited for, and left out if it is gone or reads otherwise.
   if held.knowledge_base_id is not null then
+    -- Who deletes a source, or takes it out of the knowledge base, holds these rows before its chunks, and locks those in an order of its own.
+    perform
+    from ai.indexed_sources
+    where indexed_sources.id = any (
+      array(
+        select chunks.indexed_source_id
+        from jsonb_to_recordset(store_reembedded.items) as item (id uuid)
+        join ai.chunks on chunks.id = item.id
+        where chunks.tenant_id = held.tenant_id and chunks.knowledge_base_id = held.knowledge_base_id
+      )
+    )
+    order by indexed_sources.id
+    for key share;
     select array_agg(kept.id), array_agg(kept.embedding)
     into item_ids, embeddings
     from (
@@ -6172,6 +6200,12 @@ create table private.search_segments (
 comment on table private.search_segments is 'A part of the search index that the same people may see: the chunks of one knowledge base, or the memories of one agent, with the same visibility, owner, grants and language.';
 comment on column private.search_segments.term_count is 'Words of all its items together; divided by item_count, the average length of BM25.';
 CREATE INDEX search_segments_agent_id_idx ON private.search_segments USING btree (tenant_id, agent_id);
+CREATE INDEX search_segments_audience_idx ON private.search_segments USING gin ((
+CASE visibility
+    WHEN 'tenant'::text THEN ARRAY[tenant_id]
+    WHEN 'granted'::text THEN (owner_id || allowed_principals)
+    ELSE ARRAY[owner_id]
+END)) WITH (fastupdate=off);
 CREATE INDEX search_segments_knowledge_base_id_idx ON private.search_segments USING btree (tenant_id, knowledge_base_id);
 alter table private.search_segments enable row level security;
 alter table private.search_segments force row level security;
@@ -7467,32 +7501,45 @@ CREATE OR REPLACE FUNCTION private.caller_segment_ids()
  STABLE SECURITY DEFINER
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'on'
 AS $function$
 declare
   caller constant uuid := auth.uid();
   narrowing uuid[];
+  tenants uuid[];
+  -- As private.caller_principal_ids(), without the call.
+  principals uuid[];
 begin
   if caller is null then
     return '{}';
   end if;
   narrowing := private.tenant_narrowing();
-  -- One statement, as every policy of the index asks this: private.caller_tenants() and the rule of auth_read_chunks in one.
+  tenants := array(
+    select memberships.tenant_id from public.memberships where memberships.user_id = caller and memberships.tenant_id = all (narrowing)
+  );
+  -- A backend is no person and has no memberships.
+  if cardinality(tenants) = 0 then
+    return array(
+      select search_segments.id
+      from private.tenant_principals
+      join private.search_segments on search_segments.tenant_id = tenant_principals.tenant_id
+      where tenant_principals.id = caller and tenant_principals.tenant_id = all (narrowing)
+    );
+  end if;
+  principals := caller || array(select group_members.group_id from public.group_members where group_members.user_id = caller);
+  -- One look-up finds them, and the rule of auth_read_chunks has the last word.
   return array(
-    select search_segments.id
-    from public.memberships
-    join private.search_segments on search_segments.tenant_id = memberships.tenant_id
-    where memberships.user_id = caller
-      and memberships.tenant_id = all (narrowing)
+    select segments.id
+    from private.search_segments as segments
+    where (case visibility when 'tenant' then array[tenant_id] when 'granted' then owner_id || allowed_principals else array[owner_id] end)
+        && (tenants || principals)
+      -- `is true`: or the planner would use an index on tenant_id, and read what colleagues have.
+      and (segments.tenant_id = any (tenants)) is true
       and (
-        search_segments.visibility = 'tenant'
-        or search_segments.owner_id = caller
-        or (search_segments.visibility = 'granted' and search_segments.allowed_principals && (select private.caller_principal_ids())::uuid[])
+        segments.visibility = 'tenant'
+        or segments.owner_id = caller
+        or (segments.visibility = 'granted' and segments.allowed_principals && principals)
       )
-    union all
-    select search_segments.id
-    from private.tenant_principals
-    join private.search_segments on search_segments.tenant_id = tenant_principals.tenant_id
-    where tenant_principals.id = caller and tenant_principals.tenant_id = all (narrowing)
   );
 end;
 $function$;
@@ -8295,19 +8342,26 @@ CREATE OR REPLACE FUNCTION private.copy_grants_to_source()
  SET search_path TO ''
 AS $function$
 declare
-  changed uuid := coalesce(new.source_id, old.source_id);
+  changed uuid[];
 begin
+  if tg_op = 'INSERT' then
+    changed := array(select added.source_id from added);
+  elsif tg_op = 'UPDATE' then
+    changed := array(select added.source_id from added union select removed.source_id from removed);
+  else
+    changed := array(select removed.source_id from removed);
+  end if;
   -- Two changes at once take turns here, and the update below reads grants anew; without it the second would write an
   -- old list over the first's, and a grant taken back could live on.
-  perform from ai.sources where sources.id = changed for no key update;
+  perform from ai.sources where sources.id = any (changed) order by sources.id for no key update;
   update ai.sources
   set allowed_principals = array(
     select coalesce(source_grants.user_id, source_grants.group_id)
     from ai.source_grants
-    where source_grants.source_id = changed
+    where source_grants.source_id = sources.id
     order by 1
   )
-  where sources.id = changed;
+  where sources.id = any (changed);
   return null;
 end;
 $function$;
@@ -8319,10 +8373,47 @@ CREATE OR REPLACE FUNCTION private.copy_visibility_to_chunks()
  SECURITY DEFINER
  SET search_path TO ''
 AS $function$
+declare
+  changed constant uuid[] := array(
+    select added.id
+    from added
+    join removed on removed.id = added.id
+    where (added.visibility, added.owner_id, added.allowed_principals) is distinct from (removed.visibility, removed.owner_id, removed.allowed_principals)
+  );
 begin
+  if changed = '{}' then
+    return null;
+  end if;
+  -- Whoever deletes a knowledge base, or takes a source out of it, holds these rows first and deletes its chunks in an order of its own.
+  perform
+  from ai.knowledge_bases
+  where knowledge_bases.id = any (
+    array(
+      select indexed_sources.knowledge_base_id
+      from ai.sources
+      join ai.indexed_sources on indexed_sources.tenant_id = sources.tenant_id and indexed_sources.source_id = sources.id
+      where sources.id = any (changed)
+    )
+  )
+  order by knowledge_bases.id
+  for key share;
+  perform
+  from ai.sources
+  join ai.indexed_sources on indexed_sources.tenant_id = sources.tenant_id and indexed_sources.source_id = sources.id
+  where sources.id = any (changed)
+  order by indexed_sources.id
+  for key share of indexed_sources;
+  -- In the order in which store_reembedded() locks them.
+  perform
+  from ai.chunks
+  join ai.sources on sources.tenant_id = chunks.tenant_id and sources.id = chunks.source_id
+  where sources.id = any (changed)
+  order by chunks.id
+  for no key update of chunks;
   update ai.chunks
-  set visibility = new.visibility, owner_id = new.owner_id, allowed_principals = new.allowed_principals
-  where chunks.tenant_id = new.tenant_id and chunks.source_id = new.id;
+  set visibility = sources.visibility, owner_id = sources.owner_id, allowed_principals = sources.allowed_principals
+  from ai.sources
+  where sources.id = any (changed) and chunks.tenant_id = sources.tenant_id and chunks.source_id = sources.id;
   return null;
 end;
 $function$;
@@ -9897,7 +9988,7 @@ begin
     delete from private.search_vectors where search_vectors.item_id = any (rewritten);
     perform private.index_memories(moved);
     update private.search_vectors
-    set segment_id = search_lexemes.segment_id, is_shared = search_segments.visibility = 'tenant'
+    set segment_id = search_lexemes.segment_id, is_shared = search_segments.kind = 'chunk' and search_segments.visibility = 'tenant'
     from private.search_lexemes
     join private.search_segments on search_segments.id = search_lexemes.segment_id
     where search_vectors.item_id = any (moved)
@@ -10879,7 +10970,46 @@ CREATE OR REPLACE FUNCTION private.move_chunks(chunk_ids uuid[])
  SET search_path TO ''
 AS $function$
 begin
+  -- The segments they go to are made first. Then those and the ones they leave are locked in the order of their ids: who moves
+  -- chunks the other way at the same time waits, and cannot come to wait for us in a circle.
+  insert into private.search_segments (tenant_id, kind, knowledge_base_id, visibility, owner_id, allowed_principals, language)
+  select distinct
+    chunks.tenant_id, 'chunk', chunks.knowledge_base_id, chunks.visibility,
+    case when chunks.visibility <> 'tenant' then chunks.owner_id end,
+    case when chunks.visibility = 'granted' then chunks.allowed_principals else '{}' end,
+    knowledge_bases.language
+  from ai.chunks
+  join ai.knowledge_bases on knowledge_bases.id = chunks.knowledge_base_id
+  where chunks.id = any (move_chunks.chunk_ids)
+  order by 1, 3, 4, 5, 6, 7
+  on conflict on constraint search_segments_key do nothing;
+
+  perform
+  from private.search_segments
+  where search_segments.id = any (
+    array(
+      select search_lexemes.segment_id from private.search_lexemes where search_lexemes.item_id = any (move_chunks.chunk_ids)
+      union
+      select segments.id
+      from ai.chunks
+      join ai.knowledge_bases on knowledge_bases.id = chunks.knowledge_base_id
+      join private.search_segments as segments
+        on segments.tenant_id = chunks.tenant_id
+        and segments.kind = 'chunk'
+        and segments.knowledge_base_id = chunks.knowledge_base_id
+        and segments.agent_id is null
+        and segments.visibility = chunks.visibility
+        and segments.owner_id is not distinct from case when chunks.visibility <> 'tenant' then chunks.owner_id end
+        and segments.allowed_principals = case when chunks.visibility = 'granted' then chunks.allowed_principals else '{}' end
+        and segments.language = knowledge_bases.language
+      where chunks.id = any (move_chunks.chunk_ids)
+    )
+  )
+  order by search_segments.id
+  for update;
+
   delete from private.search_lexemes where search_lexemes.item_id = any (move_chunks.chunk_ids);
+  -- Makes one again that was empty, and removed, before it was locked.
   perform private.index_chunks(move_chunks.chunk_ids);
   update private.search_vectors
   set segment_id = search_lexemes.segment_id, is_shared = search_segments.visibility = 'tenant'

@@ -1,6 +1,6 @@
 -- What the index counts is what it holds, after every kind of change; and what it holds is what ai.chunks holds.
 begin;
-select plan(19);
+select plan(22);
 select tests.make_world();
 
 -- What differs between the counts and a recount; between the index and the chunks.
@@ -85,6 +85,14 @@ select private.store_vectors('other', array[tests.id('chunk a_open')], array['[1
 select is_empty('select * from pg_temp.differences', 'a second model');
 select is(tests.outcome($$select private.store_vectors('other', array[tests.id('chunk a_found')], array['[1,2]'::extensions.vector])$$), '22023', 'whose vectors are all of one length');
 select is(private.store_vectors('other', array[gen_random_uuid()], array['[1,2,3]'::extensions.vector]), 0, 'a vector of nothing is not stored');
+
+-- A memory of the whole tenant is no chunk, whichever agent it is of: it is in no graph.
+insert into public.memories (id, tenant_id, user_id, agent_id, body) values (tests.id('memory of all'), tests.tenant('a'), null, null, 'Ships are paid on arrival');
+select private.store_vectors('other', array[tests.id('memory of all')], array['[1,2,3]'::extensions.vector]);
+update public.memories set agent_id = tests.id('agent a') where id = tests.id('memory of all');
+select is_empty('select * from pg_temp.differences', 'a memory is given to an agent');
+select is((select is_shared from private.search_vectors where item_id = tests.id('memory of all')), false, 'and counts as no chunk that all may see');
+select is((select shared_count from private.vector_sets where tenant_id = tests.tenant('a') and embedding_model = 'other'), 1, 'of which there is one');
 
 savepoint before_deleting;
 delete from ai.sources where name = 'a_open';

@@ -8,7 +8,7 @@ delete from pgboss.job;
 create function pg_temp.index_of(memory text) returns text language sql security definer as $$
   select concat_ws(
     ' ', search_segments.visibility, tests.name_of(search_segments.owner_id), search_lexemes.term_count,
-    (select string_agg(vector_sets.embedding_model, ',' order by vector_sets.embedding_model) from private.search_vectors join private.vector_sets on vector_sets.id = vector_set_id where item_id = search_lexemes.item_id and search_vectors.segment_id = search_segments.id and search_vectors.is_shared = (search_segments.visibility = 'tenant'))
+    (select string_agg(vector_sets.embedding_model, ',' order by vector_sets.embedding_model) from private.search_vectors join private.vector_sets on vector_sets.id = vector_set_id where item_id = search_lexemes.item_id and search_vectors.segment_id = search_segments.id and not search_vectors.is_shared)
   )
   from private.search_lexemes
   join private.search_segments on search_segments.id = search_lexemes.segment_id

@@ -1,6 +1,8 @@
+import { dereference, validate } from '@cfworker/json-schema'
 import { describe, expect, it } from 'vitest'
-import { checkArguments, parseArguments } from '../../../supabase/functions/_shared/agent/arguments.ts'
+import { checkArguments, parseArguments, schemaProblem } from '../../../supabase/functions/_shared/agent/arguments.ts'
 import { isPlainPattern } from '../../../supabase/functions/_shared/agent/schema-patterns.ts'
+import { MAX_WORK, SchemaMeter, TooMuchWork } from '../../../supabase/functions/_shared/agent/schema-work.ts'
 import { assertWellFormed, call, fakeTool, only, runScript, say, scriptedModel } from './support/loop-fakes.ts'
 
 const SCHEMA = {
@@ -163,6 +165,134 @@ describe('patterns in schemas', () => {
     }
     expect(problemOf(schema, '{"pattern":"(a+)+","format":"x"}')).toBe('none')
     expect(problemOf(schema, '{"format":"y"}')).toMatch(/format: /)
+  })
+})
+
+describe('T14: the work of a check', () => {
+  const TOO_MUCH = /too large or too deeply nested to be checked/
+  const times = <T>(count: number, make: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n))
+  const named = <T>(count: number, make: (n: number) => T) =>
+    Object.fromEntries(times(count, (n) => [`p${n}`, make(n)]))
+  const problem = (schema: Record<string, unknown>, value: unknown): string => {
+    const checked = checkArguments(schema, value)
+    return checked.ok ? 'none' : checked.problem
+  }
+
+  /** A list that is checked twice, and so is each list in it. */
+  const twice = {
+    properties: { q: { $ref: '#/$defs/list' } },
+    $defs: { list: { anyOf: times(2, () => ({ type: 'array', items: { $ref: '#/$defs/list' } })) } },
+  }
+  const lists = (depth: number): unknown => JSON.parse(`${'['.repeat(depth)}${']'.repeat(depth)}`)
+
+  it('has an end where a schema leads twice to itself, and takes as much as fits', () => {
+    expect(problem(twice, { q: lists(8) })).toBe('none')
+    expect(problem(twice, { q: lists(16) })).toMatch(TOO_MUCH)
+    // What was too much before leaves nothing behind.
+    expect(problem(twice, { q: lists(8) })).toBe('none')
+  })
+
+  it('doubles with each level of such a value, and is counted where it is done', () => {
+    const schema = structuredClone(twice) as Record<string, unknown>
+    const meter = new SchemaMeter(schema)
+    const parts = dereference(schema)
+    const workFor = (depth: number) => {
+      meter.begin({ q: lists(depth) })
+      expect(validate({ q: lists(depth) }, schema, '2020-12', parts).valid).toBe(true)
+      return meter.spent
+    }
+    const work = times(6, (n) => workFor(n + 3))
+    for (const [n, more] of work.slice(1).entries()) expect(more / work[n]!).toBeGreaterThan(1.8)
+    expect(() => workFor(16)).toThrow(TooMuchWork)
+    expect(meter.spent).toBeGreaterThan(MAX_WORK)
+  })
+
+  it('has an end where the same thing is checked over and over', () => {
+    const steps = named(20, (n) => ({ allOf: times(2, () => ({ $ref: `#/$defs/p${n + 1}` })) }))
+    const schema = { type: 'object', $ref: '#/$defs/p0', $defs: { ...steps, p20: {} } }
+    expect(problem(schema, {})).toMatch(TOO_MUCH)
+    expect(schemaProblem(schema)).toBe('is too large, too deeply nested, or refers to its parts too often.')
+    expect(schemaProblem(twice)).toBeNull()
+  })
+
+  it('counts the reading of a schema as well', () => {
+    // The validator reads each part that has an address of its own twice.
+    const addressed = times(16, (n) => n).reduce<object>((inner, n) => ({ $id: `http://x/${n}`, items: inner }), {})
+    const deep = times(300, (n) => n).reduce<object>((inner) => ({ items: inner }), {})
+    const longNames = { properties: { ['k'.repeat(5000)]: { properties: named(200, () => ({})) } } }
+    for (const schema of [{ properties: { a: addressed } }, { properties: { a: deep } }, longNames]) {
+      expect(problem(schema, { b: 1 })).toMatch(TOO_MUCH)
+    }
+  })
+
+  it('is that of all patterns together: the tool checks what is too much', () => {
+    const withPatterns = (count: number) => ({
+      properties: { a: { allOf: times(count, (n) => ({ pattern: `[a-z]*x${n}` })) } },
+    })
+    const long = { a: 'a'.repeat(3900) }
+    expect(problem(withPatterns(1), long)).toMatch(/does not match pattern/)
+    expect(problem(withPatterns(500), long)).toBe('none')
+    expect(problem(withPatterns(500), { a: 'a' })).toMatch(/does not match pattern/)
+  })
+
+  it('is that of comparing all items of a list: the tool checks what is too much', () => {
+    const schema = { properties: { a: { type: 'array', uniqueItems: true, items: { type: 'integer' } } } }
+    expect(problem(schema, { a: times(500, (n) => n % 400) })).toMatch(/Duplicate items/)
+    expect(problem(schema, { a: times(500, (n) => n) })).toBe('none')
+    expect(problem(schema, { a: times(20_000, (n) => n % 19_000) })).toBe('none')
+    expect(problem(schema, { a: [...times(20_000, (n) => n), 'x'] })).toMatch(/a\/20000: .*integer/)
+  })
+
+  const kinds = times(30, (n) => ({
+    type: 'object',
+    properties: { type: { const: `kind ${n}` }, text: { type: 'string' }, children: { type: 'array', items: { $ref: '#/$defs/block' } } },
+    required: ['type'],
+    additionalProperties: false,
+  })) // prettier-ignore
+  const block = (depth: number): object => ({
+    type: `kind ${depth}`,
+    children: depth > 0 ? [block(depth - 1), block(depth - 1)] : [],
+  })
+  const operators = ['and', 'or'].map((name) => ({
+    type: 'object',
+    properties: { [name]: { type: 'array', items: { $ref: '#/$defs/filter' } } },
+    required: [name],
+    additionalProperties: false,
+  })) // prettier-ignore
+  const leaf = {
+    type: 'object',
+    properties: { field: { type: 'string' }, op: { enum: ['=', '<'] } },
+    required: ['field'],
+  }
+  const filter = (depth: number): object =>
+    depth > 0 ? { [depth % 2 ? 'and' : 'or']: [filter(depth - 1), filter(depth - 1)] } : { field: 'a', op: '=' }
+  const tree = { type: 'object', properties: { left: { $ref: '#/$defs/tree' }, right: { $ref: '#/$defs/tree' } } }
+  const branches = (depth: number): object =>
+    depth > 0 ? { left: branches(depth - 1), right: branches(depth - 1) } : {}
+  const row = { type: 'object', properties: { x: { type: ['string', 'null'] }, y: { anyOf: [{ type: 'number' }, { type: 'null' }] } }, required: ['x'], additionalProperties: false } // prettier-ignore
+  const tag = { enum: times(1000, (n) => `some tag ${n}`) }
+
+  it.each<[string, Record<string, unknown>, unknown, unknown]>([
+    ['200 properties', { properties: named(200, () => ({ type: 'string', maxLength: 9 })), additionalProperties: false }, named(200, () => 'v'), named(200, () => 1)],
+    ['an enum of 1,000 entries', { properties: { a: { type: 'array', uniqueItems: true, items: tag } } }, { a: times(300, (n) => `some tag ${n}`) }, { a: times(300, () => 'none') }],
+    ['3,000 rows', { properties: { a: { type: 'array', items: row } } }, { a: times(3000, (n) => ({ x: `v${n}`, y: n })) }, { a: times(3000, (n) => ({ y: n })) }],
+    ['a tree', { properties: { a: { $ref: '#/$defs/tree' } }, $defs: { tree } }, { a: branches(9) }, { a: { left: { right: 1 } } }],
+    ['a tree as deep as arguments may be', { properties: { a: { $ref: '#/$defs/tree' } }, $defs: { tree } }, { a: times(45, (n) => n).reduce<object>((left) => ({ left }), {}) }, { a: { left: 1 } }],
+    ['a filter', { properties: { a: { $ref: '#/$defs/filter' } }, $defs: { filter: { anyOf: [...operators, leaf] } } }, { a: filter(8) }, { a: { and: [{ op: '=' }] } }],
+    ['blocks of 30 kinds', { properties: { a: { $ref: '#/$defs/block' } }, $defs: { block: { oneOf: kinds } } }, { a: block(5) }, { a: { ...block(5), type: 'none' } }],
+  ])('is little for what real schemas ask: %s', (_name, schema, fitting, wrong) => {
+    expect(schemaProblem(schema)).toBeNull()
+    expect(problem(schema, fitting)).toBe('none')
+    expect(problem(schema, wrong)).toMatch(/^Invalid arguments: (?!they are)/)
+  }) // prettier-ignore
+
+  it('ends a call of a run with a clear answer, and the run goes on', async () => {
+    const tool = fakeTool('nested', 'done', { inputSchema: { type: 'object', ...twice } })
+    const model = scriptedModel([[call('nested', { q: lists(16) })], [call('nested', { q: [] })], [say('Done.')]])
+    const { result } = await runScript(model, [tool])
+    expect(tool.received).toEqual([{ q: [] }])
+    expect(model.requests[1]?.messages.at(-1)?.content).toMatch(TOO_MUCH)
+    expect(result.status).toBe('completed')
   })
 })
 

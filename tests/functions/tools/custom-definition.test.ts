@@ -224,3 +224,14 @@ describe('the schema a model is shown', () => {
     expect(stored).toEqual(copy)
   })
 })
+
+it('T14: refuses a schema that stops whoever checks it', () => {
+  const steps = Array.from({ length: 20 }, (_, n) => [
+    `d${n}`,
+    { allOf: [1, 2].map(() => ({ $ref: `#/$defs/d${n + 1}` })) },
+  ])
+  const doubling = { ...SCHEMA, allOf: [{ $ref: '#/$defs/d0' }], $defs: { ...Object.fromEntries(steps), d20: {} } }
+  expect(schemaWith(doubling)).toThrow(refusal('input_schema: is too large, too deeply nested, or refers to its parts'))
+  const tree = { type: 'object', properties: { children: { type: 'array', items: { $ref: '#' } } } }
+  expect(check({ input_schema: tree }).input_schema).toEqual(tree)
+})

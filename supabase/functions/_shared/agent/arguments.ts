@@ -1,6 +1,8 @@
-import { Validator } from '@cfworker/json-schema'
-import type { OutputUnit, SchemaDraft } from '@cfworker/json-schema'
+import { dereference, validate } from '@cfworker/json-schema'
+import type { OutputUnit, Schema, SchemaDraft } from '@cfworker/json-schema'
 import { MAX_PATTERN_TEXT_CHARS, withSafePatterns } from './schema-patterns.ts'
+import type { Strictness } from './schema-patterns.ts'
+import { SchemaMeter, TooMuchWork } from './schema-work.ts'
 
 /** Levels of nesting that arguments may have. */
 const MAX_DEPTH = 50
@@ -53,16 +55,62 @@ function draftOf(schema: Record<string, unknown>): SchemaDraft {
 
 const ANYTHING: Record<string, unknown> = {}
 
-type Validators = { withPatterns?: Validator; withoutPatterns?: Validator }
-const validators = new WeakMap<Record<string, unknown>, Validators>()
+/** What of a value does not fit a schema. @param isBrief only the first problem of each object and list is looked for. */
+type Check = (value: unknown, isBrief: boolean) => OutputUnit[]
+const checks = new WeakMap<Record<string, unknown>, Map<Strictness, Check>>()
 
-function validatorFor(schema: Record<string, unknown>, textLength: number): Validator {
-  const made = validators.get(schema) ?? {}
-  validators.set(schema, made)
-  const kind = textLength <= MAX_PATTERN_TEXT_CHARS ? 'withPatterns' : 'withoutPatterns'
-  // The validator writes into its schema; the copy also keeps those marks from the model.
-  made[kind] ??= new Validator(withSafePatterns(schema, kind === 'withPatterns'), draftOf(schema), false)
-  return made[kind]
+function checkFor(schema: Record<string, unknown>, strictness: Strictness): Check {
+  const made = checks.get(schema) ?? new Map<Strictness, Check>()
+  checks.set(schema, made)
+  const known = made.get(strictness)
+  if (known) return known
+  // The meter and the validator write into their schema; the copy also keeps those marks from the model.
+  const copy: Schema = withSafePatterns(schema, strictness)
+  const meter = new SchemaMeter(copy)
+  const draft = draftOf(schema)
+  const parts = dereference(copy)
+  const check: Check = (value, isBrief) => {
+    meter.begin(value)
+    const { valid, errors } = validate(value, copy, draft, parts, isBrief)
+    return valid ? [] : errors
+  }
+  made.set(strictness, check)
+  return check
+}
+
+/** What `work` gives; null when it takes too much. */
+function unlessTooMuch<T>(work: () => T): T | null {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof TooMuchWork) return null
+    throw error
+  }
+}
+
+/**
+ * What of a value does not fit a schema. Of long texts and lists, the tool checks what takes too long here.
+ * @throws TooMuchWork when all of it does, and what the validator throws for a schema that cannot be used.
+ */
+function errorsOf(schema: Record<string, unknown>, value: unknown): OutputUnit[] {
+  const strictness = JSON.stringify(value).length <= MAX_PATTERN_TEXT_CHARS ? 'all' : 'no patterns'
+  // Looking for one problem only, the alternatives of a recursive schema are left as soon as one cannot be meant.
+  const found = unlessTooMuch(() => checkFor(schema, strictness)(value, true))
+  if (found === null) return checkFor(schema, 'least')(value, true)
+  if (found.length === 0) return found
+  return unlessTooMuch(() => checkFor(schema, strictness)(value, false)) ?? found
+}
+
+/** Why a schema can check nothing, not even an empty object, as the end of a sentence; null: it can. */
+export function schemaProblem(schema: Record<string, unknown>): string | null {
+  try {
+    errorsOf(schema, {})
+    return null
+  } catch (error) {
+    if (error instanceof TooMuchWork) return 'is too large, too deeply nested, or refers to its parts too often.'
+    // Endless recursion ends with the stack.
+    return error instanceof RangeError ? 'is nested too deeply, or leads back to itself without end.' : null
+  }
 }
 
 /** Keywords whose errors only repeat that something inside them is wrong. */
@@ -92,9 +140,12 @@ export function checkArguments(schema: Record<string, unknown>, value: unknown):
   if (typeof copy === 'string') return refused(copy)
   const args = copy.value as Record<string, unknown>
   try {
-    const { valid, errors } = validatorFor(schema, JSON.stringify(args).length).validate(args)
-    return valid ? { ok: true, args } : refused(describe(errors), args)
-  } catch {
+    const errors = errorsOf(schema, args)
+    return errors.length === 0 ? { ok: true, args } : refused(describe(errors), args)
+  } catch (error) {
+    if (error instanceof TooMuchWork) {
+      return refused('they are too large or too deeply nested to be checked against the schema of this tool.', args)
+    }
     // A schema with dangling references, an invalid pattern or endless recursion.
     return refused('the schema of this tool cannot be used to check them. The tool cannot be called.', args)
   }

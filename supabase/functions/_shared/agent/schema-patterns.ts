@@ -13,43 +13,47 @@ const SAFE_FORMATS = ['date', 'time', 'date-time', 'duration', 'email', 'hostnam
 const QUANTIFIER = /^(?:[*+?]|\{(\d+)(,(\d*))?\})/
 
 /** Whether a regular expression surely ends soon: no repeated groups, no look-around, no back references, few repeats. */
-export function isPlainPattern(pattern: string): boolean {
-  if (pattern.length > 500) return false
+export const isPlainPattern = (pattern: string): boolean => patternSteps(pattern, MAX_PATTERN_TEXT_CHARS) <= MAX_STEPS
+
+/** Steps that matching a text of so many characters may take at most; Infinity for an expression that is not plain. */
+export function patternSteps(pattern: string, chars: number): number {
+  if (pattern.length > 500) return Infinity
   // Without an anchor the match is tried at every character.
-  let steps = pattern.startsWith('^') ? 1 : MAX_PATTERN_TEXT_CHARS
+  let steps = pattern.startsWith('^') ? 1 : chars
   for (let at = 0; at < pattern.length; at++) {
     const char = pattern[at]
     if (char === '\\') {
-      if (/[1-9k]/.test(pattern[at + 1] ?? '')) return false
+      if (/[1-9k]/.test(pattern[at + 1] ?? '')) return Infinity
       at++
     } else if (char === '[') {
       for (at++; at < pattern.length && pattern[at] !== ']'; at++) if (pattern[at] === '\\') at++
     } else if (char === '(' && pattern[at + 1] === '?' && pattern[at + 2] !== ':') {
-      return false
+      return Infinity
     }
     const quantifier = QUANTIFIER.exec(pattern.slice(at + 1, at + 40))
     if (!quantifier || char === '(') continue
-    if (char === ')') return false
+    if (char === ')') return Infinity
     const isOpen = /^[*+]|,\}$/.test(quantifier[0])
-    steps *= isOpen ? MAX_PATTERN_TEXT_CHARS : Math.max(2, Number(quantifier[3] ?? quantifier[1] ?? 2))
-    if (steps > MAX_STEPS) return false
+    steps *= isOpen ? chars : Math.max(2, Number(quantifier[3] ?? quantifier[1] ?? 2))
   }
-  return true
+  return steps
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/**
- * A copy of a schema without the patterns and formats that could take long.
- * @param withPatterns false: without any.
- */
-export function withSafePatterns(schema: Record<string, unknown>, withPatterns: boolean): Record<string, unknown> {
+/** What a schema may ask of long texts and lists: everything, no patterns and formats, or not even that items differ. */
+export type Strictness = 'all' | 'no patterns' | 'least'
+
+/** A copy of a schema without the patterns and formats that could take long, and without what this strictness leaves out. */
+export function withSafePatterns(schema: Record<string, unknown>, strictness: Strictness): Record<string, unknown> {
+  const withPatterns = strictness === 'all'
   const isKept = (pattern: string) => withPatterns && isPlainPattern(pattern)
   const revive = (key: string, value: unknown): unknown => {
     if (key === 'pattern' && typeof value === 'string' && !isKept(value)) return undefined
     if (key === 'format' && typeof value === 'string' && !(withPatterns && SAFE_FORMATS.includes(value)))
       return undefined
+    if (key === 'uniqueItems' && value === true && strictness === 'least') return undefined
     if (!isObject(value)) return value
     const patterns = value['patternProperties']
     if (isObject(patterns) && !Object.keys(patterns).every(isKept)) {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { schemaProblem } from '../agent/arguments.ts'
 import { AppError } from '../errors.ts'
 import { jsonObject, uuid } from '../http.ts'
 import { droppedInList, droppedKeys } from '../ignored-input.ts'
@@ -134,5 +135,8 @@ export function checkRunRequest(request: RunRequest, streams: boolean): void {
   if (request.runtime_knowledge_bases && !streams) {
     throw new AppError('invalid_request', 'runtime_knowledge_bases is only supported by /run/stream')
   }
+  const format = request.response_format
+  const problem = format?.type === 'json_schema' ? schemaProblem(format.json_schema.schema) : null
+  if (problem !== null) throw new AppError('invalid_request', `response_format.json_schema.schema ${problem}`)
   if (request.background && streams) throw new AppError('invalid_request', 'background is only supported by /run')
 }

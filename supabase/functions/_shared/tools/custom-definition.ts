@@ -1,4 +1,5 @@
 /** What a custom HTTP tool may look like, checked when it is written down: later nobody is there to correct it. */
+import { schemaProblem } from '../agent/arguments.ts'
 import { AppError } from '../errors.ts'
 import { checkHeaders } from '../secrets.ts'
 import { isSafePattern } from './safe-pattern.ts'
@@ -159,6 +160,8 @@ function checkSchema(schema: unknown): Record<string, unknown> {
     throw invalid(`input_schema: larger than ${MAX_SCHEMA_BYTES} bytes.`)
   }
   refuseEndlessRefs(schema, schema)
+  const problem = schemaProblem(schema)
+  if (problem !== null) throw invalid(`input_schema: ${problem}`)
   return schema
 }
 

@@ -113,6 +113,7 @@ describe('browsers', () => {
     const { headers } = await preflight('https://app.example')
     expect(headers.get('access-control-allow-origin')).toBe('https://app.example')
     expect(headers.get('access-control-allow-headers')).toContain('authorization')
+    expect(headers.get('access-control-allow-headers')).toContain('last-event-id')
     expect(headers.get('access-control-allow-credentials')).toBeNull()
   })
 

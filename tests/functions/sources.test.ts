@@ -189,6 +189,23 @@ describe('POST /sources', () => {
     expect(refusal).toMatchObject({ code: expect.any(String), request_id: expect.any(String) })
   })
 
+  it('refuses a form of more parts than any has', async () => {
+    const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="a.md"\r\n\r\nx\r\n'
+    const sent = { body: `${part.repeat(201)}--b--`, headers: { 'content-type': 'multipart/form-data; boundary=b' } }
+    expect(await member.json(400, 'POST', '/sources', sent)).toMatchObject({
+      error: 'The multipart body is malformed.',
+      hint: 'It has more than 200 parts.',
+    })
+  })
+
+  it('keeps the name of a file with a semicolon and an equals sign in it', async () => {
+    for (const name of ['minutes; draft.md', 'a=b.md']) {
+      expect(await member.json(201, 'POST', '/sources', { body: fileForm(name, `About ${name}.`) })).toMatchObject({
+        name,
+      })
+    }
+  })
+
   it('refuses more than 20 MB while it reads', async () => {
     const form = fileForm('big.txt', new Uint8Array(21 * 1024 * 1024).fill(97))
     expect(await member.json(413, 'POST', '/sources', { body: form })).toMatchObject({ code: 'payload_too_large' })

@@ -1,5 +1,6 @@
 import { AppError } from './errors.ts'
 import { joinBytes } from './join-bytes.ts'
+import { MultipartError, parseMultipart } from './multipart.ts'
 
 /** Bytes in a buffer of their own: `Uint8Array<ArrayBuffer>`, which TypeScript 5.6 of Deno 2.1 cannot say. */
 export type Bytes = ReturnType<Uint8Array['slice']>
@@ -81,10 +82,38 @@ function refuseUnstorable(this: unknown, key: string, value: unknown): unknown {
   return value
 }
 
+/** Levels of lists and objects that JSON of a client may have; PostgREST takes 1,000, and other readers of it recurse as well. */
+const MAX_JSON_DEPTH = 500
+
+/** Whether a text that may be JSON opens more lists and objects within each other than is allowed. */
+function isTooDeep(text: string): boolean {
+  let depth = 0
+  let isInText = false
+  for (let at = 0; at < text.length && depth <= MAX_JSON_DEPTH; at++) {
+    const char = text[at]
+    if (char === '"') isInText = !isInText
+    else if (isInText) at += char === '\\' ? 1 : 0
+    else if (char === '[' || char === '{') depth++
+    else if (char === ']' || char === '}') depth--
+  }
+  return depth > MAX_JSON_DEPTH
+}
+
+/**
+ * The value of a JSON text of a client.
+ * @throws AppError `invalid_request` when it is nested too deeply or holds a character that cannot be stored; SyntaxError.
+ */
+export function parseJson(text: string): unknown {
+  if (isTooDeep(text)) {
+    throw new AppError('invalid_request', `The JSON is nested more than ${MAX_JSON_DEPTH} levels deep.`)
+  }
+  return JSON.parse(text, refuseUnstorable)
+}
+
 /**
  * The JSON body of a request.
  * @throws AppError `unsupported_media_type` without a JSON content type, `payload_too_large` over 1 MB, `invalid_request` when
- * it is not UTF-8 JSON or holds a character that cannot be stored.
+ * it is not UTF-8 JSON, is nested too deeply or holds a character that cannot be stored.
  */
 export async function readJson(request: Request): Promise<unknown> {
   const type = mediaType(request)
@@ -93,7 +122,7 @@ export async function readJson(request: Request): Promise<unknown> {
   }
   const bytes = await readLimited(request, MAX_JSON_BYTES)
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes), refuseUnstorable)
+    return parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {
     if (error instanceof AppError) throw error
     throw new AppError('invalid_request', 'The request body is not valid JSON.', { cause: error })
@@ -111,8 +140,9 @@ export async function readMultipart(request: Request): Promise<FormData> {
   }
   const bytes = await readLimited(request, MAX_FILE_BYTES + MULTIPART_OVERHEAD_BYTES)
   try {
-    return await new Response(bytes, { headers: { 'content-type': contentType } }).formData()
+    return parseMultipart(bytes, contentType)
   } catch (error) {
-    throw new AppError('invalid_request', 'The multipart body is malformed.', { cause: error })
+    if (!(error instanceof MultipartError)) throw error
+    throw new AppError('invalid_request', 'The multipart body is malformed.', { cause: error, hint: error.message })
   }
 }

@@ -20,6 +20,7 @@ export function allowOrigins(origins: readonly string[]): MiddlewareHandler {
       'prefer',
       'mcp-protocol-version',
       'mcp-session-id',
+      'last-event-id',
     ],
     allowMethods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
     exposeHeaders: [

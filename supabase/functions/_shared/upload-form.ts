@@ -1,4 +1,4 @@
-import { MAX_FILE_BYTES, readMultipart } from './body.ts'
+import { MAX_FILE_BYTES, parseJson, readMultipart } from './body.ts'
 import type { Bytes } from './body.ts'
 import { AppError } from './errors.ts'
 
@@ -60,14 +60,15 @@ export async function readUploadForm(request: Request): Promise<UploadForm> {
 
 /**
  * The `metadata` field of a form: a JSON object.
- * @throws AppError `invalid_request` `Invalid metadata JSON`.
+ * @throws AppError `invalid_request` `Invalid metadata JSON`, or as `parseJson`.
  */
 export function parseMetadata(text: string | undefined): Record<string, unknown> | undefined {
   if (text === undefined) return undefined
   try {
-    const parsed: unknown = JSON.parse(text)
+    const parsed = parseJson(text)
     if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed }
-  } catch {
+  } catch (error) {
+    if (error instanceof AppError) throw error
     // Falls through to the same answer as JSON of another kind.
   }
   throw new AppError('invalid_request', 'Invalid metadata JSON')

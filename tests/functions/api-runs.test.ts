@@ -569,6 +569,37 @@ describe('an answer that is to have a form', () => {
     else expect(answer['warnings']).toEqual([expect.stringMatching(problem)])
     expect(model.requests.at(-1)?.body['response_format']).toMatchObject({ type: 'json_schema' })
   })
+
+  const inForm = (schema: unknown) => ({
+    message: 'x',
+    response_format: { type: 'json_schema', json_schema: { name: 'n', schema } },
+  })
+
+  it('T14: is refused with a schema that stops whoever checks it', async () => {
+    const asked = model.requests.length
+    const steps = Array.from({ length: 20 }, (_, n) => [`d${n}`, { allOf: [{ $ref: `#/$defs/d${n + 1}` }, { $ref: `#/$defs/d${n + 1}` }] }])
+    const doubling = { $ref: '#/$defs/d0', $defs: { ...Object.fromEntries(steps), d20: {} } }
+    for (const [schema, problem] of [
+      [doubling, 'response_format.json_schema.schema is too large, too deeply nested, or refers to its parts too often.'],
+      [{ $ref: '#' }, 'response_format.json_schema.schema is nested too deeply, or leads back to itself without end.'],
+    ] as const) {
+      for (const route of ['run', 'run/stream']) {
+        const refusal = await member.json(400, 'POST', `/api/agents/${agentId}/${route}`, { json: inForm(schema) })
+        expect(refusal).toMatchObject({ code: 'invalid_request', error: problem })
+      }
+    }
+    expect(model.requests.length).toBe(asked)
+  }) // prettier-ignore
+
+  it('T14: is left unchecked, with a warning, where that is too much work', async () => {
+    const list = { anyOf: [1, 2].map(() => ({ type: 'array', items: { $ref: '#/$defs/list' } })) }
+    const schema = { type: 'object', properties: { q: { $ref: '#/$defs/list' } }, $defs: { list } }
+    const text = `{"q":${'['.repeat(16)}${']'.repeat(16)}}`
+    model.answer(say(text))
+    const answer = await run(member, inForm(schema))
+    expect(answer).toMatchObject({ status: 'completed', content: text })
+    expect(answer['warnings']).toEqual([expect.stringMatching(/too large or too deeply nested to be checked/)])
+  })
 })
 
 describe('an answer that hooks see before anybody else', () => {

@@ -156,7 +156,8 @@ export async function openRun(
     message: body.message,
     model: deps.chat.modelFor(modelOf(deps, agent)),
     provider: deps.chat.name,
-    context: context.citable ? context.items : [],
+    // Raw context too, which nothing cites: a later turn has to see that there was some.
+    context: context.items,
     contextHandlerId: context.handlerId,
     request: { ...body, warnings },
     multitaskStrategy: body.multitask_strategy ?? 'queue',

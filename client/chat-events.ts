@@ -87,5 +87,14 @@ export function parseChatEvent(data: string): ChatEvent | null {
   const record = value as Record<string, unknown>
   const name = record['event']
   if (typeof name !== 'string') return null
-  return KNOWN.has(name) ? (record as ChatEvent) : { event: 'other', name, data: record }
+  if (KNOWN.has(name)) return record as ChatEvent
+  // Its position counts like that of any other: whoever reads on must not be given it again.
+  const { seq, ts } = record as Positioned
+  return {
+    event: 'other',
+    name,
+    data: record,
+    ...(seq === undefined ? {} : { seq }),
+    ...(ts === undefined ? {} : { ts }),
+  }
 }

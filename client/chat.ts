@@ -44,7 +44,11 @@ export function chatMethods(connection: Connection) {
             if (event.event === 'start') {
               position = { ...position, runId: event.run_id, sessionId: position.sessionId || event.session_id }
             }
-            if (event.event === 'stream_end') continue
+            if (event.event === 'stream_end') {
+              // Its time is over, and the server says so: that is no failure, however little it has brought.
+              if (event.reason === 'time_limit') attempt = 0
+              continue
+            }
             if (event.seq !== undefined && event.seq > 0) {
               if (event.seq <= position.seq) continue
               position = { ...position, seq: event.seq }

@@ -11,6 +11,9 @@ describe('parseChatEvent', () => {
     })
     const data = { event: 'tool_call', tool_name: 'x' }
     expect(parseChatEvent(JSON.stringify(data))).toEqual({ event: 'other', name: 'tool_call', data })
+    const placed = { ...data, seq: 3, ts: '2026-01-01T00:00:00Z' }
+    const { seq, ts } = placed
+    expect(parseChatEvent(JSON.stringify(placed))).toEqual({ event: 'other', name: 'tool_call', data: placed, seq, ts })
   })
 
   it('refuses what is no event', () => {

@@ -80,6 +80,39 @@ describe('a chat whose run is in a log', () => {
     expect(asked).toEqual(['POST /functions/v1/chat', 'GET /functions/v1/api/agents/runs/run_1/stream?after=2'])
   })
 
+  it('waits with a run that brings nothing for many streams', async () => {
+    const idle = 8
+    let asked = 0
+    server = createServer((_request, response) => {
+      const events = asked === 0 ? numbered.slice(0, 1) : asked > idle ? numbered.slice(1) : []
+      asked++
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      const end = { event: 'stream_end', run_id: 'run_1', after: 1, reason: 'time_limit' }
+      response.end([...events, end].map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))
+    })
+    await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const bulkhead = createBulkhead(
+      createClient(`http://127.0.0.1:${port}`, 'key', { auth: { persistSession: false } }),
+    )
+    expect(await collect(bulkhead.chat({ message: 'hi' }))).toEqual(numbered)
+    expect(asked).toBe(idle + 2)
+  })
+
+  it('counts events of later kinds: none comes twice', async () => {
+    const later = [
+      numbered[0]!,
+      { event: 'tool_call', tool_name: 'x', seq: 2 },
+      ...numbered.slice(1).map((event) => ({ ...event, seq: event.seq + 1 })),
+    ]
+    const { bulkhead, asked } = await bulkheadOverRun(later, 2)
+    const seen = await collect(bulkhead.chat({ message: 'hi' }))
+    expect(seen.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5])
+    expect(asked.slice(1)).toEqual(
+      [2, 4].map((after) => `GET /functions/v1/api/agents/runs/run_1/stream?after=${after}`),
+    )
+  })
+
   it('gives up when the run cannot be had again', async () => {
     const { bulkhead, asked } = await bulkheadOverRun(numbered, 0)
     await expect(collect(bulkhead.chat({ message: 'hi' }))).rejects.toMatchObject({ code: 'stream_cut' })

@@ -320,3 +320,68 @@ describe('search', () => {
     }
   })
 })
+
+describe('a list', () => {
+  it('is read to its end and beyond: a page behind the last row is empty, and says how many there are', async () => {
+    const agent = await member.json(201, 'POST', '/api/agents', { json: { name: 'Listed' } })
+    const { id: session_id } = agent
+    await member.json(201, 'POST', `/api/agents/${agent['id']}/sessions`, { json: { session_id } })
+    await member.json(201, 'POST', '/api/context-handlers', {
+      json: { query: 'gate', knowledge_bases: [{ id: own['id'] }] },
+    })
+    const lists: [string, string][] = [
+      ['agents', 'agents'],
+      ['agents?sort=name&q=Listed', 'agents'],
+      ['sources', 'sources'],
+      ['sources?q=gates', 'sources'],
+      ['knowledge-bases', 'knowledge_bases'],
+      ['context-handlers', 'context_handlers'],
+      [`agents/${agent['id']}/sessions`, 'sessions'],
+      [`knowledge-bases/${own['id']}/sources`, 'items'],
+    ]
+    for (const [path, name] of lists) {
+      const url = `/api/${path}${path.includes('?') ? '&' : '?'}`
+      const { total, [name]: rows } = await member.json(200, 'GET', `${url}limit=100`)
+      expect(total, path).toBeGreaterThan(0)
+      expect(rows, path).toHaveLength(total)
+      for (const offset of [total, 5000]) {
+        expect(await member.json(200, 'GET', `${url}limit=2&offset=${offset}`), path).toMatchObject({
+          [name]: [],
+          ...{ total, limit: 2, offset },
+        })
+      }
+    }
+    // All of the tenant's sources are in this knowledge base: nothing is behind the last row of nothing.
+    const available = `/api/knowledge-bases/${own['id']}/available-sources`
+    const { total } = await member.json(200, 'GET', available)
+    expect(await member.json(200, 'GET', `${available}?offset=5000`)).toMatchObject({
+      sources: [],
+      total,
+      offset: 5000,
+    })
+  })
+
+  it('refuses a name to look for that no text can be', async () => {
+    for (const path of ['agents', 'sources', 'knowledge-bases']) {
+      expect(await member.json(400, 'GET', `/api/${path}?q=%00`)).toMatchObject({ code: 'invalid_request' })
+    }
+  })
+})
+
+it('what is nested too deeply to be stored is refused, and what is not is stored', async () => {
+  const nested = (levels: number) =>
+    `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)},"b":"${'[{\\"'.repeat(1000)}"}`
+  const headers = { 'content-type': 'application/json' }
+  const refused = { code: 'invalid_request', error: 'The JSON is nested more than 500 levels deep.' }
+  for (const levels of [500, 1100, 5000, 20_000]) {
+    const body = `{"name":"Deep","settings":${nested(levels)}}`
+    expect(await member.json(400, 'POST', '/api/agents', { body, headers })).toMatchObject(refused)
+    const metadata = nested(levels + 1)
+    expect(await member.json(400, 'POST', '/sources', { body: fileForm('deep.md', 'x', { metadata }) })).toMatchObject(
+      refused,
+    )
+  }
+  const metadata = nested(500)
+  const stored = await member.json(201, 'POST', '/sources', { body: fileForm('deep.md', 'Deep.', { metadata }) })
+  expect(stored['metadata']).toEqual(JSON.parse(metadata))
+})

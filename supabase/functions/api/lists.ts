@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
-import { AppError } from '../_shared/errors.ts'
+import { AppError, unwrap } from '../_shared/errors.ts'
+import type { PostgrestFailure } from '../_shared/errors.ts'
 import { likePattern, pageOf } from '../_shared/http.ts'
 
 /** How a list of the agent API is asked for: `limit`, `offset`, `q`, `sort`, `order`. */
@@ -33,10 +34,25 @@ export function listRequest(c: Context, sortKeys: readonly [string, ...string[]]
   }
 }
 
+/** What PostgREST says of a page that begins behind the last row of a list whose rows it counts. */
+const BEHIND_THE_END = 'PGRST103'
+
+/**
+ * The rows of a page, and how many there are in all. A page behind the last row is empty: clients that read on until nothing
+ * comes meet it at the end of every list.
+ * @throws AppError as `unwrap`.
+ */
+export function unwrapPage<T>(answer: { data: T[] | null; count: number | null; error: PostgrestFailure | null }): {
+  rows: T[]
+  total: number
+} {
+  if (answer.error?.code === BEHIND_THE_END) {
+    return { rows: [], total: Number(/only (\d+) rows/.exec(answer.error.details ?? '')?.[1] ?? 0) }
+  }
+  return { rows: unwrap<T[]>(answer), total: answer.count ?? 0 }
+}
+
 /** `total, limit, offset` of a list's answer. */
-export function pageFields(
-  request: ListRequest,
-  total: number | null,
-): { total: number; limit: number; offset: number } {
-  return { total: total ?? 0, limit: request.limit, offset: request.offset }
+export function pageFields(request: ListRequest, total: number): { total: number; limit: number; offset: number } {
+  return { total, limit: request.limit, offset: request.offset }
 }

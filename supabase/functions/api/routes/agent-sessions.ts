@@ -6,6 +6,7 @@ import { AppError, missing, unwrap } from '../../_shared/errors.ts'
 import { pageOf, uuid, uuidParam, warningsField } from '../../_shared/http.ts'
 import { droppedInList } from '../../_shared/ignored-input.ts'
 import { findAgent } from '../../_shared/execution/agent.ts'
+import { unwrapPage } from '../lists.ts'
 import type { ApiEnv } from '../env.ts'
 import { parseOptionalBody } from '../optional-body.ts'
 
@@ -77,18 +78,15 @@ async function readSessions(
     .eq('agent_id', agentId)
   if (after !== undefined) query = query.gte('created_at', after)
   if (before !== undefined) query = query.lte('created_at', before)
-  const {
-    data,
-    count: total,
-    error,
-  } = await query
+  const answer = await query
     .order('updated_at', { ascending: false })
     .order('id')
     .order('created_at', { referencedTable: 'first_run' })
     .limit(1, { referencedTable: 'first_run' })
     .range(offset, offset + limit - 1)
     .returns<Row[]>()
-  return { sessions: unwrap<Row[]>({ data, error }).map(present), total: total ?? 0 }
+  const { rows, total } = unwrapPage<Row>(answer)
+  return { sessions: rows.map(present), total }
 }
 
 type Session = ReturnType<typeof present>

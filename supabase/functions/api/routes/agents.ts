@@ -8,7 +8,7 @@ import { AGENT_COLUMNS, findAgent } from '../../_shared/execution/agent.ts'
 import type { AgentRow } from '../../_shared/execution/agent.ts'
 import { settingWarnings } from '../../_shared/execution/agent-settings.ts'
 import type { ApiDeps, ApiEnv } from '../env.ts'
-import { listRequest, pageFields } from '../lists.ts'
+import { listRequest, pageFields, unwrapPage } from '../lists.ts'
 
 const name = z
   .string('Name is required')
@@ -66,15 +66,14 @@ export const agents = new Hono<ApiEnv>()
     if (list.pattern !== null) query = query.ilike('name', list.pattern)
     // The database cannot order rows by their runs: for that order all are read, and sorted here.
     const [from, to] = byLastRun ? [0, MAX_SORTED - 1] : [list.offset, list.offset + list.limit - 1]
-    const { data, count, error } = await query
+    const answer = await query
       .order(byLastRun ? 'created_at' : list.sort, { ascending: list.ascending })
       .order('id')
       .range(from, to)
       .returns<ListRow[]>()
-    const read = unwrap({ data, error })
+    const { rows: read, total } = unwrapPage<ListRow>(answer)
     const rows = byLastRun ? sortedByLastRun(read, list.ascending).slice(list.offset, list.offset + list.limit) : read
-    const warnings =
-      byLastRun && (count ?? 0) > MAX_SORTED ? [`Only ${MAX_SORTED} agents are sorted by their last run.`] : []
+    const warnings = byLastRun && total > MAX_SORTED ? [`Only ${MAX_SORTED} agents are sorted by their last run.`] : []
     return c.json({
       agents: rows.map(({ agent_sessions, agent_runs, last_run, ...agent }) => ({
         ...presentAgent(agent, deps),
@@ -82,7 +81,7 @@ export const agents = new Hono<ApiEnv>()
         total_runs: agent_runs[0]?.count ?? 0,
         last_run_at: last_run[0]?.created_at ?? null,
       })),
-      ...pageFields(list, count),
+      ...pageFields(list, total),
       ...warningsField(warnings),
     })
   })

@@ -5,6 +5,7 @@ import { AppError, describeError, fromPostgrest, missing, toAppError, unwrap } f
 import { pageOf, parseLenientBody, uuidParam, warningsField } from '../../_shared/http.ts'
 import { ignoredInChoices, knowledgeBaseChoice } from '../../_shared/execution/run-request.ts'
 import { searchQuery } from '../../_shared/search/options.ts'
+import { unwrapPage } from '../lists.ts'
 import type { ApiEnv } from '../env.ts'
 import { retrieveFrom } from '../retrieval.ts'
 import type { Retrieval } from '../retrieval.ts'
@@ -83,14 +84,15 @@ export const contextHandlers = new Hono<ApiEnv>()
   })
   .get('/', actsOn(), async (c) => {
     const page = pageOf(c, 50, 100)
-    const { data, count, error } = await c.var.db
+    const answer = await c.var.db
       .schema('ai')
       .from('context_handlers')
       .select(COLUMNS, { count: 'exact' })
       .order('created_at', { ascending: false })
       .order('id')
       .range(page.offset, page.offset + page.limit - 1)
-    return c.json({ context_handlers: unwrap({ data, error }), total: count ?? 0, ...page })
+    const { rows, total } = unwrapPage<object>(answer)
+    return c.json({ context_handlers: rows, total, ...page })
   })
   .get('/:id', actsOn('context_handler'), async (c) => {
     const { data, error } = await c.var.db

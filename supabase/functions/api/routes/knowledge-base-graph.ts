@@ -6,6 +6,7 @@ import { needsModel } from '../../_shared/enrichment/fields.ts'
 import { AppError, unwrap } from '../../_shared/errors.ts'
 import { pageOf, uuidParam, warningsField } from '../../_shared/http.ts'
 import { hasLanguageModel } from '../../_shared/providers/offline-answerer.ts'
+import { unwrapPage } from '../lists.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase, strategyOfRow } from '../knowledge-base.ts'
 import { MAX_REINDEXED, REINDEXABLE_COLUMNS, queueIndexing } from '../reindexing.ts'
@@ -77,7 +78,7 @@ export const knowledgeBaseGraph = new Hono<ApiEnv>()
   .get('/:id/graph-enrichment/errors', actsOn('knowledge_base'), async (c) => {
     const { id } = await findGraph(c)
     const page = pageOf(c, 50, 200)
-    const { data, count, error } = await c.var.db
+    const answer = await c.var.db
       .schema('ai')
       .from('chunks')
       .select('id,chunk_index,source_id,indexed_source_id,meta,sources(name)', { count: 'exact' })
@@ -88,12 +89,13 @@ export const knowledgeBaseGraph = new Hono<ApiEnv>()
       .order('id')
       .range(page.offset, page.offset + page.limit - 1)
       .returns<FailedChunk[]>()
-    const errors = unwrap<FailedChunk[]>({ data, error }).map(({ id: chunk_id, meta, sources, ...row }) => ({
+    const { rows, total } = unwrapPage<FailedChunk>(answer)
+    const errors = rows.map(({ id: chunk_id, meta, sources, ...row }) => ({
       chunk_id,
       ...row,
       source_name: sources?.name ?? null,
       code: meta.graph_error.code,
       message: meta.graph_error.message,
     }))
-    return c.json({ errors, total: count ?? 0, ...page })
+    return c.json({ errors, total, ...page })
   })

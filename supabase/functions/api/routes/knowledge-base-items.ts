@@ -8,7 +8,7 @@ import { MAX_IDS } from '../../_shared/search/options.ts'
 import { STRATEGIES } from '../../_shared/strategies.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase } from '../knowledge-base.ts'
-import { listRequest, pageFields } from '../lists.ts'
+import { listRequest, pageFields, unwrapPage } from '../lists.ts'
 
 /** Items one answer holds at most. */
 const MAX_ITEMS = 10_000
@@ -98,9 +98,10 @@ export const knowledgeBaseItems = new Hono<ApiEnv>()
       .eq('indexed_sources.knowledge_base_id', knowledgeBase.id)
       .is('indexed_sources', null)
     if (list.pattern !== null) query = query.ilike('name', list.pattern)
-    const { data, count, error } = await query
+    const answer = await query
       .order(list.sort, { ascending: list.ascending })
       .order('id')
       .range(list.offset, list.offset + list.limit - 1)
-    return c.json({ sources: unwrap({ data, error }), ...pageFields(list, count) })
+    const { rows, total } = unwrapPage<object>(answer)
+    return c.json({ sources: rows, ...pageFields(list, total) })
   })

@@ -6,7 +6,7 @@ import { parseLenientBody, uuid, uuidParam, warningsField } from '../../_shared/
 import { isUuid } from '../../_shared/ids.ts'
 import type { ApiEnv } from '../env.ts'
 import { findKnowledgeBase } from '../knowledge-base.ts'
-import { listRequest, pageFields } from '../lists.ts'
+import { listRequest, pageFields, unwrapPage } from '../lists.ts'
 
 const STATUSES = ['pending', 'indexing', 'indexed', 'failed', 'cancelled']
 
@@ -57,11 +57,11 @@ export const knowledgeBaseSources = new Hono<ApiEnv>()
       list.sort === 'name'
         ? query.order('sources(name)', { ascending: list.ascending })
         : query.order('created_at', { ascending: list.ascending })
-    const { data, count, error } = await ordered
+    const answer = await ordered
       .order('id')
       .range(list.offset, list.offset + list.limit - 1)
       .returns<ItemRow[]>()
-    const rows = unwrap({ data, error })
+    const { rows, total } = unwrapPage<ItemRow>(answer)
     return c.json({
       items: rows.map(({ sources, ...item }) => ({
         ...item,
@@ -69,7 +69,7 @@ export const knowledgeBaseSources = new Hono<ApiEnv>()
         file_type: sources.file_type,
         source_created_at: sources.created_at,
       })),
-      ...pageFields(list, count),
+      ...pageFields(list, total),
     })
   })
   .post('/:id/sources', actsOn('knowledge_base'), async (c) => {

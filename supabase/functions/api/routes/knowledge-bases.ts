@@ -21,7 +21,7 @@ import {
   strategyOfRow,
 } from '../knowledge-base.ts'
 import type { KnowledgeBaseRow } from '../knowledge-base.ts'
-import { listRequest, pageFields } from '../lists.ts'
+import { listRequest, pageFields, unwrapPage } from '../lists.ts'
 
 const name = z
   .string('Name is required')
@@ -138,12 +138,12 @@ export const knowledgeBases = new Hono<ApiEnv>()
       .from('knowledge_bases')
       .select(`${KNOWLEDGE_BASE_COLUMNS},chunks(count)`, { count: 'exact' })
     if (list.pattern !== null) query = query.ilike('name', list.pattern)
-    const { data, count, error } = await query
+    const answer = await query
       .order(list.sort, { ascending: list.ascending })
       .order('id')
       .range(list.offset, list.offset + list.limit - 1)
       .returns<(KnowledgeBaseRow & { chunks: { count: number }[] })[]>()
-    const rows = unwrap({ data, error })
+    const { rows, total } = unwrapPage<KnowledgeBaseRow & { chunks: { count: number }[] }>(answer)
     const ids = rows.map((row) => row.id)
     const [indexed, enrichments] = await Promise.all([
       ids.length === 0 ? [] : indexedSourcesOf(c.var.db, ids),
@@ -158,7 +158,7 @@ export const knowledgeBases = new Hono<ApiEnv>()
           enrichments.get(row.id),
         ),
       ),
-      ...pageFields(list, count),
+      ...pageFields(list, total),
     })
   })
   .post('/', actsOn(), async (c) => {

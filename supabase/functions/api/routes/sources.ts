@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import { z } from 'zod'
 import { actsOn } from '../../_shared/context.ts'
-import { AppError, unwrap } from '../../_shared/errors.ts'
+import { AppError } from '../../_shared/errors.ts'
 import { jsonObject, parse, parseLenientBody, refuseIfStrict, uuidParam, warningsField } from '../../_shared/http.ts'
 import { attachment } from '../../_shared/object-store.ts'
 import { PRIORITIES } from '../../_shared/priorities.ts'
@@ -19,7 +19,7 @@ import type { SourceRow } from '../../_shared/sources.ts'
 import { parseMetadata, readUploadForm } from '../../_shared/upload-form.ts'
 import type { ApiEnv } from '../env.ts'
 import { checkExtractionModel } from '../extraction-model.ts'
-import { listRequest, pageFields } from '../lists.ts'
+import { listRequest, pageFields, unwrapPage } from '../lists.ts'
 import { parseOptionalBody } from '../optional-body.ts'
 import { presentUpload, uploadAnswer } from '../upload-answer.ts'
 
@@ -50,12 +50,13 @@ export const sources = new Hono<ApiEnv>()
     let query = c.var.db.schema('ai').from('sources').select(SOURCE_COLUMNS, { count: 'exact' })
     if (list.pattern !== null) query = query.ilike('name', list.pattern)
     if (status !== undefined) query = query.eq('extraction_status', status)
-    const { data, count, error } = await query
+    const answer = await query
       .order(list.sort, { ascending: list.ascending })
       .order('id')
       .range(list.offset, list.offset + list.limit - 1)
       .returns<SourceRow[]>()
-    return c.json({ sources: unwrap({ data, error }), ...pageFields(list, count) })
+    const { rows, total } = unwrapPage<SourceRow>(answer)
+    return c.json({ sources: rows, ...pageFields(list, total) })
   })
   .post('/upload', actsOn(), async (c) => {
     const form = await readUploadForm(c.req.raw)

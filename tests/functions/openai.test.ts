@@ -112,6 +112,23 @@ describe('chat through an OpenAI-compatible endpoint', () => {
     expect((await collect()).at(-1)).toMatchObject({ type: 'done', usage: { completion_tokens: 2, total_tokens: 3 } })
   })
 
+  it('estimates the usage where a provider gives numbers that are none', async () => {
+    for (const prompt_tokens of [3_000_000_000, 10_000_001, -1, 1.5, '7']) {
+      const pieces = [
+        { choices: [{ index: 0, delta: { content: 'x' }, finish_reason: 'stop' }] },
+        { usage: { prompt_tokens, completion_tokens: 2, total_tokens: 3 } },
+      ]
+      server.answer((_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        response.end(pieces.map((piece) => `data: ${JSON.stringify(piece)}\n\n`).join(''))
+      })
+      const done = (await collect()).at(-1) as { usage: { prompt_tokens: number } }
+      expect(done.usage.prompt_tokens).toBeGreaterThan(0)
+      expect(done.usage.prompt_tokens).toBeLessThan(1000)
+      expect(Number.isInteger(done.usage.prompt_tokens)).toBe(true)
+    }
+  })
+
   it('gives up on a stream that stalls and on a server that does not answer', async () => {
     server.answer(sayAndStall('Once'))
     await expect(collect()).rejects.toMatchObject({

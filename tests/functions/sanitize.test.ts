@@ -161,6 +161,31 @@ describe('sanitizeMarkdown', () => {
     }
   })
 
+  it.each([
+    ['addresses that follow each other', 'https://'.repeat(1500), 'hxxps://'.repeat(1500)],
+    ['a long address', `https://${'x'.repeat(5000)}`, `hxxps://${'x'.repeat(5000)}`],
+    ['a long target', `[x](${'x'.repeat(5000)})`, `[x] (${'x'.repeat(5000)})`],
+    ['long targets', `](${'x'.repeat(2500)}`.repeat(3), `] (${'x'.repeat(2500)}`.repeat(3)],
+  ])('looks at each character a few times only, however it is cut: %s', (_name, text, expected) => {
+    const { test } = RegExp.prototype
+    let looks = 0
+    try {
+      RegExp.prototype.test = function (this: RegExp, given: string) {
+        looks++
+        return test.call(this, given)
+      }
+      for (const size of [1, 7, text.length]) {
+        const sanitizer = createMarkdownSanitizer(KNOWN)
+        let output = ''
+        for (let at = 0; at < text.length; at += size) output += sanitizer.push(text.slice(at, at + size))
+        expect(output + sanitizer.end()).toBe(expected)
+      }
+    } finally {
+      RegExp.prototype.test = test
+    }
+    expect(looks).toBeLessThan(30 * text.length)
+  })
+
   it('never lets an inline image, a link to elsewhere, HTML or a linkable address through', () => {
     const random = createRandom(11)
     const vocabulary = [

@@ -84,9 +84,12 @@ export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownS
   let lineEnd = ''
 
   const keep = (length: number): Step => ({ length, output: buffer.slice(0, length) })
+  /** Up to where the buffer is known to hold such characters only: no character is looked at again. */
+  const known = new Map<RegExp, number>()
   const runLength = (from: number, char: RegExp) => {
-    let end = from
+    let end = Math.max(from, known.get(char) ?? 0)
     while (end < buffer.length && end - from <= MAX_ADDRESS_CHARS && char.test(buffer[end] ?? '')) end++
+    known.set(char, end)
     return end
   }
   const mayGoOn = (from: number, end: number, ended: boolean) =>
@@ -121,8 +124,8 @@ export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownS
     }
     const end = runLength(0, ADDRESS_CHAR)
     if (mayGoOn(0, end, ended)) return null
-    const known = end <= MAX_ADDRESS_CHARS ? allowedAddress(end) : undefined
-    if (known !== undefined) return keep(known.length)
+    const found = end <= MAX_ADDRESS_CHARS ? allowedAddress(end) : undefined
+    if (found !== undefined) return keep(found.length)
     const output = /^www/i.test(start) ? `${start.slice(0, 3)}[.]` : start.replace(/tt/i, 'xx').replace(/^ftp/i, 'fxp')
     return { length: start.length, output }
   }
@@ -160,6 +163,7 @@ export function createMarkdownSanitizer(allowed: ReadonlySet<string>): MarkdownS
       if (taken === null) break
       const source = buffer.slice(0, taken.length)
       buffer = buffer.slice(taken.length)
+      for (const [char, end] of known) known.set(char, end - taken.length)
       const line = source.slice(source.lastIndexOf('\n') + 1)
       const isNewLine = line.length < source.length
       lineStart = ((isNewLine ? '' : lineStart) + line).slice(0, 100)

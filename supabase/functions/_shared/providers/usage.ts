@@ -2,8 +2,12 @@ import type OpenAI from 'openai'
 import type { ChatRequest, ToolCall, Usage } from './index.ts'
 import { estimateTokens } from './text.ts'
 
+/** Tokens of one call, beyond those of any model: a number above it is a mistake, and sums of such numbers cannot be stored. */
+const MAX_COUNT = 10_000_000
+
 /** Whether a provider's number of tokens is one. */
-export const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+export const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_COUNT
 const countOf = (value: unknown): number => (isCount(value) ? value : 0)
 
 /** Usage as the provider counted it; null when it did not. */

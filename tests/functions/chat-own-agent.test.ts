@@ -26,7 +26,7 @@ afterAll(async () => {
 })
 
 /** The function in this process, with a stand-in for our own api behind it. */
-async function ask(embedder: Embedder = createOfflineEmbedder(), onLogged: (event: string) => void = () => {}) {
+function chatApp(embedder: Embedder = createOfflineEmbedder(), onLogged: (event: string) => void = () => {}) {
   const agentEndpoint = createAgentEndpoint({
     baseUrl: api.url,
     apiKey: null,
@@ -40,13 +40,18 @@ async function ask(embedder: Embedder = createOfflineEmbedder(), onLogged: (even
     agentEndpoint,
   })
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
-  const body = JSON.stringify({ message: 'When?' })
-  const events = await eventsOf(await app.request('/chat', { method: 'POST', headers, body }))
-  const complete = events.find(({ event }) => event === 'complete') ?? {}
-  const messages = async () => {
-    const stored = await app.request(`/chat/sessions/${events[0]!['session_id']}/messages`, { headers })
-    return (await stored.json()).messages
+  return {
+    answer: () => app.request('/chat', { method: 'POST', headers, body: JSON.stringify({ message: 'When?' }) }),
+    messages: async (sessionId: string) =>
+      (await (await app.request(`/chat/sessions/${sessionId}/messages`, { headers })).json()).messages,
   }
+}
+
+async function ask(...given: Parameters<typeof chatApp>) {
+  const app = chatApp(...given)
+  const events = await eventsOf(await app.answer())
+  const complete = events.find(({ event }) => event === 'complete') ?? {}
+  const messages = () => app.messages(events[0]!['session_id'])
   return { events, complete, messages, answer: (await messages())[1] }
 }
 
@@ -137,11 +142,22 @@ describe('when our own api', () => {
   })
 })
 
+type BegunRun = { id: string; run_id: string; lease_token: string }
+
+/** Stores the answer that the run ends with. */
+const finish = (run: BegunRun, content: string) =>
+  stack.db.query(`select ai.finish_run($1, $2, 'completed', $3, first_seq => 1, events => $4::jsonb)`, [
+    run.id,
+    run.lease_token,
+    content,
+    JSON.stringify([{ event: 'complete', type: 'complete', status: 'completed', content }]),
+  ])
+
 describe('when a stream ends before its run', () => {
-  /** Begins the run that the api would begin, and ends the stream as told. */
-  async function cutOff(end: Parameters<typeof stream>[1]) {
+  /** Lets the api begin a run as it would, and end its stream as told. @returns the run, once it has begun. */
+  async function beginAndEnd(end: Parameters<typeof stream>[1]): Promise<() => BegunRun> {
     const member = await stack.signIn('member@harbor.example')
-    let run: { id: string; run_id: string; lease_token: string } | null = null
+    let run: BegunRun | null = null
     api.answer(async (response, { path, body }) => {
       const { data, error } = await member.schema('ai').rpc('start_run', {
         agent_id: path.split('/')[3]!,
@@ -157,7 +173,7 @@ describe('when a stream ends before its run', () => {
       ]
       await stream(events, end)(response, { path, headers: {}, body })
     })
-    return { ...(await ask()), run: run! as { id: string; run_id: string; lease_token: string } }
+    return () => run!
   }
 
   it.each([
@@ -173,7 +189,9 @@ describe('when a stream ends before its run', () => {
         void response.end('data: {"event":"complete","status":"failed","content":"","code":"internal"}\n\n'),
     ],
   ])('and %s, nothing is stored yet; the answer is when the run ends, whoever carries it out', async (_name, end) => {
-    const { events, answer, messages, run } = await cutOff(end)
+    const begun = await beginAndEnd(end)
+    const { events, answer, messages } = await ask()
+    const run = begun()
     expect(events.map(({ event }) => event)).toEqual(['session', 'start', 'content_delta', 'stream_end'])
     expect(events.at(-1)).toEqual({
       event: 'stream_end',
@@ -183,14 +201,32 @@ describe('when a stream ends before its run', () => {
       reason: 'time_limit',
     })
     expect(answer).toBeUndefined()
-    const complete = { event: 'complete', type: 'complete', status: 'completed', content: 'Half past nine.' }
-    await stack.db.query(
-      `select ai.finish_run($1, $2, 'completed', 'Half past nine.', first_seq => 1, events => $3::jsonb)`,
-      [run.id, run.lease_token, JSON.stringify([complete])],
-    )
+    await finish(run, 'Half past nine.')
     const [, stored, ...more] = await messages()
     expect(stored).toMatchObject({ role: 'assistant', status: 'complete', content: 'Half past nine.', citations: [] })
     expect(more).toEqual([])
+  })
+
+  it('because the asker has left, the api is left as well; the answer is stored when the run ends', async () => {
+    const { promise: left, resolve: leave } = Promise.withResolvers<void>()
+    // Were it read on, its silence would be a stall; it says something, so that only leaving ends it.
+    const begun = await beginAndEnd((response) => {
+      const talk = setInterval(() => response.write(': keepalive\n\n'), 50)
+      response.on('close', () => (clearInterval(talk), leave()))
+    })
+    const logged: string[] = []
+    const app = chatApp(undefined, (event) => void logged.push(event))
+    const reader = (await app.answer()).body!.getReader()
+    let text = ''
+    while (!text.includes('Half')) text += new TextDecoder().decode((await reader.read()).value)
+    const sessionId = JSON.parse(text.slice('data: '.length, text.indexOf('\n')))['session_id'] as string
+    await reader.cancel()
+    await left
+    await drainBackground()
+    expect(await app.messages(sessionId)).toHaveLength(1)
+    await finish(begun(), 'Half past nine.')
+    expect((await app.messages(sessionId))[1]).toMatchObject({ status: 'complete', content: 'Half past nine.' })
+    expect(logged).toEqual([])
   })
 })
 

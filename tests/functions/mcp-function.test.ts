@@ -270,6 +270,11 @@ describe('the way to `api`', () => {
     ['another shape', () => Response.json({ content: 5 }), 'The agent could not be run.'],
     ['no connection', () => Promise.reject(new TypeError('fetch failed')), 'The agent could not be run.'],
     [
+      'a run that goes on',
+      () => Response.json({ run_id: 'run_1', session_id: 'sess_1', status: 'running' }, { status: 202 }),
+      'The agent is not done yet. Its answer will be in the conversation.',
+    ],
+    [
       'no answer in time',
       () => Promise.reject(new DOMException('timed out', 'TimeoutError')),
       'The agent is not done yet. Its answer will be in the conversation.',

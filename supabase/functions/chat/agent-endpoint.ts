@@ -21,6 +21,8 @@ export type AgentCall = {
   /** Whose token goes along; used with our own `api` only. */
   caller: Caller
   requestId: string
+  /** Aborted when the asker has left: once the run has begun, its stream is not read on. Absent: it is read to its end. */
+  left?: AbortSignal
 }
 
 /** Where answers come from: our own function `api`, or any server that speaks the agent API. */
@@ -101,7 +103,8 @@ export function createAgentEndpoint(options: AgentEndpointOptions): AgentEndpoin
     isOwn,
     async *stream(call, signal) {
       const body = await open(call, signal)
-      for await (const data of readSse(body, { signal, stallMs: options.stallTimeoutMs ?? 60_000 })) {
+      const until = call.left ? AbortSignal.any([signal, call.left]) : signal
+      for await (const data of readSse(body, { signal: until, stallMs: options.stallTimeoutMs ?? 60_000 })) {
         const event = parseEvent(data)
         if (event !== null) yield event
       }

@@ -9,7 +9,7 @@ import type { Answer, Send, TurnContext } from './turn.ts'
 /**
  * Lets our own api answer. The asker's identity goes along, so context goes by reference and is read again there; the api
  * keeps the run, its citations and what was filtered out, and the database stores the answer when the run ends. A stream that
- * ends before its run leaves `answer.openRun`.
+ * ends before its run, or that nobody reads any more, leaves `answer.openRun`.
  * @throws AppError, SseReadError when there is no whole answer and no run either; `answer` then holds what there was.
  */
 export async function answerFromOwnAgent(
@@ -37,6 +37,7 @@ export async function answerFromOwnAgent(
       })),
       caller,
       requestId,
+      left: context.left,
     },
     signal,
   )

@@ -36,6 +36,8 @@ export type TurnContext = {
   /** Knowledge bases the person has named; null: they left it to the agent. */
   knowledgeBaseIds: string[] | null
   requestId: string
+  /** Aborted when the asker has left, and at the end. */
+  left: AbortSignal
 }
 
 /** Takes the events for the client. */

@@ -32,6 +32,12 @@ export type AgentApi = {
   run(caller: Caller, question: AgentQuestion): Promise<AgentAnswer>
 }
 
+/** The status of a run that goes on after the answer: it waits, or takes longer than `api` does. */
+const ACCEPTED = 202
+
+const notDone = (cause?: unknown): AppError =>
+  new AppError('upstream_timeout', 'The agent is not done yet. Its answer will be in the conversation.', { cause })
+
 /** The error an answer of `api` means. Its texts are for callers. */
 function refusal(status: number, body: unknown): AppError {
   const { error, code } = Object(body) as { error?: unknown; code?: unknown }
@@ -66,14 +72,11 @@ export function createAgentApi(supabaseUrl: string, publishableKey: string, fetc
         })
         body = await response.json()
       } catch (error) {
-        if (error instanceof Error && error.name === 'TimeoutError') {
-          throw new AppError('upstream_timeout', 'The agent is not done yet. Its answer will be in the conversation.', {
-            cause: error,
-          })
-        }
+        if (error instanceof Error && error.name === 'TimeoutError') throw notDone(error)
         throw new AppError('upstream_failed', 'The agent could not be run.', { cause: error })
       }
       if (!response.ok) throw refusal(response.status, body)
+      if (response.status === ACCEPTED) throw notDone()
       const answer = runAnswer.safeParse(body)
       if (!answer.success) throw new AppError('upstream_failed', 'The agent could not be run.', { cause: answer.error })
       return answer.data

@@ -37,6 +37,7 @@ export const turns = new Hono<ChatEnv>().post('/', async (c) => {
       }),
     )
     const { deps, requestId } = c.var
+    const left = new AbortController()
     // Whatever else the asker may see, the answer draws on the session's tenant only.
     const context = {
       deps,
@@ -46,8 +47,13 @@ export const turns = new Hono<ChatEnv>().post('/', async (c) => {
       agentSessionId: `${turn.session_id}:${turn.agent_id}`,
       knowledgeBaseIds: body.knowledge_base_ids ?? null,
       requestId,
+      left: left.signal,
     }
-    const channel = createSseChannel({ onEnd: ended })
+    const onEnd = () => {
+      ended()
+      left.abort()
+    }
+    const channel = createSseChannel({ onEnd })
     // In the background: an asker who leaves still finds the answer in the session.
     void background(runTurn(context, channel.send), (error) => {
       deps.log.error('turn_crashed', { request_id: requestId, error: describeError(error) })

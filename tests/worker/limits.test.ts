@@ -4,7 +4,10 @@ import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import process from 'node:process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ExtractionFailure } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 import { DEFAULT_LIMITS, type ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
+import { classify } from '../../supabase/functions/_shared/ingestion/failures.ts'
+import { linesOfChild } from '../../worker/extract/child-process.ts'
 import { extractInChild } from '../../worker/extract/extract.ts'
 import { childrenOf } from '../support/child-processes.ts'
 import { eventually } from '../support/eventually.ts'
@@ -50,6 +53,30 @@ describe('extraction in a process of its own', () => {
     const bytes = own!.read(file)
     const there = await inChild(bytes, file)
     expect(there).toEqual(await extractFile(bytes, file))
+  })
+
+  test('that cannot start says nothing of the document: it is tried again, and the cause is in the error', async () => {
+    const path = join(folder, 'fine.txt')
+    await writeFile(path, 'Fine.')
+    const file = await open(path, 'r')
+    const limits = { timeoutMs: 60_000, memoryMb: 512 }
+    const child = { file, program: join(folder, 'absent.ts'), task: {}, limits, maxLineBytes: 1000 }
+    try {
+      const lines = linesOfChild({
+        ...child,
+        tooLong: () => new ExtractionFailure('too_large', 'x'),
+        hasEnded: () => false,
+      })
+      const error = await lines.next().then(
+        () => null,
+        (thrown: unknown) => thrown as Error,
+      )
+      expect(error).toMatchObject({ message: 'The process that reads documents cannot start: it ended with 1.' })
+      expect((error?.cause as Error).message).toMatch(/absent\.ts|ERR_ACCESS_DENIED/)
+      expect(classify(error)).toMatchObject({ status: 'pending', errorCode: 'transient' })
+    } finally {
+      await file.close()
+    }
   })
 
   test('gives what extraction in this process gives: slides', async () => {

@@ -10,9 +10,12 @@ import {
   limitExceeded,
 } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 import { residentMemory } from './memory.ts'
+import { READY } from './serve-parent.ts'
 
 const PACKAGE_ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const READABLE = ['package.json', 'worker/extract', 'supabase/functions/_shared/ingestion', 'node_modules']
+/** Characters of what a process that cannot start says of it. */
+const MAX_CAUSE_CHARS = 2_000
 /** How often time and memory are checked. A process that unpacks a bomb grows by less than 100 MiB in between. */
 const POLL_MS = 50
 
@@ -46,7 +49,7 @@ function start({ file, program, task, limits }: DocumentChild): ChildProcess {
       program,
       JSON.stringify(task),
     ],
-    { stdio: [file.fd, 'pipe', 'ignore'], env: {} },
+    { stdio: [file.fd, 'pipe', 'pipe'], env: {} },
   )
 }
 
@@ -54,13 +57,16 @@ function start({ file, program, task, limits }: DocumentChild): ChildProcess {
  * Works on a document in a process of its own and yields the lines it writes. The process has neither environment nor the right
  * to read any file but its own code, and is killed when the caller stops reading, when `signal` aborts, and when it exceeds its
  * time or its memory.
- * @throws ExtractionFailure with the verdict; the reason of `signal` when that aborts.
+ * @throws ExtractionFailure with the verdict; the reason of `signal` when that aborts; an Error that says nothing of the document
+ * when the process cannot start.
  */
 export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): AsyncGenerator<string> {
   const { limits } = work
   signal?.throwIfAborted()
   const child = start(work)
   if (work.isInBackground) yieldToOthers(child)
+  const complaint = complaintOf(child)
+  let isReady = false
   const exited = once(child, 'exit').then(([code, killedBy]) => ({
     code: code as number | null,
     killedBy: killedBy as string | null,
@@ -84,6 +90,11 @@ export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): 
 
   try {
     for await (const line of boundedLines(child, work.maxLineBytes, () => stop(work.tooLong()))) {
+      if (!isReady && line === READY) {
+        isReady = true
+        complaint.forget()
+        continue
+      }
       spentMs += performance.now() - waitingSince
       withCaller = true
       yield line
@@ -93,12 +104,33 @@ export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): 
     const { code, killedBy } = await exited
     signal?.throwIfAborted()
     if (stopped) throw stopped
+    if (!isReady) {
+      const cause = new Error(await complaint.whole())
+      throw new Error(`The process that reads documents cannot start: it ended with ${killedBy ?? code}.`, { cause })
+    }
     if (!work.hasEnded()) throw crashed(code, killedBy, limits)
   } finally {
     clearInterval(watch)
     signal?.removeEventListener('abort', onAbort)
     child.kill('SIGKILL')
     await exited
+  }
+}
+
+/** What a process writes to standard error, until it is forgotten: of a document, nothing may be kept. */
+function complaintOf({ stderr }: ChildProcess): { whole: () => Promise<string>; forget: () => void } {
+  let text = ''
+  const keep = (data: Buffer) => (text = (text + data.toString()).slice(0, MAX_CAUSE_CHARS))
+  stderr?.on('data', keep)
+  const closed = new Promise((resolve) => (stderr ? stderr.once('close', resolve) : resolve(null)))
+  return {
+    whole: () => closed.then(() => text.trim()),
+    forget() {
+      stderr?.off('data', keep)
+      // Whatever is written on is read away: a full pipe would stop the process.
+      stderr?.resume()
+      text = ''
+    },
   }
 }
 

@@ -2,12 +2,15 @@ import { closeSync, readFileSync, writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { type ExtractionReason, verdictOf } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 
+/** The first line of a process: its program is loaded, and it begins with the document. */
+export const READY = 'ready'
+
 /** The last message of a process that could not do its work. */
 export type FailedMessage = { type: 'failed'; reason: ExtractionReason; message: string }
 
-/** Writes a message as one JSON line to standard output, all of it before it returns. */
-function writeLine(message: unknown): void {
-  const bytes = Buffer.from(`${JSON.stringify(message)}\n`)
+/** Writes a line to standard output, all of it before it returns. */
+function writeLine(line: string): void {
+  const bytes = Buffer.from(`${line}\n`)
   for (let written = 0; written < bytes.length; ) {
     try {
       written += writeSync(1, bytes, written)
@@ -20,21 +23,22 @@ function writeLine(message: unknown): void {
 }
 
 /**
- * All that a process of `child-process.ts` does: it works on the bytes of standard input by the task on its command line, writes
- * what comes as one JSON line each, or `failed` and why, and exits. Whatever happens to it happens to one source.
+ * All that a process of `child-process.ts` does: it says that it is ready, works on the bytes of standard input by the task on its
+ * command line, writes what comes as one JSON line each, or `failed` and why, and exits. Whatever happens to it happens to one source.
  */
 export async function serveParent<Task, Message>(
   work: (bytes: Uint8Array, task: Task) => AsyncIterable<Message>,
 ): Promise<never> {
   new Worker(new URL('./watchdog.ts', import.meta.url)).unref()
   const task = JSON.parse(process.argv[2] ?? '{}') as Task
+  writeLine(READY)
   try {
     const bytes = new Uint8Array(readFileSync(0))
     closeSync(0)
-    for await (const message of work(bytes, task)) writeLine(message)
+    for await (const message of work(bytes, task)) writeLine(JSON.stringify(message))
   } catch (error) {
     const { reason, message } = verdictOf(error)
-    writeLine({ type: 'failed', reason, message } satisfies FailedMessage)
+    writeLine(JSON.stringify({ type: 'failed', reason, message } satisfies FailedMessage))
   }
   // A parser may have left timers or promises behind; the document is read, nothing else matters.
   process.exit(0)

@@ -19,11 +19,14 @@ $$;
 comment on function private.identifiers_of(text) is
   'Part numbers, invoice numbers and the like in a text: up to six letters, then digits and letters, joined by - _ or /. Upper case, without the joints, 4 to 32 characters (5, if all are digits), the first 128.';
 
--- Chunks with more numbers than were looked at are indexed again.
+-- What has more numbers than were looked at is indexed again.
 do $reindex$
 declare
   chunk_ids uuid[];
+  memory_ids constant uuid[] := array(select memories.id from public.memories where regexp_count(memories.body, '[0-9]+') > 64);
 begin
+  delete from private.search_lexemes where search_lexemes.item_id = any (memory_ids);
+  perform private.index_memories(memory_ids);
   for chunk_ids in
     select array_agg(chunks.id)
     from ai.chunks

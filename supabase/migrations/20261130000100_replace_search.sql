@@ -38,7 +38,8 @@ begin
         in_one := phraseto_tsquery(('pg_catalog.' || spoken)::regconfig, private.words_of(phrase));
         if numnode(in_one) > 0 then
           parsed.excluded := coalesce(parsed.excluded || in_one, in_one);
-          parsed.unwanted := parsed.unwanted || tsvector_to_array(private.lexemes_of(phrase, spoken));
+          -- Whatever holds the phrase holds this one of its words.
+          parsed.unwanted := parsed.unwanted || (tsvector_to_array(private.lexemes_of(phrase, spoken)))[:1];
         end if;
       end loop;
     end loop;
@@ -51,9 +52,16 @@ begin
         in_one := phraseto_tsquery(('pg_catalog.' || spoken)::regconfig, private.words_of(phrase));
         if numnode(in_one) > 0 then
           in_any := coalesce(in_any || in_one, in_one);
-          -- Of the first phrase alone, but in every language: each may make other words of it.
+          -- Words of the first phrase alone, of which the rarest finds it. Several languages make different words of it, and the
+          -- longest of each, which is seldom common, finds it there.
           if parsed.required is null then
-            parsed.anchor := parsed.anchor || tsvector_to_array(private.lexemes_of(phrase, spoken));
+            parsed.anchor := parsed.anchor || (
+              array(
+                select words.lexeme
+                from unnest(private.lexemes_of(phrase, spoken)) as words
+                order by char_length(words.lexeme) desc, words.lexeme
+              )
+            )[:case when cardinality(spoken_languages) = 1 then 16 else 1 end];
           end if;
         end if;
       end loop;
@@ -285,6 +293,49 @@ comment on function private.matching_items(private.query_terms, private.parsed_q
 revoke execute on function private.matching_items(private.query_terms, private.parsed_query, private.search_scope, uuid[], uuid[], float8, float8, int, int) from public;
 grant execute on function private.matching_items(private.query_terms, private.parsed_query, private.search_scope, uuid[], uuid[], float8, float8, int, int) to authenticated;
 
+create function private.wanted_items(near private.search_leg, keys text, parsed private.parsed_query, leg_limit int)
+returns private.search_leg
+language plpgsql
+stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off -- by the ids, as in private.rank_near_items()
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  leg private.search_leg;
+begin
+  perform set_config('bulkhead.search_terms_1', keys, true), set_config('bulkhead.search_terms_2', keys, true);
+  select array_agg(kept.item_id order by kept.place), array_agg(kept.score order by kept.place)
+  into leg
+  from (
+    select found.item_id, found.score, found.place
+    from unnest(near.item_ids, near.scores) with ordinality as found (item_id, score, place)
+    where case
+      when parsed.required is null then not exists (
+        select from private.search_lexemes as matched
+        where matched.item_id = found.item_id and matched.lexemes operator(pg_catalog.@@) parsed.excluded
+      )
+      else exists (
+        select from private.search_lexemes as matched
+        where matched.item_id = found.item_id
+          and matched.lexemes operator(pg_catalog.@@) parsed.required
+          and (parsed.excluded is null or not matched.lexemes operator(pg_catalog.@@) parsed.excluded)
+      )
+    end
+    order by found.place
+    limit leg_limit
+  ) as kept;
+  return leg;
+end;
+$$;
+
+comment on function private.wanted_items(private.search_leg, text, private.parsed_query, int) is
+  'The first leg_limit items of a leg that hold what the query requires and nothing that it excludes. Whatever does has one of the keys, or whatever it excludes.';
+
+revoke execute on function private.wanted_items(private.search_leg, text, private.parsed_query, int) from public;
+grant execute on function private.wanted_items(private.search_leg, text, private.parsed_query, int) to authenticated;
+
 create function private.nearest_wanted_items(
   scope private.search_scope,
   sources uuid[],
@@ -297,13 +348,10 @@ returns private.search_leg
 language plpgsql
 stable
 set search_path = ''
-set enable_seqscan = off
-set enable_bitmapscan = off -- by the ids, as in private.rank_near_items()
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   holding uuid[];
-  keys text;
+  keys constant text := private.search_keys(scope.segments, '', coalesce(parsed.anchor, parsed.unwanted))::text;
   asked int := leg_limit;
   near private.search_leg;
   leg private.search_leg;
@@ -317,31 +365,10 @@ begin
     end if;
   end if;
   -- What is not wanted is left out of the nearest, and more of them are asked for until enough are left.
-  keys := private.search_keys(scope.segments, '', coalesce(parsed.anchor, parsed.unwanted))::text;
   loop
     near := private.nearest_items(scope, sources, null, query_embedding, asked);
-    perform set_config('bulkhead.search_terms_1', keys, true), set_config('bulkhead.search_terms_2', keys, true);
-    select array_agg(kept.item_id order by kept.place), array_agg(kept.score order by kept.place)
-    into leg
-    from (
-      select found.item_id, found.score, found.place
-      from unnest(near.item_ids, near.scores) with ordinality as found (item_id, score, place)
-      where case
-        when parsed.required is null then not exists (
-          select from private.search_lexemes as matched
-          where matched.item_id = found.item_id and matched.lexemes operator(pg_catalog.@@) parsed.excluded
-        )
-        else exists (
-          select from private.search_lexemes as matched
-          where matched.item_id = found.item_id
-            and matched.lexemes operator(pg_catalog.@@) parsed.required
-            and (parsed.excluded is null or not matched.lexemes operator(pg_catalog.@@) parsed.excluded)
-        )
-      end
-      order by found.place
-      limit leg_limit
-    ) as kept;
-    exit when coalesce(cardinality(near.item_ids), 0) < asked or cardinality(leg.item_ids) >= leg_limit;
+    leg := private.wanted_items(near, keys, parsed, leg_limit);
+    exit when coalesce(cardinality(near.item_ids), 0) < asked or cardinality(leg.item_ids) >= leg_limit or asked >= 50000;
     asked := asked * 4;
   end loop;
   return leg;
@@ -349,7 +376,7 @@ end;
 $$;
 
 comment on function private.nearest_wanted_items(private.search_scope, uuid[], private.parsed_query, extensions.vector, int, int) is
-  'Vector leg: the nearest items that hold what the query requires and nothing that it excludes, however many others are nearer. Fewer than listed_limit that hold it are compared alone; more are met on the way from near to far.';
+  'Vector leg: the nearest items that hold what the query requires and nothing that it excludes, among some 50,000 that are nearest. Fewer than listed_limit that hold it are compared alone; more are met on the way from near to far.';
 
 revoke execute on function private.nearest_wanted_items(private.search_scope, uuid[], private.parsed_query, extensions.vector, int, int) from public;
 grant execute on function private.nearest_wanted_items(private.search_scope, uuid[], private.parsed_query, extensions.vector, int, int) to authenticated;
@@ -589,7 +616,8 @@ begin
         weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
         if weighed.terms is not null then
           text_leg := private.matching_items(
-            weighed, parsed, scope, sources, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit
+            weighed, parsed, scope, sources, case when weight > 0 then vector_leg.item_ids end, k1, b,
+            greatest(2 * candidate_budget, leg_limit), leg_limit
           );
         end if;
         fusing.words_asked := weighed.possible;
@@ -625,11 +653,13 @@ begin
         from (
           select
             hit.item_id, hit.score, hit.place, chunks.source_id,
-            row_number() over (partition by md5(chunks.text) order by hit.score desc, hit.item_id) as copy
+            row_number() over (
+              partition by case when deduplicate then md5(chunks.text) else hit.item_id::text end order by hit.score desc, hit.item_id
+            ) as copy
           from unnest(fused.item_ids, fused.scores) with ordinality as hit (item_id, score, place)
           join ai.chunks on chunks.id = hit.item_id
         ) as unique_texts
-        where unique_texts.copy = 1 or not coalesce(deduplicate, false)
+        where unique_texts.copy = 1
       ) as numbered
       where max_per_source is null or numbered.number_in_source <= max_per_source
       order by numbered.score desc, numbered.item_id
@@ -764,7 +794,9 @@ begin
   if uses_text then
     weighed := private.weigh_terms(parsed.words, scope.segments, scope.languages, scope.items, 16, candidate_budget);
     if weighed.terms is not null then
-      text_leg := private.matching_items(weighed, parsed, scope, null, vector_leg.item_ids, k1, b, 2 * candidate_budget, leg_limit);
+      text_leg := private.matching_items(
+        weighed, parsed, scope, null, case when weight > 0 then vector_leg.item_ids end, k1, b, 2 * candidate_budget, leg_limit
+      );
     end if;
     if parsed.identifiers <> '{}' then
       identifier_leg := private.identified_items(parsed, scope.segments, null, null, leg_limit);

@@ -13,7 +13,14 @@ begin
   perform private.hold_embedding_model(indexed_sources.knowledge_base_id, false)
   from ai.indexed_sources
   where indexed_sources.id = finish_indexing.indexed_source_id;
-  -- Before the source: who deletes the knowledge base holds it before anything of ours, and the chunks below ask for it.
+  -- Before the source: who deletes the tenant or the knowledge base holds it before anything of ours, and what is written below
+  -- asks for both.
+  perform
+  from public.tenants
+  where tenants.id = (
+    select indexed_sources.tenant_id from ai.indexed_sources where indexed_sources.id = finish_indexing.indexed_source_id
+  )
+  for key share;
   perform
   from ai.knowledge_bases
   where knowledge_bases.id = (

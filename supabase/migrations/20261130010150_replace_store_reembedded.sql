@@ -8,7 +8,11 @@ declare
   item_ids uuid[];
   embeddings extensions.vector[];
 begin
-  -- Before the lease: who deletes the knowledge base holds it before anything of ours.
+  -- Before the lease: who deletes the tenant or the knowledge base holds it before anything of ours.
+  perform
+  from public.tenants
+  where tenants.id = (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = store_reembedded.reembedding_id)
+  for key share;
   perform
   from ai.knowledge_bases
   where knowledge_bases.id = (select reembeddings.knowledge_base_id from private.reembeddings where reembeddings.id = store_reembedded.reembedding_id)

@@ -61,7 +61,7 @@ select set_eq(
     'private.identified_items', 'private.identifiers_of', 'private.lexemes_of', 'private.matching_items', 'private.merge_legs',
     'private.nearest_in_graph', 'private.nearest_in_segments', 'private.nearest_items', 'private.nearest_wanted_items', 'private.parse_query', 'private.rank_by_16_words', 'private.rank_by_6_words', 'private.rank_near_items',
     'private.search_among_visible_chunks', 'private.search_keys', 'private.search_terms', 'private.shortened',
-    'private.space_bigrams', 'private.term_query', 'private.unit_vector', 'private.weigh_terms', 'private.words_of'
+    'private.space_bigrams', 'private.term_query', 'private.unit_vector', 'private.wanted_items', 'private.weigh_terms', 'private.words_of'
   ],
   'what these and the policies call on people''s behalf'
 );

@@ -1,6 +1,6 @@
 -- How the legs become one list, and how a caller can see it.
 begin;
-select plan(34);
+select plan(35);
 select tests.make_source('words', 'a', null, text => 'Demurrage charges of the terminal are refunded within thirty days.', axis => 9);
 select tests.make_source('meaning', 'a', null, text => 'Money back for waiting at the quay.', axis => 1);
 select tests.make_source('both', 'a', null, text => 'Refunds of demurrage charges at the quay.', axis => 2);
@@ -115,6 +115,18 @@ select is(
   (select count(distinct source_name)::int from ai.search('x', tests.axis(20)::extensions.vector, 'bulkhead-hash-384', method => 'vector_search', similarity_threshold => 0.5, max_per_source => 1)), 1,
   'but nothing below a threshold'
 );
+
+-- Words as well, of which no more than 800 chunks are ranked at first.
+select tests.as_superuser();
+select tests.make_source('catalogue', 'a', null, text => 'Anchor chain, item 0.', axis => 21);
+insert into ai.chunks (id, tenant_id, indexed_source_id, knowledge_base_id, source_id, visibility, text, chunk_index, start_char, end_char, tokens, embedding_model)
+select md5('catalogue' || i)::uuid, tenant_id, indexed_source_id, knowledge_base_id, source_id, visibility, 'Anchor chain, item ' || i || '.', i, 0, 10, 10, 'm'
+from ai.chunks cross join generate_series(1, 850) as i
+where id = tests.id('chunk catalogue');
+select tests.make_source('invoice', 'a', null, text => 'One anchor, sold.', axis => 22);
+select tests.make_source('letter', 'a', null, text => 'The anchor was late.', axis => 23);
+select tests.sign_in('member');
+select is((select string_agg(source_name, ' ' order by source_name) from ai.search('anchor', method => 'full_text', max_per_source => 1)), 'catalogue invoice letter', 'behind a document of 851 passages, too');
 
 select * from finish();
 rollback;

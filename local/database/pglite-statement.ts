@@ -27,6 +27,11 @@ export class KeptStatements {
     return this.#byText.size < MOST_KEPT ? `kept_${++this.#lastNumber}` : undefined
   }
 
+  /** Forgets one that failed: Postgres may have dropped it, or it may give something else since the schema has changed. */
+  drop(text: string): void {
+    this.#byText.delete(text)
+  }
+
   add(text: string, name: string, described: Described): void {
     this.#byText.set(text, { name, ...described })
   }
@@ -38,6 +43,9 @@ export class KeptStatements {
     for (const name of names) await runScript(engine, `deallocate ${name}`).catch(() => {})
   }
 }
+
+/** Errors of a kept statement that Postgres has dropped, or that would give something else since the schema has changed. */
+const OF_KEPT = ['26000', '0A000']
 
 /** Filters of functions can be written in any number of ways. */
 const MOST_KEPT = 200
@@ -77,6 +85,9 @@ export async function runStatement(
     const messages = [...described.messages, ...answered]
     const [{ rows, affectedRows } = { rows: [] }] = parse.parseResults(messages, parsersFor(engine, messages))
     result = { rows: rows as StatementResult['rows'], affected: affectedRows }
+  } catch (error) {
+    if (OF_KEPT.includes(String((error as { code?: unknown }).code))) kept?.drop(text)
+    throw error
   } finally {
     // After an error Postgres ignores everything until it reads this.
     if (!isSynced) await send(engine, [serialize.sync()])

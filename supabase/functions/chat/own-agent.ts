@@ -67,8 +67,9 @@ export async function answerFromOwnAgent(
     // What was not refused may have begun: then it goes on, and its answer is stored whoever finishes it.
     if (!(error instanceof SseReadError) && !(error instanceof AppError && error.status >= 500)) throw error
     const run = await runOf(context, { chat_message_id: turn.message_id })
-    // The token by which it would be found may have expired: then what the stream itself said counts.
-    const publicId = run?.run_id ?? (ended === null ? null : runId)
+    // The token by which it would be found may have expired: then what the stream itself said counts. And where nobody reads it
+    // any more, it was left, and did not end.
+    const publicId = run?.run_id ?? (ended === null && !context.left.aborted ? null : runId)
     if (publicId === null) {
       if (answer.complete === null) throw error
       return take(answer, answer.complete as AgentEvent)

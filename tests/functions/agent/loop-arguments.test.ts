@@ -225,6 +225,41 @@ describe('T14: the work of a check', () => {
     }
   })
 
+  it('counts what is not what it should be, and addresses, which become part of each other', () => {
+    const doubled = (part: object) => {
+      const steps = named(8, (n) => ({ allOf: times(2, () => ({ $ref: `#/$defs/p${n + 1}` })) }))
+      return { type: 'object', $ref: '#/$defs/p0', $defs: { ...steps, p8: part } }
+    }
+    const addressed = { id: `https://x/${'a'.repeat(20_000)}`, properties: named(100, () => ({})) }
+    expect(schemaProblem(addressed)).toMatch(/too large/)
+    expect(schemaProblem({ ...addressed, id: 'https://x/a' })).toBeNull()
+    for (const part of [{ properties: 'a'.repeat(50_000) }, { minProperties: '0'.repeat(50_000) }]) {
+      expect(schemaProblem(doubled(part))).toMatch(/too large/)
+    }
+    // Patterns alone are left to the tool.
+    const patterns = Object.fromEntries(times(400, (n) => [`^x${n}`, {}]))
+    expect(schemaProblem(doubled({ patternProperties: patterns }))).toBeNull()
+    expect(schemaProblem(doubled({ properties: { a: { description: 'a'.repeat(5_000) } } }))).toBeNull()
+  })
+
+  it('counts what an object is compared with', () => {
+    const schema = { properties: { q: { enum: times(2_000, () => ({})) } } }
+    expect(problem(schema, { q: {} })).toBe('none')
+    expect(problem(schema, { q: named(2_000, () => 1) })).toMatch(TOO_MUCH)
+    expect(problem(schema, { q: 'a' })).toMatch(/q: The value does not match/)
+  })
+
+  it('leaves rows with lists and long texts in them far from it', () => {
+    const row = { type: 'object', properties: { a: { $ref: '#/$defs/list' }, b: { $ref: '#/$defs/list' } } }
+    const schema = {
+      properties: { rows: { type: 'array', items: row }, text: { type: 'string', maxLength: 200_000 } },
+      $defs: { list: { type: 'array', items: { type: 'string', maxLength: 100 } } },
+    }
+    const rows = times(1_000, () => ({ a: ['x'], b: ['y'] }))
+    expect(problem(schema, { rows })).toBe('none')
+    expect(problem(schema, { rows: rows.slice(0, 400), text: 'x'.repeat(100_000) })).toBe('none')
+  })
+
   it('is that of all patterns together: the tool checks what is too much', () => {
     const withPatterns = (count: number) => ({
       properties: { a: { allOf: times(count, (n) => ({ pattern: `[a-z]*x${n}` })) } },

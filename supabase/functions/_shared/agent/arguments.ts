@@ -118,7 +118,8 @@ const STRUCTURAL = ['properties', 'items', 'prefixItems', 'additionalItems', 'al
 
 function describe(errors: readonly OutputUnit[]): string {
   const leaves = errors.filter((error) => !STRUCTURAL.includes(error.keyword) && error.keyword !== 'false')
-  const lines = (leaves.length > 0 ? leaves : errors).map(({ instanceLocation, keyword, error }) => {
+  const all = leaves.length > 0 ? leaves : errors
+  const lines = all.slice(0, MAX_PROBLEMS).map(({ instanceLocation, keyword, error }) => {
     const text =
       keyword === 'additionalProperties' || keyword === 'unevaluatedProperties'
         ? error.replace(/ does not match .*$/, ' is not known.')
@@ -126,8 +127,8 @@ function describe(errors: readonly OutputUnit[]): string {
     const place = instanceLocation.replace(/^#\/?/, '')
     return (place === '' ? text : `${place}: ${text}`).slice(0, MAX_PROBLEM_CHARS)
   })
-  const more = lines.length > MAX_PROBLEMS ? ` (and ${lines.length - MAX_PROBLEMS} more)` : ''
-  return `${lines.slice(0, MAX_PROBLEMS).join(' ')}${more}`
+  const more = all.length > MAX_PROBLEMS ? ` (and ${all.length - MAX_PROBLEMS} more)` : ''
+  return `${lines.join(' ')}${more}`
 }
 
 /**

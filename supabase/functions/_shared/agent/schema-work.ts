@@ -14,14 +14,34 @@ const PART_WORK = 40
 const PATTERN_WORK = 40
 /** Levels of nesting that a schema may have. */
 const MAX_SCHEMA_DEPTH = 200
-/** Characters that the way to a part of a schema may have, all names together. */
+/** Characters that the way to a part of a schema may have, all names together, and addresses that it is given. */
 const MAX_PATH_CHARS = 4000
+/** Milliseconds that a check may take, should something of it have been counted for too little. */
+const MAX_MS = 2000
 
 /** Keywords whose values hold no schema, but are gone through or named in an error. */
 const DATA = ['enum', 'const', 'type', '$ref']
+/** Keywords whose names are gone through. Of a text in their place that is slow, by its characters. */
+const NAMED = [
+  'properties',
+  'patternProperties',
+  'dependentSchemas',
+  'dependentRequired',
+  'dependencies',
+  '$defs',
+  'definitions',
+]
+const NAMED_TEXT_WORK = 20
+/** Keywords whose texts nobody looks at. */
+const PROSE = ['title', 'description', '$comment', 'default', 'examples', '$schema']
+/** What gives a part an address. */
+const ADDRESSES = ['$id', 'id', '$anchor']
 /** Those of whose names each may become an error. */
 const NAMES = ['required', 'dependentRequired', 'dependencies']
-const OF_ITEMS = ['items', 'prefixItems', 'additionalItems', 'unevaluatedItems', 'contains']
+/** Looked at once more for each item. */
+const OF_ITEMS = ['prefixItems', 'unevaluatedItems']
+/** The same, unless they are parts: those are counted for each item. */
+const OF_ITEMS_BY_NOTE = ['items', 'additionalItems', 'contains']
 const OF_KEYS = ['additionalProperties', 'unevaluatedProperties', 'propertyNames', 'minProperties', 'maxProperties']
 const OF_TEXT = ['minLength', 'maxLength', 'format']
 /** What puts together which items and keys its schemas have looked at. */
@@ -67,20 +87,27 @@ function sizesOf(value: unknown): Sizes {
 const entriesOf = (value: unknown): number =>
   typeof value === 'object' && value !== null ? Object.keys(value).length : 0
 
+const lengthOf = (value: unknown): number => (typeof value === 'string' ? value.length : 0)
+
 /** Work of looking at a part for a value of these sizes, without that of the parts it leads to. */
 function workOf(part: Part, sizes: Sizes): number {
   const has = (keywords: readonly string[]) => keywords.some((keyword) => Object.hasOwn(part, keyword))
-  const matching = (pattern: string) => PATTERN_WORK + patternSteps(pattern, sizes.text) / 8
+  // What is plain in a long pattern may have to be gone through at each step.
+  const matching = (pattern: string) =>
+    PATTERN_WORK + (patternSteps(pattern, sizes.text) / 8) * Math.max(1, pattern.length / 8)
   let work = 0
-  if (has(OF_ITEMS)) work += 2 * sizes.items
+  const isNoted = (keyword: string) => typeof part[keyword] === 'boolean' || Array.isArray(part[keyword])
+  if (has(OF_ITEMS) || OF_ITEMS_BY_NOTE.some(isNoted)) work += 2 * sizes.items
   if (has(OF_KEYS)) work += 2 * sizes.keys
-  if (has(OF_TEXT)) work += sizes.text / 20
+  if (has(OF_TEXT)) work += sizes.text / 100
   if (has(COMBINING)) work += (sizes.items + sizes.keys) / 8
+  // The keys of an object are listed anew for each value that it is compared with.
+  work += (entriesOf(part['enum']) + (part['const'] === undefined ? 0 : 1)) * sizes.keys * 2
   // Each item is compared with each other one.
   if (part['uniqueItems'] === true) work += (sizes.items * sizes.chars) / 4
   if (typeof part['pattern'] === 'string') work += matching(part['pattern'])
   for (const pattern of Object.keys(Object(part['patternProperties']) as object)) {
-    work += sizes.keys * matching(pattern)
+    work += 5 * PATTERN_WORK + sizes.keys * matching(pattern)
   }
   return work
 }
@@ -92,6 +119,7 @@ function workOf(part: Part, sizes: Sizes): number {
  */
 export class SchemaMeter {
   #left = MAX_WORK
+  #until = performance.now() + MAX_MS
   #sizes: Sizes = { chars: 0, items: 0, keys: 0, text: 0 }
   /** Work of the parts for the value of now. */
   #known = new Map<Part, number>()
@@ -108,6 +136,7 @@ export class SchemaMeter {
   /** From now on it is this value that is checked, with all of `MAX_WORK` before it. */
   begin(value: unknown): void {
     this.#left = MAX_WORK
+    this.#until = performance.now() + MAX_MS
     this.#sizes = sizesOf(value)
     this.#known.clear()
   }
@@ -120,13 +149,18 @@ export class SchemaMeter {
   #watch(value: unknown, depth: number, path: number): number {
     if (typeof value === 'string') return value.length
     if (typeof value !== 'object' || value === null) return 8
-    if (depth > MAX_SCHEMA_DEPTH || path > MAX_PATH_CHARS) throw new TooMuchWork('The schema is nested too deeply.')
+    let address = path
+    for (const keyword of ADDRESSES) address += lengthOf((value as Part)[keyword])
+    if (depth > MAX_SCHEMA_DEPTH || address > MAX_PATH_CHARS) throw new TooMuchWork('The schema is nested too deeply.')
     let chars = 2
-    let fixed = PART_WORK + path / 4
+    let fixed = PART_WORK + address / 4
     for (const [key, inner] of Object.entries(value)) {
-      const size = this.#watch(inner, depth + 1, path + key.length + 1)
+      const size = this.#watch(inner, depth + 1, address + key.length + 1)
       chars += key.length + size
-      fixed += NAMES.includes(key) ? size : DATA.includes(key) ? size / 8 : entriesOf(inner)
+      if (NAMES.includes(key)) fixed += size
+      else if (DATA.includes(key)) fixed += size / 8
+      else if (NAMED.includes(key)) fixed += entriesOf(inner) + NAMED_TEXT_WORK * lengthOf(inner)
+      else if (!PROSE.includes(key)) fixed += Math.max(entriesOf(inner), lengthOf(inner))
     }
     if (!Array.isArray(value)) this.#count(value as Part, fixed)
     return chars
@@ -140,7 +174,7 @@ export class SchemaMeter {
         const work = this.#known.get(part) ?? fixed + workOf(part, this.#sizes)
         this.#known.set(part, work)
         this.#left -= work
-        if (this.#left < 0) throw new TooMuchWork('The schema takes too much work.')
+        if (this.#left < 0 || performance.now() > this.#until) throw new TooMuchWork('The schema takes too much work.')
         return reference
       },
     })

@@ -26,7 +26,8 @@ type Positioned = {
 
 /** The events of a chat, in the order they arrive: `session`, `start`, deltas, `chunk` with the whole text, `complete`. */
 export type ChatEvent = Positioned &
-  (
+  /** The conversation that the question belongs to. */
+  (| { event: 'session'; session_id: string }
     | {
         event: 'start'
         run_id: string

@@ -31,6 +31,8 @@ export function chatMethods(connection: Connection) {
         ...(chat.knowledgeBaseIds ? { knowledge_base_ids: chat.knowledgeBaseIds } : {}),
       }
       let position = { runId: '', sessionId: '', seq: 0 }
+      // A run that waits for another of its session is in the log before it has any event.
+      let isInLog = false
       let stream = await open('chat', { method: 'POST', body, signal: chat.signal })
       for (let attempt = 0; ; attempt++) {
         let cause: unknown
@@ -41,10 +43,13 @@ export function chatMethods(connection: Connection) {
               position.sessionId !== '' && (event.event === 'start' || event.event === 'complete')
                 ? { ...event, session_id: position.sessionId }
                 : event
+            if (event.event === 'session') position = { ...position, sessionId: event.session_id }
             if (event.event === 'start') {
               position = { ...position, runId: event.run_id, sessionId: position.sessionId || event.session_id }
             }
             if (event.event === 'stream_end') {
+              position = { ...position, runId: event.run_id }
+              isInLog = true
               // Its time is over, and the server says so: that is no failure, however little it has brought.
               if (event.reason === 'time_limit') attempt = 0
               continue
@@ -52,6 +57,7 @@ export function chatMethods(connection: Connection) {
             if (event.seq !== undefined && event.seq > 0) {
               if (event.seq <= position.seq) continue
               position = { ...position, seq: event.seq }
+              isInLog = true
               attempt = 0
             }
             yield told
@@ -62,7 +68,7 @@ export function chatMethods(connection: Connection) {
         }
         chat.signal?.throwIfAborted()
         // Events without numbers are those of a foreign agent: they are in no log.
-        if (position.seq === 0 || attempt >= RESUME_DELAYS_MS.length) throw cutOff(cause)
+        if (!isInLog || attempt >= RESUME_DELAYS_MS.length) throw cutOff(cause)
         stream = await resume(position, attempt, chat.signal)
       }
     },

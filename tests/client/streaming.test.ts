@@ -99,6 +99,28 @@ describe('a chat whose run is in a log', () => {
     expect(asked).toBe(idle + 2)
   })
 
+  it('waits with a run that has not begun', async () => {
+    let asked = 0
+    server = createServer((_request, response) => {
+      const session = { event: 'session', session_id: 's' }
+      const waiting = { event: 'stream_end', run_id: 'run_1', after: 0, reason: 'time_limit' }
+      const [start, ...others] = numbered
+      const events = asked === 0 ? [session, waiting] : [{ ...start, session_id: 'agent-session' }, ...others]
+      asked++
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.end(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))
+    })
+    await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const bulkhead = createBulkhead(
+      createClient(`http://127.0.0.1:${port}`, 'key', { auth: { persistSession: false } }),
+    )
+    const [session, ...seen] = await collect(bulkhead.chat({ message: 'hi' }))
+    expect(session).toMatchObject({ event: 'session' })
+    expect(seen).toEqual(numbered)
+    expect(asked).toBe(2)
+  })
+
   it('counts events of later kinds: none comes twice', async () => {
     const later = [
       numbered[0]!,

@@ -10,7 +10,7 @@ import { turnFailure } from './failure.ts'
 import type { Answer, Send, TurnContext } from './turn.ts'
 
 /** Events whose meaning we give ourselves; what else a foreign agent sends is passed on, made harmless. */
-const OWN_KINDS = ['session', 'start', 'content_delta', 'chunk', 'complete', 'error']
+const OWN_KINDS = ['session', 'start', 'content_delta', 'chunk', 'stream_end', 'complete', 'error']
 
 /**
  * Lets a foreign agent answer. It gets the context by value and nothing that says who is asking; its text is filtered here,

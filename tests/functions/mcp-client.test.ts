@@ -17,7 +17,7 @@ const SECRET = 'sk-canary-of-the-server'
 const schema = { type: 'object', properties: { q: { type: 'string' } } }
 const tool = (name: string, more: object = {}) => ({ name, description: `Does ${name}.`, inputSchema: schema, ...more })
 const never = new AbortController().signal
-const SOON = { ...MCP_TIMEOUTS, discoveryMs: 150, callMs: 150 }
+const SOON = { ...MCP_TIMEOUTS, discoveryMs: 1_000, callMs: 1_000 }
 
 let stub: McpStub
 let client: McpClient
@@ -388,7 +388,7 @@ describe('discoverTools', () => {
   it.each([
     ['a refusal', raw(401, SECRET), 'upstream_failed', /credentials/],
     ['an error of its own', rpcError(-32000, `bad key ${SECRET}`), 'upstream_failed', /error -32000/],
-    ['silence', silence, 'upstream_timeout', /did not answer within 0.15 s/],
+    ['silence', silence, 'upstream_timeout', /did not answer within 1 s/],
   ] as const)('answers %s with an error that repeats nothing of the server', async (_name, respond, code, message) => {
     stub.on('tools/list', respond)
     const error = await discover({ timeouts: SOON }).catch((thrown: unknown) => thrown)

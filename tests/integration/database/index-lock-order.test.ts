@@ -31,6 +31,7 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
       ['update or delete', 'ai.chunks'],
       ['delete', 'ai.indexed_sources'],
       ['update', 'private.search_segments'],
+      ['insert', 'private.search_vectors'],
     ]) {
       // By its name the last: whatever else the row has done before is done.
       await query(
@@ -49,23 +50,23 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
     base = made!.id
   })
 
-  /** A source of the admin with two chunks, granted to the viewer and the member where it is `granted`, whose indexing is about to end. */
-  async function makeSource(id: string, visibility: string) {
+  /** A source of the admin with two chunks in `base`, granted to the viewer and the member where it is `granted`, whose indexing is about to end. */
+  async function makeSource(id: string, visibility: string, tenant = HARBOR) {
     await query(
       `insert into ai.sources (id, tenant_id, owner_id, name, file_type, mime_type, size_bytes, content_hash, storage_path, visibility, extraction_status, uploaded_at, extracted_at, page_count)
        values ($1::uuid, $2::uuid, $3, $1::text, '.txt', 'text/plain', 1, encode(sha256(convert_to($1::text, 'UTF8')), 'hex'), concat($2::text, '/', $1::text, '/a'), $4, 'extracted', now(), now(), 1)`,
-      [id, HARBOR, ADMIN, visibility],
+      [id, tenant, ADMIN, visibility],
     )
     if (visibility === 'granted') {
       await query(
         `insert into ai.source_grants (tenant_id, source_id, user_id) select $1::uuid, $2::uuid, unnest($3::uuid[])`,
-        [HARBOR, id, [VIEWER, MEMBER]],
+        [tenant, id, [VIEWER, MEMBER]],
       )
     }
     await query(
       `insert into ai.indexed_sources (id, tenant_id, knowledge_base_id, source_id, index_status, lease_token, lease_expires_at)
        values ($1, $2, $3, $1, 'indexing', $4, now() + interval '1 minute')`,
-      [id, HARBOR, base, TOKEN],
+      [id, tenant, base, TOKEN],
     )
     for (const n of [2, 1]) {
       await query(
@@ -82,7 +83,7 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
     await query(
       `insert into private.staged_chunks (indexed_source_id, tenant_id, chunk_index, content_hash, text, start_char, end_char, tokens, score, meta, embedding_model, embedding)
        values ($1, $2, 0, 'h', 'a new tariff', 0, 12, 2, 1, '{}', 'm', '[1,2]')`,
-      [id, HARBOR],
+      [id, tenant],
     )
   }
   const finish = (id: string): Actor => ({
@@ -104,6 +105,17 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
   const removeMember = (user: string): Actor => ({
     caller: person(OWNER),
     work: (tx) => tx.query('delete from public.memberships where tenant_id = $1 and user_id = $2', [HARBOR, user]),
+  })
+  const store = (id: string): Actor => ({
+    caller: SERVICE,
+    work: async (tx) => {
+      const [row] = await tx.query<{ items: unknown }>(
+        `select jsonb_agg(jsonb_build_object('id', id, 'text_hash', md5(private.embedded_text(text, context, meta)), 'embedding', '[1,2,3]'::jsonb))::text as items
+         from ai.chunks where source_id = $1`,
+        [id],
+      )
+      return call('ai.store_reembedded($1, $1, $2)', TOKEN, row!.items)(tx)
+    },
   })
   const remove = (table: string, id: string): Actor => ({
     caller: SERVICE,
@@ -184,17 +196,6 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
   })
 
   describe('while vectors of another model are stored', () => {
-    const store = (id: string): Actor => ({
-      caller: SERVICE,
-      work: async (tx) => {
-        const [row] = await tx.query<{ items: unknown }>(
-          `select jsonb_agg(jsonb_build_object('id', id, 'text_hash', md5(private.embedded_text(text, context, meta)), 'embedding', '[1,2,3]'::jsonb))::text as items
-           from ai.chunks where source_id = $1`,
-          [id],
-        )
-        return call('ai.store_reembedded($1, $1, $2)', TOKEN, row!.items)(tx)
-      },
-    })
     const stored = async () =>
       (
         await query(
@@ -236,6 +237,47 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
       const [one, two] = first === 'that' ? [other(), show(X, 'private')] : [show(X, 'private'), other()]
       expect(await meet('chunks', one, two)).toEqual(done)
       expect(await texts(X)).toEqual([])
+    })
+  })
+
+  describe('while a tenant is deleted', () => {
+    const LEAVING = '00000000-0000-4000-8000-000000000003'
+    const leave = remove('public.tenants', LEAVING)
+    const left = () => query('select from public.tenants where id = $1', [LEAVING])
+    beforeEach(async () => {
+      await query('delete from public.tenants where id = $1', [LEAVING])
+      await query(`insert into public.tenants (id, name) values ($1, 'Leaving')`, [LEAVING])
+      await query(`insert into public.memberships (tenant_id, user_id, role) values ($1, $2, 'owner')`, [
+        LEAVING,
+        ADMIN,
+      ])
+      const [made] = await query<{ id: string }>(
+        `insert into ai.knowledge_bases (tenant_id, name, embedding_model) values ($1, 'Rules', 'm') returning id`,
+        [LEAVING],
+      )
+      base = made!.id
+      await makeSource(X, 'tenant', LEAVING)
+      await query(
+        `insert into private.reembeddings (id, tenant_id, knowledge_base_id, embedding_model, status, lease_token, lease_expires_at)
+         values ($1, $2, $3, 'n', 'running', $1, now() + interval '1 minute')`,
+        [TOKEN, LEAVING, base],
+      )
+    })
+
+    it.each([
+      { what: 'the indexing of its source ends', other: () => finish(X), stop: 'chunks' },
+      { what: 'vectors of another model are stored', other: () => store(X), stop: 'search_vectors' },
+    ])('$what, first that: both get through', async ({ other, stop }) => {
+      expect(await meet(stop, other(), leave)).toEqual(done)
+      expect(await left()).toEqual([])
+    })
+
+    it.each([
+      { what: 'the indexing of its source ends', other: () => finish(X) },
+      { what: 'vectors of another model are stored', other: () => store(X) },
+    ])('$what, first the deletion: both get through', async ({ other }) => {
+      expect(await meet('chunks', leave, other())).toEqual(done)
+      expect(await left()).toEqual([])
     })
   })
 })

@@ -52,8 +52,13 @@ const decodeText = (vsn: Vsn, text: string): ClientMessage | null => {
 
 /** Reads one client frame. Returns null when it is malformed; the socket then stays open and ignores it. */
 export const decode = (vsn: Vsn, data: Buffer, isBinary: boolean): ClientMessage | null => {
-  if (!isBinary) return decodeText(vsn, data.toString('utf8'))
-  return vsn === 2 ? decodePush(data) : null
+  if (isBinary) return vsn === 2 ? decodePush(data) : null
+  try {
+    return decodeText(vsn, data.toString('utf8'))
+  } catch {
+    // Parsed, but nested too deeply to be written again.
+    return null
+  }
 }
 
 const textFrame = (vsn: Vsn, message: Omit<ServerMessage, 'payload'>, payloadJson: string): string => {

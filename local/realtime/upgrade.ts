@@ -31,6 +31,8 @@ const STATUS_TEXT: Record<number, string> = {
   503: 'Service Unavailable',
 }
 
+const ignore = (): void => undefined
+
 const refuse = (socket: Duplex, status: number, error: string): void => {
   const body = JSON.stringify({ error })
   socket.end(
@@ -59,8 +61,10 @@ export class Connections {
   /** Serves the WebSocket paths of `server`; other paths are left to its other listeners. */
   attach(server: http.Server): void {
     const listener = (request: http.IncomingMessage, socket: Duplex, head: Buffer): void => {
-      const url = new URL(request.url ?? '/', 'http://gateway')
-      if (PATHS.includes(url.pathname)) void this.#upgrade(request, url, socket, head)
+      // Until ws takes over, or another listener, a reset by the client must not end the process.
+      socket.on('error', ignore)
+      const url = URL.parse(request.url ?? '/', 'http://gateway')
+      if (url !== null && PATHS.includes(url.pathname)) void this.#upgrade(request, url, socket, head)
       else if (server.listenerCount('upgrade') === 1) refuse(socket, 404, 'not available on the local gateway')
     }
     this.#servers.set(server, listener)
@@ -93,9 +97,6 @@ export class Connections {
   }
 
   async #upgrade(request: http.IncomingMessage, url: URL, socket: Duplex, head: Buffer): Promise<void> {
-    // Until ws takes over, a reset by the client must not end the process.
-    const ignore = (): void => undefined
-    socket.on('error', ignore)
     try {
       const { vsn, caller } = await this.#admit(request, url)
       socket.off('error', ignore)

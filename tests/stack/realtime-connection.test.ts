@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import http from 'node:http'
+import net from 'node:net'
 import { WebSocket } from 'ws'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -95,6 +97,19 @@ describe('connecting', () => {
 
   test('another path is not upgraded', async () => {
     expect(await connect('/elsewhere')).toMatchObject({ status: 404 })
+    // No address at all; any page can make a browser ask for it.
+    expect(await connect('//[')).toMatchObject({ status: 404 })
+  })
+
+  test('a client that is gone before it is refused harms nobody else', async () => {
+    for (const path of ['/elsewhere', '/realtime/v1/websocket'])
+      for (let round = 0; round < 20; round++) {
+        const socket = net.connect(gateway.port, '127.0.0.1')
+        await once(socket, 'connect')
+        socket.write(`GET ${path} HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+        socket.resetAndDestroy()
+      }
+    expect(await connect('/elsewhere')).toMatchObject({ status: 404 })
   })
 })
 
@@ -109,7 +124,9 @@ describe('heartbeat and malformed frames', () => {
 
   test('malformed text and binary frames are ignored and the socket stays', async () => {
     const raw = await RawSocket.open(gateway)
-    for (const frame of ['', '{', '[1,2]', Buffer.from([3, 255, 255]), Buffer.from([9])]) raw.ws.send(frame)
+    const deep = '['.repeat(100_000) + ']'.repeat(100_000)
+    const nested = `[null,null,"realtime:x","broadcast",{"event":"e","payload":${deep}}]`
+    for (const frame of ['', '{', '[1,2]', nested, Buffer.from([3, 255, 255]), Buffer.from([9])]) raw.ws.send(frame)
     raw.push(null, '1', 'phoenix', 'heartbeat', {})
     await raw.next((frame) => frame.ref === '1')
     expect(raw.frames).toEqual([])

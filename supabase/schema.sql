@@ -7265,6 +7265,11 @@ begin
   for event in
     select
       agent_runs.run_id, new_events.seq, new_events.type, new_events.user_id,
+      -- The person hears of it while they are a member of the tenant of the run.
+      exists (
+        select from public.memberships
+        where memberships.tenant_id = new_events.tenant_id and memberships.user_id = new_events.user_id
+      ) as is_members,
       -- Larger ones are announced by number; the client reads the row under its own rights.
       case
         when octet_length(new_events.payload::text) > 32768 then jsonb_build_object('ref', true)
@@ -7275,7 +7280,7 @@ begin
     order by new_events.run_id, new_events.seq
   loop
     message := event.payload || jsonb_build_object('run_id', event.run_id, 'seq', event.seq, 'type', event.type);
-    if event.user_id is not null then
+    if event.is_members then
       perform realtime.send(payload => message, event => 'run_event', topic => 'chat:' || event.user_id::text, private => true);
     end if;
     perform realtime.send(payload => message, event => 'run_event', topic => 'run:' || event.run_id, private => true);
@@ -7283,7 +7288,7 @@ begin
   return null;
 end;
 $function$;
-comment on function private.broadcast_run_events() is 'Trigger: sends each new event of a run as {run_id, seq, type, ts, event, ...} to the private topics chat:{user_id} and run:{run_id}; one of more than 32 KB as {run_id, seq, type, ref: true}. Never fails the run: realtime.send() turns its errors into warnings.';
+comment on function private.broadcast_run_events() is 'Trigger: sends each new event of a run as {run_id, seq, type, ts, event, ...} to the private topics run:{run_id} and, while its person is a member of its tenant, chat:{user_id}; one of more than 32 KB as {run_id, seq, type, ref: true}. Never fails the run: realtime.send() turns its errors into warnings.';
 
 CREATE OR REPLACE FUNCTION private.budget_period_start(period text, at timestamp with time zone)
  RETURNS timestamp with time zone

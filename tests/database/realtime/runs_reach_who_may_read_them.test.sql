@@ -1,6 +1,6 @@
 -- The broadcast of ai.run_events, and who may listen to the channel of a run.
 begin;
-select plan(31);
+select plan(36);
 select tests.make_world();
 
 create function pg_temp.start(who text, chat_message uuid default null)
@@ -122,6 +122,21 @@ select ok(not pg_temp.hears('member', 'run:' || pg_temp.run('run_id'), 'presence
 select tests.as_superuser();
 delete from public.memberships where user_id = tests.person('member') and tenant_id = tests.tenant('a');
 select ok(not pg_temp.hears('member', 'run:' || pg_temp.run('run_id')), 'S04 who has left the tenant hears nothing more');
+
+
+-- Who stays in another tenant may still join their own channel: what goes on in this one is not told there.
+select pg_temp.start('both');
+select tests.as_superuser();
+delete from realtime.messages;
+select is(pg_temp.append(1, '[{"event": "start", "type": "start"}]'), 'ok', 'a run of somebody in two tenants');
+select tests.as_superuser();
+select ok(exists (select from realtime.messages where topic = 'chat:' || tests.person('both')), 'S04 reaches their channel');
+delete from public.memberships where user_id = tests.person('both') and tenant_id = tests.tenant('a');
+delete from realtime.messages;
+select is(pg_temp.append(2, '[{"event": "content_delta", "type": "content_delta", "delta": "secret", "off": 0}]'), 'ok', 'what its executor still says after they have left one');
+select tests.as_superuser();
+select set_eq('select topic from realtime.messages', $$values ('run:' || pg_temp.run('run_id'))$$, 'S04 does not');
+select is((select payload - 'id' from realtime.messages), jsonb_build_object('run_id', pg_temp.run('run_id'), 'seq', 2, 'type', 'content_delta', 'ref', true), 'S04 and whoever hears the run has to read it under their own rights');
 
 -- Speaking: nobody.
 select tests.sign_in('admin');

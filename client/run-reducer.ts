@@ -66,7 +66,10 @@ export type RunSummary = {
 export type RunReducer = {
   /** Takes one event from whatever transport, in whatever order. @returns whether the state has changed. */
   push(event: RunEvent): boolean
-  /** Takes how the run stands. A run that is over and whose log is gone ends here; later positions than ours are a gap. */
+  /**
+   * Takes how the run stands. A run that is over and whose log is gone ends here; later positions than ours are a gap.
+   * @returns whether the state has changed.
+   */
   settle(summary: RunSummary, isLogRead?: boolean): boolean
   /** The same object until something changes. */
   state(): RunState
@@ -339,10 +342,9 @@ export function createRunReducer(options: RunReducerOptions = {}): RunReducer {
     push,
     settle(summary, isLogRead = false) {
       if (isOverStatus(status)) return false
-      snapshot = null
+      const before = { status, known }
       known = Math.max(known, summary.lastSeq)
-      if (isOverStatus(summary.status)) {
-        if (!isLogRead) return true
+      if (isOverStatus(summary.status) && isLogRead) {
         // Its log is gone, or no longer whole: the run itself has the answer.
         const code = summary.errorCode ?? undefined
         end({
@@ -352,10 +354,13 @@ export function createRunReducer(options: RunReducerOptions = {}): RunReducer {
           content: summary.content ?? content,
           code,
         })
-      } else {
+      } else if (!isOverStatus(summary.status) && summary.lastSeq >= applied) {
+        // What was read before the last event says nothing about it.
         status = summary.status === 'waiting' ? 'waiting' : 'running'
       }
-      return true
+      const hasChanged = status !== before.status || known !== before.known
+      if (hasChanged) snapshot = null
+      return hasChanged
     },
     state() {
       snapshot ??= {

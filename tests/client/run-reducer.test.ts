@@ -325,4 +325,22 @@ describe('how the run stands', () => {
     reducer.settle({ ...over, status: 'running', lastSeq: 4 })
     expect(reducer.state()).toMatchObject({ status: 'running', hasGap: true })
   })
+
+  it('says nothing about events that came after it was read', () => {
+    const { reducer } = reading()
+    reducer.push({ event: 'start', seq: 1 })
+    reducer.push({ event: 'approval_requested', seq: 2, call_id: 'c' })
+    expect(reducer.settle({ ...over, status: 'running', lastSeq: 1 })).toBe(false)
+    expect(reducer.state().status).toBe('waiting')
+    expect(reducer.settle({ ...over, status: 'pending', lastSeq: 2 })).toBe(true)
+    expect(reducer.state().status).toBe('running')
+  })
+
+  it('changes nothing when it says what is known', () => {
+    const { reducer } = reading()
+    reducer.push({ event: 'start', seq: 1 })
+    const before = reducer.state()
+    expect(reducer.settle({ ...over, status: 'running', lastSeq: 1 })).toBe(false)
+    expect(reducer.state()).toBe(before)
+  })
 })

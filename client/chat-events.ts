@@ -20,6 +20,8 @@ export type Citation = {
 type Positioned = {
   /** Position in the run's stream, from 1 without gaps. */
   seq?: number
+  /** It stands for the positions `from_seq` to `seq`: pieces that were folded after the run. */
+  from_seq?: number
   /** ISO 8601, UTC. */
   ts?: string
 }

@@ -33,6 +33,7 @@ export function chatMethods(connection: Connection) {
       let position = { runId: '', sessionId: '', seq: 0 }
       // A run that waits for another of its session is in the log before it has any event.
       let isInLog = false
+      const unheard = createPieces()
       let stream = await open('chat', { method: 'POST', body, signal: chat.signal })
       for (let attempt = 0; ; attempt++) {
         let cause: unknown
@@ -60,7 +61,8 @@ export function chatMethods(connection: Connection) {
               isInLog = true
               attempt = 0
             }
-            yield told
+            const rest = unheard(told)
+            if (rest !== null) yield rest
             if (event.event === 'complete') return
           }
         } catch (error) {
@@ -101,6 +103,25 @@ const cutOff = (cause: unknown): BulkheadError => {
   const error = new BulkheadError('The answer was cut off.', { code: 'stream_cut', status: 0 })
   error.cause = cause
   return error
+}
+
+/**
+ * Lets of a piece of text only what has not been told yet. Some minutes after a run its neighbouring pieces are folded, so that what
+ * is read on after one of them begins before it; null where nothing is left.
+ */
+function createPieces(): (event: ChatEvent) => ChatEvent | null {
+  const pieces: { seq: number; chars: number }[] = []
+  return (event) => {
+    if ((event.event !== 'content_delta' && event.event !== 'reasoning_delta') || event.seq === undefined) return event
+    const { seq, from_seq: first = seq, ...rest } = event
+    const known = pieces.reduce((sum, piece) => sum + (piece.seq >= first ? piece.chars : 0), 0)
+    const delta = event.delta.slice(known)
+    pieces.push({ seq, chars: delta.length })
+    if (known === 0) return event
+    if (delta === '') return null
+    const off = rest.event === 'content_delta' && rest.off !== undefined ? { off: rest.off + known } : {}
+    return { ...rest, seq, delta, ...off }
+  }
 }
 
 async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<ChatEvent, void, undefined> {

@@ -135,6 +135,48 @@ describe('a chat whose run is in a log', () => {
     )
   })
 
+  it('goes on in the middle of pieces that were folded meanwhile: no text comes twice', async () => {
+    const piece = (seq: number, event: string, delta: string, off?: number, from_seq?: number) => ({
+      ...{ event, delta, seq },
+      ...(off === undefined ? {} : { off }),
+      ...(from_seq === undefined ? {} : { from_seq }),
+    })
+    const [start, , chunk, complete] = numbered
+    const live = [
+      ...[start, piece(2, 'reasoning_delta', 'Let me '), piece(3, 'reasoning_delta', 'think.')],
+      ...[piece(4, 'content_delta', 'Hel', 0), piece(5, 'content_delta', 'lo ', 3)],
+    ]
+    const folded = [
+      ...[start, piece(3, 'reasoning_delta', 'Let me think.', undefined, 2)],
+      ...[piece(7, 'content_delta', 'Hello world', 0, 4), { ...chunk, seq: 8 }, { ...complete, seq: 9 }],
+    ]
+    // The device sleeps after each of these, and wakes up when the run is long over.
+    for (const seen of [2, 3, 4, 5]) {
+      server = createServer((request, response) => {
+        const after = Number(new URL(request.url ?? '', 'http://x').searchParams.get('after') ?? 0)
+        const rest =
+          request.method === 'POST' ? live.slice(0, seen) : folded.filter((event) => (event?.seq ?? 0) > after)
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        response.end(rest.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))
+      })
+      await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as AddressInfo
+      const supabase = createClient(`http://127.0.0.1:${port}`, 'key', { auth: { persistSession: false } })
+      const told = await collect(createBulkhead(supabase).chat({ message: 'hi' }))
+      const text = (kind: string) =>
+        told.map((event) => (event.event === kind && 'delta' in event ? event.delta : '')).join('')
+      expect([text('reasoning_delta'), text('content_delta')], `after ${seen}`).toEqual([
+        'Let me think.',
+        'Hello world',
+      ])
+      const offsets = told.flatMap((event) => (event.event === 'content_delta' ? [event.off] : []))
+      expect(offsets).toEqual({ 2: [0], 3: [0], 4: [0, 3], 5: [0, 3, 6] }[seen])
+      server.closeAllConnections()
+      await new Promise((resolve) => server?.close(resolve))
+    }
+    server = undefined
+  })
+
   it('gives up when the run cannot be had again', async () => {
     const { bulkhead, asked } = await bulkheadOverRun(numbered, 0)
     await expect(collect(bulkhead.chat({ message: 'hi' }))).rejects.toMatchObject({ code: 'stream_cut' })

@@ -114,6 +114,9 @@ describe('the stream of a run', () => {
     expect((await resumed.text()).match(/^data: /gm)).toHaveLength(1)
     const both = await streamOf(person, live[0]!['run_id'], `?after=${live.length}`, { 'last-event-id': '0' })
     expect(await both.text()).not.toContain('data: ')
+    // A client that reconnects by itself repeats its address and says how far it has come.
+    const again = await streamOf(person, live[0]!['run_id'], '?after=1', { 'last-event-id': String(live.length - 1) })
+    expect((await again.text()).match(/^data: /gm)).toHaveLength(1)
   })
 
   it('is there for those who may read the run, and nobody else', async () => {

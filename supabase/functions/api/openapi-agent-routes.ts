@@ -151,7 +151,14 @@ const RUNS: DocumentedRoute[] = [
     errors: RUN_ERRORS,
   }),
   run('get', '/agents/runs/{run_id}/stream', 'Streams what has happened in a run, and what happens', 200, 'events', {
-    query: { after: z.int().min(0).describe('Number of the last event that is known; else the header Last-Event-ID.') },
+    query: {
+      after: z
+        .int()
+        .min(0)
+        .describe(
+          'Number of the last event that is known. The header Last-Event-ID says it too; the later one counts.',
+        ),
+    },
     errors: bad(THING),
   }),
   run('post', '/agents/runs/{run_id}/cancel', 'Cancels a run', 200, shape.runStanding, {

@@ -37,11 +37,15 @@ const runIdOf = (c: Context): string => {
   return runId
 }
 
-/** The number of the last event a client has, from `?after=` or the header that browsers send. */
+/**
+ * The number of the last event a client has, from `?after=` or the header that browsers send. A client that reconnects by itself
+ * repeats its address: then the header is the later of both.
+ */
 function afterOf(c: Context): number {
-  const given = c.req.query('after') ?? c.req.header('last-event-id') ?? '0'
-  if (!/^\d{1,9}$/.test(given)) throw new AppError('invalid_request', 'after must be the number of an event, 0 or more')
-  return Number(given)
+  const given = [c.req.query('after'), c.req.header('last-event-id')].filter((number) => number !== undefined)
+  if (!given.every((number) => /^\d{1,9}$/.test(number)))
+    throw new AppError('invalid_request', 'after must be the number of an event, 0 or more')
+  return Math.max(0, ...given.map(Number))
 }
 
 /** Everything that can still be answered with an HTTP status: checks, context, opening the run. */

@@ -8,7 +8,7 @@ import { extractHtml } from '../../supabase/functions/_shared/ingestion/extract/
 import { extractMarkdown } from '../../supabase/functions/_shared/ingestion/extract/markdown.ts'
 import { pageText } from '../../supabase/functions/_shared/ingestion/extract/pdf-lines.ts'
 import { sanitizeText } from '../../supabase/functions/_shared/ingestion/extract/sanitize.ts'
-import { readXml } from '../../supabase/functions/_shared/ingestion/extract/xml.ts'
+import { readXml, XmlError } from '../../supabase/functions/_shared/ingestion/extract/xml.ts'
 import { randomNumbers } from './random.ts'
 
 /** What takes quadratic time takes many minutes at these sizes; what takes linear time less than a second or so. */
@@ -229,6 +229,20 @@ describe('extraction takes time in proportion to the text, whatever the text', {
   test('XML: a tag with a long word', () => {
     const events = [...readXml(`<a ${filled('x')} b = "1" c='2'></a>`)]
     expect(events[0]).toEqual({ type: 'open', name: 'a', attributes: { b: '1', c: '2' } })
+  })
+
+  test('XML: values with the characters that end a tag or a value', () => {
+    const events = [...readXml(`<a b="1 > 0" c='>"/>'><d e="/"/>text > text</a>`)]
+    expect(events).toEqual([
+      { type: 'open', name: 'a', attributes: { b: '1 > 0', c: '>"/>' } },
+      { type: 'open', name: 'd', attributes: { e: '/' } },
+      { type: 'close', name: 'd' },
+      { type: 'text', text: 'text > text' },
+      { type: 'close', name: 'a' },
+    ])
+    const many = 'b=">" '.repeat(300_000)
+    expect([...readXml(`<a ${many}></a>`)]).toHaveLength(2)
+    expect(() => [...readXml(`<a ${many}c="`)]).toThrow(XmlError)
   })
 
   test('PDF: a page of very many lines, all of them hyphenated', () => {

@@ -100,6 +100,12 @@ describe('a spreadsheet', () => {
     expect(pages[0]).toContain(line)
   })
 
+  test('reads formats with a condition, as some programs write them', async () => {
+    const rows = row(1, cell('A1', 1234, 's="0"'), cell('B1', 44000, 's="1"'))
+    const { pages } = await one(rows, { styles: stylesOf(['[>=1000]#,##0;0', 'yyyy-mm-dd']) })
+    expect(pages[0]).toContain('| 1234 | 2020-06-18 |')
+  })
+
   test('repeats a label in the cells it is merged over, and a long text not', async () => {
     const long = 'A remark about all of this. '.repeat(10).trim()
     const rows =

@@ -57,7 +57,7 @@ export function* readXml(xml: string): Generator<XmlEvent> {
     } else if (xml[tag + 1] === '!') {
       position = endOf(xml, '>', tag + 2)
     } else {
-      const end = endOf(xml, '>', tag + 1)
+      const end = endOfTag(xml, tag + 1)
       const content = xml.slice(tag + 1, end - 1)
       position = end
       if (content.startsWith('/')) {
@@ -75,6 +75,18 @@ export function* readXml(xml: string): Generator<XmlEvent> {
     }
   }
   if (open.length > 0) throw new XmlError(`${open.at(-1)} is not closed`)
+}
+
+/** Behind the tag that `from` is in. Values of attributes may hold the character that ends it. */
+function endOfTag(xml: string, from: number): number {
+  let end = endOf(xml, '>', from)
+  for (let at = from; at < end; at++) {
+    const unit = xml.charCodeAt(at)
+    if (unit !== 0x22 && unit !== 0x27) continue
+    at = endOf(xml, unit === 0x22 ? '"' : "'", at + 1) - 1
+    if (at >= end) end = endOf(xml, '>', at + 1)
+  }
+  return end
 }
 
 function endOf(xml: string, mark: string, from: number): number {

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { makeDocx } from './bombs.ts'
 import {
   extractFile,
   FIXTURES,
@@ -117,6 +118,18 @@ describe('structure', () => {
     expect(pages.join('\n').replace(/\s|\u2061/g, '')).toContain(
       'sinθ=(mλ)/(a)=((1)(550×10^(-6)mm))/(2.5mm)=2.2×10^(-4)',
     )
+  })
+
+  test('what a tracked change says a format was before changes nothing in a DOCX', async () => {
+    const hidden = '<w:rPrChange w:id="1"><w:rPr><w:vanish/></w:rPr></w:rPrChange>'
+    const heading = '<w:pPrChange w:id="2"><w:pPr><w:pStyle w:val="Heading1"/></w:pPr></w:pPrChange>'
+    const document = makeDocx(
+      `<w:document><w:body><w:p><w:r><w:rPr><w:b/>${hidden}</w:rPr><w:t>Shown now.</w:t></w:r></w:p>
+      <w:p><w:pPr><w:pStyle w:val="Normal"/>${heading}</w:pPr><w:r><w:t>No heading any more.</w:t></w:r></w:p>
+      <w:p><w:r><w:rPr><w:vanish/></w:rPr><w:t>Hidden now.</w:t></w:r></w:p></w:body></w:document>`,
+    )
+    const { pages } = await extractFile(document, 'x.docx')
+    expect(pages).toEqual(['Shown now.\n\nNo heading any more.'])
   })
 
   test('large lines of a PDF become headings', async () => {

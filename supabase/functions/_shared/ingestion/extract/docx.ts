@@ -22,13 +22,15 @@ const PARTS = [
   'docProps/core.xml',
 ]
 
-// Text that Word does not show as part of the document: deletions, field codes, the fallback of a drawing (its
-// other form is read), separators of notes.
+// What Word does not show as part of the document: deletions, what tracked changes say a format was before, field codes,
+// the fallback of a drawing (its other form is read), separators of notes.
 const UNSEEN = new Set([
   'w:del',
   'w:moveFrom',
   'w:instrText',
   'w:delText',
+  'w:rPrChange',
+  'w:pPrChange',
   'mc:Fallback',
   'w:separator',
   'w:sdtPr',

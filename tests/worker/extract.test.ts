@@ -209,6 +209,18 @@ describe('encodings', () => {
     expect(metadata.encoding).toBe(encoding)
   })
 
+  test.each([
+    ['German', 'Größe und Übung. '],
+    ['Russian', 'Привет, мир. '],
+    ['Japanese', '資料の検索について。'],
+  ])('UTF-8 that was cut inside a character: %s', async (_, words) => {
+    const whole = new TextEncoder().encode(`${words.repeat(20)}ü`)
+    const { outcome, pages, metadata } = await extractFile(whole.subarray(0, -1), 'x.txt')
+    expect(outcome).toBe('text')
+    expect(pages).toEqual([`${words.repeat(20)}\uFFFD`])
+    expect(metadata.encoding).toBe('utf-8')
+  })
+
   test('EUC-JP', async () => {
     const bytes = Uint8Array.of(0xc6, 0xfc, 0xcb, 0xdc, 0xb8, 0xec, 0xa4, 0xce, 0xca, 0xb8, 0xbd, 0xf1)
     expect((await extractFile(bytes, 'x.txt')).pages).toEqual(['日本語の文書'])

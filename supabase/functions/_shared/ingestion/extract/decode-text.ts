@@ -71,6 +71,25 @@ function controlShare(text: string): number {
   return text.length === 0 ? 0 : controls / text.length
 }
 
+/** Share of characters beyond ASCII that may be damaged in UTF-8: what a file that was cut off, or pasted together, has. */
+const MOST_DAMAGED = 0.05
+
+/**
+ * UTF-8 with a few bytes that are not, as U+FFFD; null for another encoding: text in any of those has next to no two
+ * bytes beyond ASCII that make a character of UTF-8.
+ */
+function decodeDamagedUtf8(bytes: Uint8Array): DecodedText | null {
+  const text = new TextDecoder('utf-8').decode(bytes)
+  let foreign = 0
+  let damaged = 0
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    if (unit >= 0x80) foreign++
+    if (unit === 0xfffd) damaged++
+  }
+  return damaged <= foreign * MOST_DAMAGED ? { text, encoding: 'utf-8' } : null
+}
+
 const BYTE_ORDER_MARKS: [number[], string][] = [
   [[0xef, 0xbb, 0xbf], 'utf-8'],
   [[0xff, 0xfe], 'utf-16le'],
@@ -79,7 +98,8 @@ const BYTE_ORDER_MARKS: [number[], string][] = [
 
 /**
  * Decodes a text file whose encoding nobody declared: byte order mark, then UTF-8, UTF-16 by its zeros, `declared` (a label
- * found inside the file), Shift_JIS (as Windows code page 932) or EUC-JP, and windows-1252 for the rest.
+ * found inside the file), UTF-8 that is damaged in a few places, Shift_JIS (as Windows code page 932) or EUC-JP, and
+ * windows-1252 for the rest.
  * Returns null when the bytes are no text in any of them.
  */
 export function decodeText(bytes: Uint8Array, declared?: string): DecodedText | null {
@@ -102,7 +122,8 @@ export function decodeText(bytes: Uint8Array, declared?: string): DecodedText | 
     if (text !== null) return accept({ text, encoding: new TextDecoder(declared).encoding })
   }
   return accept(
-    decodeJapanese(bytes) ?? { text: new TextDecoder('windows-1252').decode(bytes), encoding: 'windows-1252' },
+    decodeDamagedUtf8(bytes) ??
+      decodeJapanese(bytes) ?? { text: new TextDecoder('windows-1252').decode(bytes), encoding: 'windows-1252' },
   )
 }
 

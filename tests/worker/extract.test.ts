@@ -167,6 +167,30 @@ describe('structure', () => {
     expect(metadata).toMatchObject({ title: 'T & U', document_type: 'html' })
   })
 
+  test('what only looks like a comment of Markdown is text', async () => {
+    const read = async (text: string) => (await extractFile(new TextEncoder().encode(text), 'x.md')).pages.join('\n\n')
+    const kept = [
+      'Comments begin with `<!--`.\n\n# Chapter\n\nText.\n\nThey end with `-->`.',
+      'Write:\n\n```html\n<!-- the menu -->\n<nav>\n```\n\nor\n\n~~~\n<!-- the menu -->\n~~~',
+      'An arrow may begin with <!-- and\n\nanother paragraph\n\nend with -->.',
+      'Never closed: <!-- text',
+    ]
+    for (const text of kept) expect(await read(text)).toBe(text)
+    expect(await read('One `<!--` <!-- left out --> `-->` two')).toBe('One `<!--`  `-->` two')
+    expect(await read('One\n\n<!-- left\n\n```\nout\n\n-->\n\ntwo\n\n```\n<!-- three -->\n```')).toBe(
+      'One\n\ntwo\n\n```\n<!-- three -->\n```',
+    )
+    expect(await read('One <!-- left\nout --> two<!----> three')).toBe('One  two three')
+  })
+
+  test('only what has keys is front matter of Markdown', async () => {
+    const read = (text: string) => extractFile(new TextEncoder().encode(text), 'x.md')
+    const rules = '---\n\n# One\n\nText of one.\n\n---\n\n# Two\n\nText of two.'
+    expect((await read(rules)).pages).toEqual([rules])
+    const matter = '---\ntitle: "A title"\n# why\ntags:\n- a\n  - b\nlong: >\n  text\n\n  more\n---\nText.'
+    expect(await read(matter)).toMatchObject({ pages: ['Text.'], metadata: { title: 'A title' } })
+  })
+
   test('unpaged text is divided at paragraphs and headings stay with their text', async () => {
     const part = (index: number) => `## Part ${index}\n\n${'A sentence of some length. '.repeat(40).trim()}`
     const text = Array.from({ length: 12 }, (_, index) => part(index)).join('\n\n')

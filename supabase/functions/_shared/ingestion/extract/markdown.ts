@@ -16,16 +16,60 @@ function finder(text: string, mark: string): (from: number) => number {
   }
 }
 
+const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/
+const BEGINS_LINE = /(?:^|\n) {0,3}$/
+
+/** Leaves comments out, as a reader of the page sees none; in code they are text, and one inside a paragraph ends with it. */
 function withoutComments(text: string): string {
   const kept: string[] = []
+  const findLineEnd = finder(text, '\n')
+  const findBlankLine = finder(text, '\n\n')
+  const findClose = finder(text, '-->')
+  const findTick = finder(text, '`')
   let from = 0
-  for (let open = text.indexOf('<!--'); open >= 0; open = text.indexOf('<!--', from)) {
-    const close = text.indexOf('-->', open + 4)
-    if (close < 0) break
-    kept.push(text.slice(from, open))
-    from = close + 3
+  let fence: string | null = null
+  for (let at = text.includes('<!--') ? 0 : text.length; at < text.length; ) {
+    const lineEnd = findLineEnd(at)
+    const end = lineEnd < 0 ? text.length : lineEnd
+    const [, marks, rest = ''] = (at === 0 || text[at - 1] === '\n' ? FENCE.exec(text.slice(at, end)) : null) ?? []
+    if (fence !== null) {
+      if (marks?.startsWith(fence) && rest.trim() === '') fence = null
+      at = end + 1
+    } else if (marks !== undefined && !rest.includes('`')) {
+      fence = marks
+      at = end + 1
+    } else {
+      const comment = commentIn(at, end)
+      if (comment) {
+        kept.push(text.slice(from, comment.open))
+        from = comment.end
+      }
+      at = comment?.end ?? end + 1
+    }
   }
   return kept.join('') + text.slice(from)
+
+  /** The first comment that opens in this part of a line. */
+  function commentIn(start: number, end: number): { open: number; end: number } | null {
+    let span = 0
+    for (const { 0: token, index } of text.slice(start, end).matchAll(/`+|<!--/g)) {
+      if (token !== '<!--') {
+        if (span === 0) span = token.length
+        else if (span === token.length) span = 0
+        continue
+      }
+      const open = start + index
+      const tick = span > 0 ? findTick(open) : -1
+      if (tick >= 0 && tick < end) continue
+      const close = findClose(open + 4)
+      if (close < 0) return null
+      const blankLine = findBlankLine(open)
+      const isInside = !BEGINS_LINE.test(text.slice(Math.max(0, open - 4), open))
+      if (isInside && blankLine >= 0 && blankLine < close) continue
+      return { open, end: close + 3 }
+    }
+    return null
+  }
 }
 
 /** Replaces images that are embedded as data with their descriptions. */
@@ -48,6 +92,20 @@ function withoutEmbeddedImages(text: string): string {
   return kept.join('') + text.slice(from)
 }
 
+const KEY = /^["'\p{L}\p{N}_][^:\n]*:(?:\s|$)/u
+
+/**
+ * What stands between the marks of front matter, and where the text begins; null when what begins like it is text under a
+ * rule. It begins with a key, and each line is another, a comment, or goes on with a value.
+ */
+function readFrontMatter(source: string): { body: string; end: number } | null {
+  const found = /^---\n([\s\S]*?)\n---(?:\n|$)/.exec(source)
+  const [whole = '', body = ''] = found ?? []
+  if (!KEY.test(body)) return null
+  const isMatter = body.split('\n').every((line) => /^(?:$|[\s#\]}]|- )/.test(line) || KEY.test(line))
+  return isMatter ? { body, end: whole.length } : null
+}
+
 /** The title that front matter gives, without the quotes that may be around it. */
 function titleOf(frontMatter: string): string {
   const value = /^title:(.*)$/m.exec(frontMatter)?.[1]?.trim() ?? ''
@@ -63,9 +121,9 @@ export function extractMarkdown(bytes: Uint8Array): Extraction {
   if (!decoded) throw corrupt('Markdown file')
   const metadata: Extraction['metadata'] = { encoding: decoded.encoding }
   const source = sanitizeText(decoded.text)
-  const frontMatter = /^---\n([\s\S]*?)\n---(?:\n|$)/.exec(source)
-  const title = frontMatter && titleOf(frontMatter[1] as string)
+  const frontMatter = readFrontMatter(source)
+  const title = frontMatter && titleOf(frontMatter.body)
   if (title) metadata.title = title
-  const text = withoutEmbeddedImages(withoutComments(source.slice(frontMatter ? frontMatter[0].length : 0)))
+  const text = withoutEmbeddedImages(withoutComments(source.slice(frontMatter?.end ?? 0)))
   return { pages: paginate(sanitizeText(text)), metadata }
 }

@@ -167,6 +167,38 @@ describe('structure', () => {
     expect(metadata).toMatchObject({ title: 'T & U', document_type: 'html' })
   })
 
+  test('blocks of a web page are apart, whatever they are', async () => {
+    const html = `<!doctype html><body><dl><dt>Price</dt><dd>10 EUR</dd><dt>Term</dt><dd>2 years</dd></dl><p>One <b>line</b></p>
+      <figure><figcaption>A figure</figcaption><p>Beside it</p></figure><details><summary>More</summary>of this</details><li>Stray</li><li>items</li>
+      <table><caption>Tariffs of <i>2024</i></caption><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table>
+      <table><tr><td>Left</td><td>Right<h2>Part</h2></td></tr></table>`
+    const { pages } = await extractFile(new TextEncoder().encode(html), 'x.html')
+    expect(pages[0]?.split(/\n+/)).toEqual([
+      ...[
+        'Price',
+        '10 EUR',
+        'Term',
+        '2 years',
+        'One line',
+        'A figure',
+        'Beside it',
+        'More',
+        'of this',
+        'Stray',
+        'items',
+      ],
+      ...['Tariffs of 2024', '| A | B |', '| --- | --- |', '| 1 | 2 |', 'Left', 'Right', '## Part'],
+    ])
+  })
+
+  test('a web page is read to its deepest text or not at all', async () => {
+    const page = (depth: number) => new TextEncoder().encode(`<!doctype html><body>${'<font>'.repeat(depth)}deep`)
+    expect((await extractFile(page(490), 'x.html')).pages).toEqual(['deep'])
+    const { outcome, metadata } = await extractFile(page(510), 'x.html')
+    expect(outcome).toBe('limit_exceeded')
+    expect(metadata.message).toContain('within each other')
+  })
+
   test('what only looks like a comment of Markdown is text', async () => {
     const read = async (text: string) => (await extractFile(new TextEncoder().encode(text), 'x.md')).pages.join('\n\n')
     const kept = [

@@ -3,13 +3,15 @@
 import { compile, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
 import { decodeText } from './decode-text.ts'
 import type { Extraction } from './extraction.ts'
-import { corrupt } from './failure.ts'
+import { corrupt, limitExceeded } from './failure.ts'
 import { markdownTable } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
 import { sanitizeText, sanitizeTitle } from './sanitize.ts'
 
-/** Deeper nesting than any hand-made page has; below it text is dropped instead of exhausting the stack. */
+/** Deeper nesting than any hand-made page has, and less than exhausts the stack. */
 const MAX_DEPTH = 500
+/** Stands where text is nested deeper. No character of any text. */
+const DEEPER = '\uFDD0'
 
 // What a reader of the page does not read: code, navigation, controls, and what is hidden.
 const SKIPPED = [
@@ -42,6 +44,28 @@ const SKIPPED = [
   '[role="search"]',
   '[role="menu"]',
   '[role="dialog"]',
+]
+
+// Blocks that the library takes for words of the line they stand in. Of lists and tables: those outside of any.
+const BLOCKS = [
+  'address',
+  'caption',
+  'center',
+  'dd',
+  'details',
+  'dl',
+  'dt',
+  'fieldset',
+  'figcaption',
+  'figure',
+  'hgroup',
+  'legend',
+  'li',
+  'menu',
+  'summary',
+  'td',
+  'th',
+  'tr',
 ]
 
 /** Headings as Markdown, because that is where the chunker finds the structure. */
@@ -94,6 +118,8 @@ const formatTable: FormatCallback = (elem, walk, builder, options) => {
     builder.closeBlock({ trailingLineBreaks: 2 })
     return
   }
+  const captions = (elem.children ?? []).filter((child) => child.name === 'caption')
+  walk(captions, builder)
   builder.openTable()
   const visit = (node: DomNode): void => {
     for (const child of node.children ?? []) {
@@ -119,10 +145,15 @@ const formatTable: FormatCallback = (elem, walk, builder, options) => {
 
 const options: HtmlToTextOptions = {
   wordwrap: false,
-  limits: { maxDepth: MAX_DEPTH, maxInputLength: Number.MAX_SAFE_INTEGER, ellipsis: '' },
+  limits: { maxDepth: MAX_DEPTH, maxInputLength: Number.MAX_SAFE_INTEGER, ellipsis: DEEPER },
   formatters: { markdownHeading: formatHeading, markdownTable: formatTable, textList: formatList },
   selectors: [
     ...SKIPPED.map((selector) => ({ selector, format: 'skip' })),
+    ...BLOCKS.map((selector) => ({
+      selector,
+      format: 'block',
+      options: { leadingLineBreaks: 1, trailingLineBreaks: 1 },
+    })),
     ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, format: 'markdownHeading' })),
     { selector: 'table', format: 'markdownTable' },
     { selector: 'a', options: { ignoreHref: true } },
@@ -150,6 +181,7 @@ function titleOf(html: string): string | undefined {
 /**
  * The readable text of a web page. If it marks its main content and that holds a fair part of the text, the rest
  * (sidebars, footers) is left out.
+ * @throws ExtractionFailure `corrupt_document`, `limit_exceeded`.
  */
 export function extractHtml(bytes: Uint8Array): Extraction {
   const head = new TextDecoder('latin1').decode(bytes.subarray(0, 4096))
@@ -157,6 +189,7 @@ export function extractHtml(bytes: Uint8Array): Extraction {
   const decoded = decodeText(bytes, charset?.[1] ?? charset?.[2])
   if (!decoded) throw corrupt('HTML page')
   const body = sanitizeText(convertBody(decoded.text))
+  if (body.includes(DEEPER)) throw limitExceeded(`This page has more than ${MAX_DEPTH} elements within each other.`)
   const main = sanitizeText(convertMain(decoded.text))
   const title = titleOf(decoded.text)
   return {

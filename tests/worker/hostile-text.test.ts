@@ -5,6 +5,7 @@ import { scoreOf } from '../../supabase/functions/_shared/ingestion/chunk/score.
 import { extractCsv } from '../../supabase/functions/_shared/ingestion/extract/csv.ts'
 import { detectType } from '../../supabase/functions/_shared/ingestion/extract/detect-type.ts'
 import { extractHtml } from '../../supabase/functions/_shared/ingestion/extract/html.ts'
+import { DEFAULT_LIMITS } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
 import { extractMarkdown } from '../../supabase/functions/_shared/ingestion/extract/markdown.ts'
 import { pageText } from '../../supabase/functions/_shared/ingestion/extract/pdf-lines.ts'
 import { sanitizeText } from '../../supabase/functions/_shared/ingestion/extract/sanitize.ts'
@@ -202,8 +203,18 @@ describe('extraction takes time in proportion to the text, whatever the text', {
   })
 
   test('CSV: cells with spaces', () => {
-    const { pages } = extractCsv(bytes(`a,b\n"x${filled(' ', 2 * MEGABYTE)}y","one \n  two  three"`))
+    const { pages } = extractCsv(bytes(`a,b\n"x${filled(' ', 2 * MEGABYTE)}y","one \n  two  three"`), DEFAULT_LIMITS)
     expect(pages.join('')).toContain('y | one two  three |')
+  })
+
+  test('CSV: short rows under a header of very many columns', () => {
+    const rows = bytes(`${filled(',', 200_000)}\n${filled('1\n', 200_000)}`)
+    expect(() => extractCsv(rows, DEFAULT_LIMITS)).toThrow(
+      'This document holds more than 10,000,000 characters of text.',
+    )
+    expect(extractCsv(bytes('a,b,c\n1\n1,2\n1,2,3,4'), DEFAULT_LIMITS).pages).toEqual([
+      '| a | b | c |\n| --- | --- | --- |\n| 1 |  |  |\n| 1 | 2 |  |\n| 1 | 2 | 3 | 4 |',
+    ])
   })
 
   test('HTML: titles that do not end', () => {

@@ -1,6 +1,7 @@
 import { decodeText } from './decode-text.ts'
 import type { Extraction } from './extraction.ts'
-import { corrupt } from './failure.ts'
+import { corrupt, tooMuchText } from './failure.ts'
+import type { ExtractLimits } from './limits.ts'
 import { tablePages, tableRule } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
 import { sanitizeText } from './sanitize.ts'
@@ -57,12 +58,15 @@ const cell = (value: string): string =>
     .replace(/\s+/g, (blanks) => (blanks.includes('\n') ? ' ' : blanks))
     .replace(/\|/g, '\\|')
 const line = (cells: string[]): string => `| ${cells.map(cell).join(' | ')} |`
+/** What an empty cell adds to a line. */
+const EMPTY_CELL = '  |'
 
 /**
  * A CSV or TSV file as Markdown tables. The first row is taken as the header and repeated on every logical page, so that
  * each page can be understood alone.
+ * @throws ExtractionFailure `corrupt_document`, `limit_exceeded`.
  */
-export function extractCsv(bytes: Uint8Array): Extraction {
+export function extractCsv(bytes: Uint8Array, { maxCharacters }: Pick<ExtractLimits, 'maxCharacters'>): Extraction {
   const decoded = decodeText(bytes)
   if (!decoded) throw corrupt('CSV file')
   const text = sanitizeText(decoded.text)
@@ -73,10 +77,18 @@ export function extractCsv(bytes: Uint8Array): Extraction {
   const [header, ...rows] = parseCsv(text, delimiter)
   if (!header) return { pages: [], metadata }
   const width = header.length
-  const fill = (row: string[]) => [...row, ...Array<string>(Math.max(0, width - row.length)).fill('')]
-  const pages = tablePages(
-    `${line(header)}\n${tableRule(width)}`,
-    rows.map((row) => line(fill(row))),
-  )
+  const top = `${line(header)}\n${tableRule(width)}`
+  let characters = top.length
+  function* lines(): Generator<string> {
+    for (const row of rows) {
+      const filled = line(row)
+      const missing = Math.max(0, width - row.length)
+      // Counted here, because under a header of many columns a short row is a long line.
+      characters += filled.length + missing * EMPTY_CELL.length
+      if (characters > maxCharacters) throw tooMuchText(maxCharacters)
+      yield filled + EMPTY_CELL.repeat(missing)
+    }
+  }
+  const pages = tablePages(top, lines())
   return { pages, metadata: { ...metadata, row_count: rows.length, column_count: width } }
 }

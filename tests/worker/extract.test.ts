@@ -325,6 +325,24 @@ describe('what cannot be read', () => {
     expect((await extractFile(bytes, name)).outcome).toBe(outcome)
   })
 
+  test('a text that begins with the letters of another format, or names them, is read', async () => {
+    const texts = [
+      'Every PDF begins with %PDF-1.7.',
+      'ID3 is an algorithm.',
+      'RIFF is a container.',
+      'BZh, they said.',
+      'II* is ours.',
+    ]
+    for (const each of texts) expect((await extractFile(text(each), 'x.md')).pages).toEqual([each])
+    const sound = text('ID3\u0003\0\0\0\0\u0021\u0076TSSE')
+    const { outcome, metadata } = await extractFile(sound, 'x.txt')
+    expect(outcome).toBe('unsupported_type')
+    expect(metadata.message).toContain('A media file')
+    expect((await extractFile(text('{\\rtf1 Text}'), 'x.txt')).outcome).toBe('unsupported_type')
+    const late = new Uint8Array([...text('\n\n'), ...own!.read('r2r/pdf.pdf')])
+    expect((await extractFile(late, 'x.pdf')).outcome).toBe('text')
+  })
+
   test('the content decides over the extension', async () => {
     const { outcome, metadata } = await extractFile(own!.read('r2r/pdf.pdf'), 'x.txt')
     expect(outcome).toBe('text')

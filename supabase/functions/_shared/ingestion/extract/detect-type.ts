@@ -19,8 +19,9 @@ const BY_EXTENSION: Record<string, DocumentType> = {
   '.tsv': 'csv',
 }
 
-// Formats known by their first bytes that hold no text we read; the name goes into the sentence for the user.
-const REFUSED: [string, string][] = [
+// Formats known by their first bytes that hold no text we read; the name goes into the sentence for the user. A text may
+// begin with the same letters.
+const BINARY: [string, string][] = [
   ['\x89PNG', 'An image'],
   ['\xff\xd8\xff', 'An image'],
   ['GIF8', 'An image'],
@@ -35,9 +36,15 @@ const REFUSED: [string, string][] = [
   ['BZh', 'A compressed archive'],
   ['\xfd7zXZ', 'A compressed archive'],
   ['\x7fELF', 'A program'],
+]
+const REFUSED_TEXT: [string, string][] = [
   ['{\\rtf', 'An RTF document'],
   ['%!PS', 'A PostScript file'],
 ]
+
+/** No control characters but those that texts have, in whatever encoding. */
+// deno-lint-ignore no-control-regex
+const isText = (head: string): boolean => !/[\0-\x08\x0e-\x1a\x1c-\x1f]/.test(head)
 
 const latin1 = (bytes: Uint8Array, from: number, to: number): string =>
   new TextDecoder('latin1').decode(bytes.subarray(from, to))
@@ -92,12 +99,15 @@ function compoundFileType(bytes: Uint8Array): never {
 export function detectType(bytes: Uint8Array, fileType: string): DocumentType {
   const head = latin1(bytes, 0, 1024)
   const promised = BY_EXTENSION[fileType.toLowerCase()]
-  if (head.includes('%PDF-')) return 'pdf'
+  // Some PDFs have a few bytes before their mark; texts name it.
+  if (head.startsWith('%PDF-') || (head.includes('%PDF-') && (promised === 'pdf' || !isText(head)))) return 'pdf'
   if (head.startsWith('PK\x03\x04') || head.startsWith('PK\x05\x06')) {
     return archiveType(bytes, fileType, promised)
   }
   if (head.startsWith('\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1')) return compoundFileType(bytes)
-  for (const [signature, name] of REFUSED) if (head.startsWith(signature)) throw unsupported(name)
+  for (const [signature, name] of isText(head) ? REFUSED_TEXT : BINARY) {
+    if (head.startsWith(signature)) throw unsupported(name)
+  }
 
   if (promised === 'pdf') throw corrupt('PDF')
   if (isOffice(promised)) throw corrupt(OFFICE_NAMES[promised])

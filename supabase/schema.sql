@@ -160,6 +160,7 @@ using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_ten
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.group_members REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('group.member_removed', 'group', 'group_id', 'user_id');
 CREATE TRIGGER audit_inserted AFTER INSERT ON public.group_members REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('group.member_added', 'group', 'group_id', 'user_id');
 CREATE TRIGGER broadcast_groups AFTER INSERT OR DELETE ON public.group_members FOR EACH ROW EXECUTE FUNCTION private.broadcast_group_membership();
+CREATE TRIGGER refuse_agents BEFORE INSERT OR DELETE OR UPDATE ON public.group_members FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_agents();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.group_members FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.groups (
@@ -195,6 +196,7 @@ with check ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::t
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.groups REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('group.deleted', 'group', 'id', '');
 CREATE TRIGGER audit_inserted AFTER INSERT ON public.groups REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('group.created', 'group', 'id', '');
 CREATE TRIGGER audit_updated AFTER UPDATE ON public.groups FOR EACH ROW EXECUTE FUNCTION private.audit_updated('group.updated', 'group', 'id', '', '');
+CREATE TRIGGER refuse_agents BEFORE INSERT OR DELETE OR UPDATE ON public.groups FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_agents();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.groups FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.invitations (
@@ -235,6 +237,7 @@ using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) 
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.invitations REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('invitation.deleted', 'invitation', 'id', 'role');
 CREATE TRIGGER audit_inserted AFTER INSERT ON public.invitations REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('invitation.created', 'invitation', 'id', 'role expires_at');
 CREATE TRIGGER audit_updated AFTER UPDATE OF accepted_at ON public.invitations FOR EACH ROW WHEN (((old.accepted_at IS NULL) AND (new.accepted_at IS NOT NULL))) EXECUTE FUNCTION private.audit_updated('invitation.accepted', 'invitation', 'id', 'role', '');
+CREATE TRIGGER refuse_agents BEFORE INSERT OR DELETE OR UPDATE ON public.invitations FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_agents();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.invitations FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.memberships (
@@ -271,6 +274,7 @@ CREATE TRIGGER audit_updated AFTER UPDATE OF role ON public.memberships FOR EACH
 CREATE TRIGGER broadcast_added_or_removed AFTER INSERT OR DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.broadcast_membership();
 CREATE TRIGGER broadcast_role AFTER UPDATE OF role ON public.memberships FOR EACH ROW WHEN ((old.role <> new.role)) EXECUTE FUNCTION private.broadcast_membership();
 CREATE TRIGGER keep_an_owner BEFORE DELETE OR UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.keep_an_owner();
+CREATE TRIGGER refuse_agents BEFORE INSERT OR DELETE OR UPDATE ON public.memberships FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_agents();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON public.memberships FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table public.memories (
@@ -354,6 +358,7 @@ with check ((id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS
 CREATE TRIGGER audit_tenant AFTER INSERT OR DELETE ON public.tenants FOR EACH ROW EXECUTE FUNCTION private.audit_tenant();
 CREATE TRIGGER audit_tenant_name AFTER UPDATE OF name ON public.tenants FOR EACH ROW WHEN ((old.name <> new.name)) EXECUTE FUNCTION private.audit_tenant();
 CREATE TRIGGER create_tenant_defaults AFTER INSERT ON public.tenants FOR EACH ROW EXECUTE FUNCTION private.create_tenant_defaults();
+CREATE TRIGGER refuse_agents BEFORE INSERT OR DELETE OR UPDATE ON public.tenants FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_agents();
 
 CREATE OR REPLACE FUNCTION public.accept_invitation(invitation_id uuid)
  RETURNS public.memberships
@@ -12182,6 +12187,21 @@ end;
 $function$;
 comment on function private.reextract_source(uuid) is 'Core of ai.reextract_source().';
 grant execute on function private.reextract_source(uuid) to authenticated;
+
+CREATE OR REPLACE FUNCTION private.refuse_agents()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if auth.jwt() #>> '{act,run_id}' is not null then
+    perform private.raise_error(403, 'forbidden', 'An agent does not change who is in a tenant.', 'People do that themselves.');
+  end if;
+  return null;
+end;
+$function$;
+comment on function private.refuse_agents() is 'Trigger before a statement: refuses it (PT403 forbidden) under a token that says that the agent of a run acts, with whatever rights.';
 
 CREATE OR REPLACE FUNCTION private.refuse_audit_change()
  RETURNS trigger

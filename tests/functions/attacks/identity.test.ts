@@ -257,6 +257,50 @@ describe('T12 memories', () => {
   })
 })
 
+it('T11 an agent that a member has made changes nothing about who is in the tenant, whoever asks it', async () => {
+  const person = await stack.signIn('member@harbor.example')
+  const self = (await person.auth.getUser()).data.user!.id
+  const member = asBearer(token)
+  const { id } = await member.json(201, 'POST', '/api/agents', { json: { name: 'Helpful' } })
+  const tables = ['memberships', 'invitations', 'groups', 'group_members', 'tenants', 'memories']
+  await member.json(201, 'POST', `/api/agents/${id}/tools`, {
+    json: { tool_name: 'database_write', config_override: { schemas: { public: tables } } },
+  })
+  const write = (table: string, operation: string, more: object) => ({
+    toolCalls: [{ name: 'database_write', arguments: { table, operation, ...more } }],
+  })
+  const group = '33333333-3333-4333-8333-333333333333'
+  model.play(
+    script([
+      write('memberships', 'update', { data: { role: 'owner' }, where: { user_id: self, tenant_id: HARBOR } }),
+      write('memberships', 'delete', { where: { role: 'admin', tenant_id: HARBOR } }),
+      write('invitations', 'insert', { data: { tenant_id: HARBOR, email: 'mine@evil.example', role: 'owner' } }),
+      write('group_members', 'insert', { data: { tenant_id: HARBOR, group_id: group, user_id: self } }),
+      write('groups', 'delete', { where: { id: group } }),
+      write('tenants', 'update', { data: { name: 'Mine' }, where: { id: HARBOR } }),
+      write('memories', 'insert', { data: { tenant_id: HARBOR, body: 'their own' } }),
+      { text: 'Done.' },
+    ]),
+  )
+  const state = () =>
+    stack.db.query<Json>(
+      `select
+         (select jsonb_agg(to_jsonb(m) order by m.user_id) from public.memberships m where m.tenant_id = $1) as memberships,
+         (select count(*)::int from public.invitations where tenant_id = $1) as invitations,
+         (select jsonb_agg(to_jsonb(g) order by g.user_id) from public.group_members g where g.tenant_id = $1) as members,
+         (select name from public.tenants where id = $1) as name`,
+      [HARBOR],
+    )
+  const before = await state()
+  const run = await streamRun(await userCaller(stack, 'owner@harbor.example'), id as string, { message: 'Hello.' })
+  // The last shows that the tool works, and that the owner could.
+  expect(eventsOf(run, 'tool_result').map((result) => result['is_error'])).toEqual([
+    ...Array.from({ length: 6 }, () => true),
+    false,
+  ])
+  expect(await state()).toEqual(before)
+})
+
 it('T13 a member cannot point a tool or a server elsewhere, and what it was given stays where it was', async () => {
   const admin = await userCaller(stack, 'admin@harbor.example')
   const member = asBearer(token)

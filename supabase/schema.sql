@@ -268,6 +268,8 @@ create policy "admins change roles below owner, owners all" on public.membership
 for update to authenticated
 using (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('owner'::text) AS caller_tenant_ids))) OR ((role <> 'owner'::text) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))))
 with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('owner'::text) AS caller_tenant_ids))) OR ((role <> 'owner'::text) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::text) AS caller_tenant_ids))))));
+CREATE TRIGGER ask_again_about_deleted AFTER DELETE ON public.memberships REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.ask_again_about_roles();
+CREATE TRIGGER ask_again_about_updated AFTER UPDATE ON public.memberships REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.ask_again_about_roles();
 CREATE TRIGGER audit_deleted AFTER DELETE ON public.memberships REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('membership.removed', 'membership', 'user_id', 'role');
 CREATE TRIGGER audit_inserted AFTER INSERT ON public.memberships REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('membership.added', 'membership', 'user_id', 'role');
 CREATE TRIGGER audit_updated AFTER UPDATE OF role ON public.memberships FOR EACH ROW WHEN ((old.role <> new.role)) EXECUTE FUNCTION private.audit_updated('membership.role_changed', 'membership', 'user_id', '', 'role');
@@ -6738,6 +6740,52 @@ end;
 $function$;
 comment on function private.apply_embedding_model(uuid,uuid,text) is 'Lets search compare vectors of another model from the end of this transaction on; false, and nothing happens, while an item lacks one. The caller holds hold_embedding_model() exclusively.';
 grant execute on function private.apply_embedding_model(uuid,uuid,text) to service_role;
+
+CREATE OR REPLACE FUNCTION private.ask_again_about_roles()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  caller uuid;
+  tenant record;
+  caller_role text;
+  refused boolean;
+begin
+  if current_user <> 'authenticated' then
+    return null;
+  end if;
+  caller := auth.uid();
+  for tenant in select distinct old_rows.tenant_id as id from old_rows loop
+    -- One's own row may be among the changed ones.
+    caller_role := coalesce(
+      (select old_rows.role from old_rows where old_rows.tenant_id = tenant.id and old_rows.user_id = caller),
+      (select memberships.role from public.memberships where memberships.tenant_id = tenant.id and memberships.user_id = caller),
+      case when tenant.id = any (array(select private.caller_backend_tenant_ids())) then 'admin' end,
+      ''
+    );
+    if tg_op = 'DELETE' then
+      refused := exists (
+        select from old_rows
+        where old_rows.tenant_id = tenant.id and old_rows.user_id <> caller
+          and (caller_role not in ('admin', 'owner') or (caller_role = 'admin' and old_rows.role = 'owner'))
+      );
+    else
+      refused := exists (
+        select from old_rows
+        join new_rows on new_rows.tenant_id = old_rows.tenant_id and new_rows.user_id = old_rows.user_id
+        where old_rows.tenant_id = tenant.id
+          and (caller_role not in ('admin', 'owner') or (caller_role = 'admin' and 'owner' in (old_rows.role, new_rows.role)))
+      );
+    end if;
+    if refused then
+      perform private.raise_error(403, 'forbidden', 'Your own role has changed meanwhile.', 'Look again who is in the tenant.');
+    end if;
+  end loop;
+  return null;
+end;
+$function$;
+comment on function private.ask_again_about_roles() is 'Trigger after update or delete per statement, old rows as old_rows, new ones as new_rows: the rule of the policies on memberships by the roles of this moment. PT403 forbidden.';
 
 CREATE OR REPLACE FUNCTION private.audit_approval()
  RETURNS trigger

@@ -31,6 +31,43 @@ describe.skipIf(noNativeServer())('two sessions at once', () => {
   const reset = (columns: string, relation: string, id: string) =>
     world.db.query(`update ${relation} set ${columns} where id = $1`, [id])
 
+  it('who is demoted cannot take the role back by waiting for the demotion', async () => {
+    const set = (role: string, userId: string) => async (tx: Sql) =>
+      (
+        await tx.query(`update public.memberships set role = $1 where tenant_id = $2 and user_id = $3 returning role`, [
+          role,
+          HARBOR,
+          userId,
+        ])
+      ).length
+    const REFUSED = { code: 'PT403', detail: expect.stringContaining('forbidden') }
+    const roleOf = (userId: string) =>
+      world.db.query(`select role from public.memberships where tenant_id = $1 and user_id = $2`, [HARBOR, userId])
+    for (const role of ['admin', 'owner']) {
+      await set(role, ADMIN)(world.db)
+      const outcome = await meet(world.db, [person(OWNER), set('viewer', ADMIN)], [person(ADMIN), set(role, ADMIN)])
+      expect(outcome).toEqual([{ value: 1 }, REFUSED])
+      expect(await roleOf(ADMIN)).toEqual([{ role: 'viewer' }])
+    }
+    // Nor others, behind the lock of whose row they waited.
+    await set('admin', ADMIN)(world.db)
+    const both = async (tx: Sql) => (await set('viewer', ADMIN)(tx)) + (await set('viewer', MEMBER)(tx))
+    const removal = async (tx: Sql) =>
+      (
+        await tx.query(`delete from public.memberships where tenant_id = $1 and user_id = $2 returning role`, [
+          HARBOR,
+          MEMBER,
+        ])
+      ).length
+    expect(await meet(world.db, [person(OWNER), both], [person(ADMIN), removal])).toEqual([{ value: 2 }, REFUSED])
+    expect(await roleOf(MEMBER)).toEqual([{ role: 'viewer' }])
+    // Who is still an admin gets what they waited for.
+    await set('admin', ADMIN)(world.db)
+    expect(
+      await meet(world.db, [person(OWNER), set('viewer', MEMBER)], [person(ADMIN), set('member', MEMBER)]),
+    ).toEqual([{ value: 1 }, { value: 1 }])
+  })
+
   it('a source that waits is claimed once', async () => {
     await reset(`extraction_status = 'pending', extracted_at = null`, 'ai.sources', source)
     const [first, second] = await meet(

@@ -490,6 +490,7 @@ with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('member':
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_knowledge_bases REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('agent.knowledge_base_removed', 'agent', 'agent_id', 'knowledge_base_id');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agent_knowledge_bases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.knowledge_base_added', 'agent', 'agent_id', 'knowledge_base_id');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agent_knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.knowledge_base_updated', 'agent', 'agent_id', 'knowledge_base_id', '');
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF config ON ai.agent_knowledge_bases FOR EACH ROW WHEN ((NOT private.has_plain_numbers(new.config))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.agent_mcp_servers (
@@ -552,6 +553,7 @@ CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_mcp_servers REFERENCING OL
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agent_mcp_servers REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('mcp_server.created', 'mcp_server', 'id', 'agent_id enabled');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.audit_updated('mcp_server.updated', 'mcp_server', 'id', 'agent_id', 'enabled');
 CREATE TRIGGER forget_what_the_server_was_trusted_with BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.forget_what_the_server_was_trusted_with();
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF config, pinned_tools ON ai.agent_mcp_servers FOR EACH ROW WHEN ((NOT (private.has_plain_numbers(new.config) AND private.has_plain_numbers(new.pinned_tools)))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '20');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agent_mcp_servers FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
@@ -751,6 +753,7 @@ with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agent_tools REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('agent.tool_removed', 'agent', 'agent_id', 'id tool_type tool_name tool_id');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agent_tools REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.tool_added', 'agent', 'agent_id', 'id tool_type tool_name tool_id');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.tool_updated', 'agent', 'agent_id', 'id tool_type tool_name tool_id', '');
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF config_override ON ai.agent_tools FOR EACH ROW WHEN ((NOT private.has_plain_numbers(new.config_override))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.agent_tools FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '50');
 
@@ -804,6 +807,7 @@ CREATE TRIGGER audit_deleted AFTER DELETE ON ai.agents REFERENCING OLD TABLE AS 
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.agents REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('agent.created', 'agent', 'id', 'is_default');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.audit_updated('agent.updated', 'agent', 'id', '', 'published');
 CREATE TRIGGER hold_runs BEFORE DELETE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.hold_runs_of_agent();
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF settings ON ai.agents FOR EACH ROW WHEN ((NOT private.has_plain_numbers(new.settings))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.agents FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
@@ -1092,6 +1096,7 @@ with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS call
 create policy "people read their own retrievals" on ai.context_handlers
 for select to authenticated
 using ((((user_id = ( SELECT auth.uid() AS uid)) AND (tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_tenant_ids)))) OR (tenant_id = ANY (ARRAY( SELECT private.caller_backend_tenant_ids() AS caller_backend_tenant_ids)))));
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF knowledge_base_configs, retrieved_context, metadata, errors ON ai.context_handlers FOR EACH ROW WHEN ((NOT (private.has_plain_numbers(new.knowledge_base_configs) AND private.has_plain_numbers(new.retrieved_context) AND private.has_plain_numbers(new.metadata) AND private.has_plain_numbers(new.errors)))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.context_handlers FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 
 create table ai.enrichment_results (
@@ -1254,6 +1259,7 @@ using ((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids() AS caller_ten
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.hooks REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('hook.deleted', 'hook', 'id', 'agent_id event type');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.hooks REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('hook.created', 'hook', 'id', 'agent_id event type enabled');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.audit_updated('hook.updated', 'hook', 'id', 'agent_id event type', 'enabled');
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF config ON ai.hooks FOR EACH ROW WHEN ((NOT private.has_plain_numbers(new.config))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.hooks FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('agent_id', '50');
 
@@ -1374,6 +1380,7 @@ with check (((tenant_id = ANY (ARRAY( SELECT private.caller_tenant_ids('admin'::
 CREATE TRIGGER audit_deleted AFTER DELETE ON ai.knowledge_bases REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_deleted('knowledge_base.deleted', 'knowledge_base', 'id', '');
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.knowledge_bases REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('knowledge_base.created', 'knowledge_base', 'id', 'is_default');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.audit_updated('knowledge_base.updated', 'knowledge_base', 'id', '', '');
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF indexing_config, retrieval_config ON ai.knowledge_bases FOR EACH ROW WHEN ((NOT (private.has_plain_numbers(new.indexing_config) AND private.has_plain_numbers(new.retrieval_config)))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.knowledge_bases FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
 
@@ -1722,6 +1729,7 @@ CREATE TRIGGER audit_described AFTER UPDATE OF name, metadata, owner_id ON ai.so
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.sources REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('source.created', 'source', 'id', 'owner_id visibility file_type');
 CREATE TRIGGER audit_updated AFTER UPDATE OF visibility ON ai.sources FOR EACH ROW WHEN ((old.visibility <> new.visibility)) EXECUTE FUNCTION private.audit_updated('source.visibility_changed', 'source', 'id', '', 'visibility');
 CREATE TRIGGER copy_visibility_to_chunks AFTER UPDATE ON ai.sources REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.copy_visibility_to_chunks();
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF metadata ON ai.sources FOR EACH ROW WHEN ((NOT private.has_plain_numbers(new.metadata))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER remove_object_of_source AFTER DELETE ON ai.sources FOR EACH ROW EXECUTE FUNCTION private.remove_object_of_source();
 CREATE TRIGGER remove_page_images_of_source AFTER DELETE ON ai.sources FOR EACH ROW WHEN (((old.derivatives -> 'image'::text) IS DISTINCT FROM '[]'::jsonb)) EXECUTE FUNCTION private.remove_page_images_of_source();
@@ -1863,6 +1871,7 @@ CREATE TRIGGER audit_deleted AFTER DELETE ON ai.tools REFERENCING OLD TABLE AS o
 CREATE TRIGGER audit_inserted AFTER INSERT ON ai.tools REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION private.audit_inserted('tool.created', 'tool', 'id', 'type');
 CREATE TRIGGER audit_updated AFTER UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.audit_updated('tool.updated', 'tool', 'id', 'type', '');
 CREATE TRIGGER forget_secrets_of_other_host BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.forget_secrets_of_other_host();
+CREATE TRIGGER refuse_odd_numbers BEFORE INSERT OR UPDATE OF input_schema, config ON ai.tools FOR EACH ROW WHEN ((NOT (private.has_plain_numbers(new.input_schema) AND private.has_plain_numbers(new.config)))) EXECUTE FUNCTION private.refuse_odd_numbers();
 CREATE TRIGGER refuse_tenant_change BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.refuse_tenant_change();
 CREATE TRIGGER refuse_too_many_rows AFTER INSERT ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.refuse_too_many_rows('tenant_id', '100');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON ai.tools FOR EACH ROW EXECUTE FUNCTION private.touch_updated_at();
@@ -7317,23 +7326,26 @@ declare
 begin
   for event in
     select
-      agent_runs.run_id, new_events.seq, new_events.type, new_events.user_id,
-      -- The person hears of it while they are a member of the tenant of the run.
-      exists (
-        select from public.memberships
-        where memberships.tenant_id = new_events.tenant_id and memberships.user_id = new_events.user_id
-      ) as is_members,
-      -- Larger ones are announced by number; the client reads the row under its own rights.
+      agent_runs.run_id, new_events.seq, new_events.type, new_events.user_id, person.is_member,
+      -- Larger ones are announced by number; the client reads the row under its own rights. So are those of a person who has left:
+      -- a channel that they joined before may be open still.
       case
-        when octet_length(new_events.payload::text) > 32768 then jsonb_build_object('ref', true)
+        when octet_length(new_events.payload::text) > 32768 or (new_events.user_id is not null and not person.is_member) then jsonb_build_object('ref', true)
         else jsonb_build_object('ts', new_events.created_at) || new_events.payload
       end as payload
     from new_events
     join ai.agent_runs on agent_runs.id = new_events.run_id
+    -- The person hears of it while they are a member of the tenant of the run.
+    cross join lateral (
+      select exists (
+        select from public.memberships
+        where memberships.tenant_id = new_events.tenant_id and memberships.user_id = new_events.user_id
+      ) as is_member
+    ) as person
     order by new_events.run_id, new_events.seq
   loop
     message := event.payload || jsonb_build_object('run_id', event.run_id, 'seq', event.seq, 'type', event.type);
-    if event.is_members then
+    if event.is_member then
       perform realtime.send(payload => message, event => 'run_event', topic => 'chat:' || event.user_id::text, private => true);
     end if;
     perform realtime.send(payload => message, event => 'run_event', topic => 'run:' || event.run_id, private => true);
@@ -7341,7 +7353,7 @@ begin
   return null;
 end;
 $function$;
-comment on function private.broadcast_run_events() is 'Trigger: sends each new event of a run as {run_id, seq, type, ts, event, ...} to the private topics run:{run_id} and, while its person is a member of its tenant, chat:{user_id}; one of more than 32 KB as {run_id, seq, type, ref: true}. Never fails the run: realtime.send() turns its errors into warnings.';
+comment on function private.broadcast_run_events() is 'Trigger: sends each new event of a run as {run_id, seq, type, ts, event, ...} to the private topics run:{run_id} and, while its person is a member of its tenant, chat:{user_id}; one of more than 32 KB, or of a person who has left it, as {run_id, seq, type, ref: true}. Never fails the run: realtime.send() turns its errors into warnings.';
 
 CREATE OR REPLACE FUNCTION private.budget_period_start(period text, at timestamp with time zone)
  RETURNS timestamp with time zone
@@ -9680,6 +9692,23 @@ AS $function$
     );
 $function$;
 comment on function private.has_free_place(uuid) is 'Whether another run of the tenant may be executed now (max_running_runs of ai.tenant_settings, 20 without a row). The caller holds lock_tenant_runs.';
+
+CREATE OR REPLACE FUNCTION private.has_plain_numbers(value jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select not exists (
+    select
+    from jsonb_array_elements(jsonb_path_query_array(has_plain_numbers.value, 'strict $.** ? (@.type() == "number")')) as number (value)
+    -- What JavaScript can read, and no more digits behind the point than it writes.
+    where abs(number.value::numeric) >= 1e309 or scale(number.value::numeric) > 400
+  );
+$function$;
+comment on function private.has_plain_numbers(jsonb) is 'Whether all numbers in it are of a size that other languages read: a jsonb column that clients write is as long as it says only then.';
+grant execute on function private.has_plain_numbers(jsonb) to authenticated;
+grant execute on function private.has_plain_numbers(jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION private.held_enrichment(knowledge_base_id uuid, changes_configuration boolean, must_exist boolean)
  RETURNS ai.enrichments
@@ -12263,6 +12292,20 @@ end;
 $function$;
 comment on function private.refuse_audit_change() is 'Trigger: refuses to update, delete or truncate the audit log, whoever asks: its owner and superusers too.';
 
+CREATE OR REPLACE FUNCTION private.refuse_odd_numbers()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform private.raise_error(
+    400, 'invalid_request', 'A number has more than 309 digits, or more than 400 behind the point.', 'Send it as text.'
+  );
+  return null; -- not reached
+end;
+$function$;
+comment on function private.refuse_odd_numbers() is 'Trigger: refuses (PT400 invalid_request) a row for which private.has_plain_numbers() does not hold.';
+
 CREATE OR REPLACE FUNCTION private.refuse_tenant_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -13532,6 +13575,11 @@ begin
   end if;
   if jsonb_typeof(start_run.retrieved_context) not in ('array', 'null') then
     perform private.raise_error(400, 'invalid_request', 'The context must be a list.', null);
+  end if;
+  if not (private.has_plain_numbers(start_run.retrieved_context) and private.has_plain_numbers(start_run.request)) then
+    perform private.raise_error(
+      400, 'invalid_request', 'A number has more than 309 digits, or more than 400 behind the point.', 'Send it as text.'
+    );
   end if;
   if pg_column_size(start_run.retrieved_context) > 4194304 then
     perform private.raise_error(400, 'invalid_request', 'The context is too large.', 'Send less context.');

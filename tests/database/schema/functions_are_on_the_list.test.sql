@@ -54,7 +54,7 @@ select set_eq(
     'private.access_reasons', 'private.budget_state', 'private.check_source_policies', 'private.my_invitations', 'private.people',
     'private.discard_embedding_model', 'private.may_change_knowledge_base', 'private.memory_distance', 'private.reembed_knowledge_base',
     'private.reembed_memories', 'private.switch_embedding_model',
-    'private.is_cron',
+    'private.is_cron', 'private.has_plain_numbers',
     'private.agents_that_send_out', 'private.create_session', 'private.decide_approval', 'private.is_approval_rule', 'private.is_decider', 'private.is_tool_permissions', 'private.may_decide_approval', 'private.sends_data_out', 'private.tool_configs', 'private.url_origin', 'private.verify_audit',
     -- the parts of ai.search
     'private.caller_search_scope', 'private.caller_tenants', 'private.check_search', 'private.chunk_policies_are_shipped', 'private.explain_hit', 'private.find_items', 'private.fuse_legs',
@@ -101,7 +101,7 @@ select set_eq(
     'private.claim_run', 'private.end_run', 'private.event_time', 'private.hold_chats_of_runs', 'private.read_run_trace', 'private.write_tool_calls', 'private.run_stop', 'private.wake_run', 'private.write_run_events', 'private.write_run_journal',
     'private.is_interrupted_call', 'private.last_event', 'private.last_begun_step',
     'private.fire_due_schedule', 'private.queue_due_sweeps', 'private.run_sweep', 'private.note_failed_sweep', 'private.sweep_health', 'private.is_cron', 'private.queue_health', 'private.queue_limits', 'private.queue_tenants', 'private.redrive_dead_letters', 'private.tidy_run_jobs', 'private.take_jobs', 'private.beat_jobs', 'private.finish_job',
-    'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin',
+    'private.has_plain_numbers', 'private.is_member', 'private.raise_error', 'private.role_rank', 'private.tenant_narrowing', 'private.tenant_of', 'private.url_origin',
     'private.record_audit', 'private.stage_audit', 'private.verify_audit'
   ],
   'what the ledger calls'

@@ -9494,10 +9494,10 @@ begin
     return jsonb_build_object('outcome', 'disabled', 'reason', reason);
   end if;
 
-  -- One that takes longer than its interval does not pile up.
+  -- One that takes longer than its interval does not pile up, nor does one that waits for a person.
   if exists (
     select from ai.agent_runs
-    where agent_runs.tenant_id = schedule.tenant_id and agent_runs.id = schedule.last_run_id and agent_runs.status in ('pending', 'running')
+    where agent_runs.tenant_id = schedule.tenant_id and agent_runs.id = schedule.last_run_id and agent_runs.status in ('pending', 'running', 'waiting')
   ) then
     update ai.schedules set skipped_count = schedules.skipped_count + 1, next_run_at = fire_due_schedule.following_run_at
     where schedules.id = schedule.id;

@@ -1,5 +1,5 @@
 begin;
-select plan(52);
+select plan(53);
 
 create function pg_temp.add(cron text, zone text default 'UTC') returns text language sql as $$
   select tests.outcome_undone(format(
@@ -81,6 +81,10 @@ select is((select group_id from pgboss.job where name = 'run_agent'), tests.tena
 -- Its last run goes on.
 update ai.schedules set next_run_at = '2026-01-02 08:00Z' where id = tests.kept_id('daily');
 select is(ai.fire_due_schedule(tests.kept_id('daily'), '2026-01-02 08:00Z', '2099-01-01 08:00Z') ->> 'outcome', 'skipped', 'runs of one schedule do not pile up');
+update ai.agent_runs set status = 'waiting', wait_reason = 'approval' where id = (tests.kept('fired')::jsonb ->> 'id')::uuid;
+update ai.schedules set next_run_at = '2026-01-02 09:00Z' where id = tests.kept_id('daily');
+select is(ai.fire_due_schedule(tests.kept_id('daily'), '2026-01-02 09:00Z', '2099-01-01 08:00Z') ->> 'outcome', 'skipped', 'nor do they while one waits for a person');
+update ai.agent_runs set status = 'pending', wait_reason = null where id = (tests.kept('fired')::jsonb ->> 'id')::uuid;
 update ai.agent_runs set status = 'cancelled', completed_at = now() where id = (tests.kept('fired')::jsonb ->> 'id')::uuid;
 
 -- What may not begin does not, and says why.

@@ -14,7 +14,7 @@ const MEMBER = 'a0000000-0000-4000-8000-000000000003'
 const GATE = 79
 
 type Run = { id: string; run_id: string; lease_token: string; session_id: string; session_uuid: string }
-/** An agent with a run that has tokens reserved in a chat, one that waits for an approval, one whose executor died, and a schedule. */
+/** An agent with a run that has tokens reserved in a chat, one that waits for an approval, one whose executor died, and a schedule whose last run is over. */
 type World = {
   agent: string
   chat: string
@@ -283,7 +283,9 @@ describe.skipIf(noNativeServer())('an agent is deleted', () => {
     )
     const reservation = await reserve(open)
 
-    const waiting = await start(null)
+    const past = await start(null)
+    await as(SERVICE, `ai.finish_run($1, $2, 'completed', 'At nine.')`, past.id, past.lease_token)
+    const waiting = await start(past.session_id)
     const { approval_id: approval } = await as<{ approval_id: string }>(
       SERVICE,
       `ai.request_approval($1, $2, 'c1', 'mail', '{}', 'Send?')`,
@@ -307,7 +309,7 @@ describe.skipIf(noNativeServer())('an agent is deleted', () => {
     const schedule = await idOf(
       `insert into ai.schedules (tenant_id, agent_id, created_by, name, cron, message, session_id, last_run_id, next_run_at)
        values ($1, $2, $3, 'Daily', '0 9 * * *', 'What is new?', $4, $5, now() - interval '1 minute') returning id`,
-      [HARBOR, agent, MEMBER, waiting.session_id, waiting.id],
+      [HARBOR, agent, MEMBER, past.session_id, past.id],
     )
     await query(`update ai.schedules set next_run_at = now() - interval '1 minute' where id = $1`, [schedule])
     const [due] = await query<{ at: string }>('select next_run_at::text as at from ai.schedules where id = $1', [

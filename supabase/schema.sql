@@ -8764,6 +8764,7 @@ begin
       and (decide_approval.run_id is null or agent_runs.run_id = decide_approval.run_id)
       and approvals.tenant_id = any (private.caller_tenants())
       and approvals.status = 'pending'
+      and approvals.expires_at > clock_timestamp()
       and private.may_decide_approval(approvals)
       and (
         decide_approval.approval_id is not null

@@ -1,6 +1,6 @@
 -- request_approval, decide_approval, approval_outcome: one call of one run waits for one decision, by who may make it.
 begin;
-select plan(67);
+select plan(71);
 select tests.make_world();
 
 create function pg_temp.start(who text)
@@ -88,6 +88,18 @@ select is(
 select is(tests.outcome(format('select ai.approval_outcome(%L, %L)', tests.kept('first'), pg_temp.lease())), '42501', 'nor do they ask what came of it');
 select tests.as_anon();
 select is(tests.outcome(format('select ai.decide_approval(%L, true)', tests.kept('run')::jsonb ->> 'run_id')), '42501', 'nobody who is not signed in decides');
+
+-- Two that wait in one run: by the run alone, it is about one whose time is not over, also before a sweep has been by.
+select pg_temp.start('member');
+select pg_temp.ask('c1', timeout_seconds => 60);
+select tests.keep('late', pg_temp.asked()::text);
+select pg_temp.ask('c2');
+select tests.as_superuser();
+update ai.approvals set created_at = now() - interval '1 hour', expires_at = now() - interval '1 second' where id = tests.kept_id('late');
+select is(pg_temp.decide('member'), 'ok', 'the call that still waits is decided about');
+select is(pg_temp.outcome(), 'approved', 'and goes on');
+select is(pg_temp.decide('member'), 'PT404 approval_not_found', 'the one whose time is over is not');
+select is((select status from ai.approvals where id = tests.kept_id('late')), 'pending', 'nor is it changed by that');
 
 -- Who decides. Everybody else gets the answer of a run that does not exist.
 select pg_temp.start('member');

@@ -224,13 +224,24 @@ describe('approvals', () => {
     })
   })
 
-  it('count for what was shown only: a change behind them is not approved', async () => {
-    const postJson: PostJson = () => Promise.resolve({ status: 200, json: { modified_input: { query: 'select 3' } } })
-    const { hooks } = hooksWith([...gate, { type: 'http', config: { url: 'https://x/' }, position: 1 }], {
-      postJson,
-      decisions: [{ status: 'approved', reason: null }],
+  it('count for what was shown only: a call that is changed behind them is refused', async () => {
+    const behind = (input: object) => {
+      const postJson: PostJson = () => Promise.resolve({ status: 200, json: { modified_input: input } })
+      return hooksWith([...gate, { type: 'http', config: { url: 'https://x/' }, position: 1 }], {
+        postJson,
+        decisions: [{ status: 'approved', reason: null }],
+      })
+    }
+    const changed = behind({ query: 'select 3' })
+    expect(await changed.hooks.run(call(), asked)).toMatchObject({
+      approved: false,
+      blocked: 'The call was changed after a person had approved it',
+      blockedBy: 'hook-1',
     })
-    expect(await hooks.run(call(), asked)).toMatchObject({ approved: false, modifiedInput: { query: 'select 3' } })
+    expect(changed.events.at(-1)).toMatchObject({ event: 'hook_result', hook_id: 'hook-1', blocked: true })
+    const same = behind({ query: 'select 1' })
+    expect(await same.hooks.run(call(), asked)).toMatchObject({ approved: true, blocked: null, modifiedInput: null })
+    expect(same.events.at(-1)).toMatchObject({ hook_id: 'hook-1', modified: false, blocked: false })
   })
 
   it('are not asked for once the run is stopped, and end with its lease', async () => {

@@ -2,7 +2,7 @@ import type { GateMemory } from '../agent/types.ts'
 import type { HookPayload, HookRow } from './types.ts'
 
 /** The value as JSON, with the keys of objects in order: the same for what a database has stored. */
-const canonical = (value: unknown): string =>
+export const canonical = (value: unknown): string =>
   JSON.stringify(value, (_key, part: unknown) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))

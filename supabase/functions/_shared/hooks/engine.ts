@@ -1,7 +1,7 @@
 import type { GateMemory } from '../agent/types.ts'
 import { AppError, describeError } from '../errors.ts'
 import type { Log } from '../errors.ts'
-import { createHookAnswers, questionOf } from './answers.ts'
+import { canonical, createHookAnswers, questionOf } from './answers.ts'
 import { askForApproval } from './approval.ts'
 import type { ApprovalDeps, ApprovalRequest } from './approval.ts'
 import type { ApprovalRule, Permissions } from './permissions.ts'
@@ -45,6 +45,7 @@ const DEFAULT_TIMEOUT_SECONDS = 300
 /** Milliseconds an http hook may take. */
 const HTTP_TIMEOUT_MS = 5_000
 const MAX_MESSAGE_CHARS = 500
+const CHANGED_BEHIND = 'The call was changed after a person had approved it'
 
 /** What one hook made of it. */
 type Outcome = Partial<HookVerdict> & { status: 'succeeded' | 'failed' | 'timed_out'; message: string | null }
@@ -157,8 +158,12 @@ export function createHooks(deps: HookDeps): Hooks {
             : hook.type === 'rule'
               ? byRule(hook, current)
               : await byApproval(hook, current, call))
-        const blocked = BLOCKING.includes(payload.event) ? (outcome.blocked ?? null) : null
-        const input = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
+        const wanted = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
+        const input = wanted !== null && canonical(wanted) !== canonical(current.data) ? wanted : null
+        // What a person approved is what they saw, and one call is asked about once: changed behind that it is not made at all.
+        const isChangedBehind = input !== null && verdict.approved
+        const refusal = outcome.blocked ?? (isChangedBehind ? CHANGED_BEHIND : null)
+        const blocked = BLOCKING.includes(payload.event) ? refusal : null
         const output = CHANGES_OUTPUT.includes(payload.event) ? (outcome.modifiedOutput ?? null) : null
         if (input) current = { ...current, data: input }
         if (output !== null) {
@@ -166,8 +171,7 @@ export function createHooks(deps: HookDeps): Hooks {
         }
         verdict.modifiedInput = input ?? verdict.modifiedInput
         verdict.modifiedOutput = output ?? verdict.modifiedOutput
-        // What a person approved is what they saw: a later change needs a new approval.
-        verdict.approved = input === null && (verdict.approved || outcome.approved === true)
+        verdict.approved ||= outcome.approved === true
         // Told when it was given.
         if (known !== null) {
           if (blocked !== null) return { ...verdict, blocked, blockedBy: hook.id, approved: false }

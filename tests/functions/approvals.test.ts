@@ -133,6 +133,13 @@ describe('the gate of a tool', () => {
     expect(ask).not.toHaveBeenCalled()
   })
 
+  it('says what is denied of a call that is to be made again', () => {
+    const denies = (permission: Permission) =>
+      gatesOf({ permissionOf: () => ({ permission, rule: {} }) } as unknown as Hooks).denies!(tool)
+    expect(denies('deny')).toMatch(/^Refused: mail /)
+    for (const permission of ['allow', 'ask'] as const) expect(denies(permission)).toBeNull()
+  })
+
   it('allows without asking a person', async () => {
     const { decide, ask } = gate('allow')
     expect(await decide()).toEqual({ allowed: true, args: { to: 'x' }, isApproved: false })

@@ -168,6 +168,34 @@ describe('a run of six steps with two tools that have effects', () => {
     expect(skipped).toBeGreaterThanOrEqual(CHARGES.length)
   })
 
+  it('repeats no call of a tool that is denied by then, whatever a person has said about it', async () => {
+    const reference = await run()
+    const denied: Record<string, number> = { charge: 0, post: 0 }
+    for (let at = 0; at < reference.acts; at++) {
+      const outside: Outside = { charges: [], posts: new Map(), attempts: [] }
+      let executors = 0
+      const equip = (life: Life) => {
+        const isFirst = executors++ === 0
+        return {
+          chat: livingModel(model(), life),
+          tools: livingTools(life, outside),
+          gates: { denies: ({ name }: { name: string }) => (isFirst || name === 'read' ? null : `No ${name} now.`) },
+        }
+      }
+      const { result, store } = await drive({ equip, deaths: [at] })
+      assertWellFormed(store.events)
+      expect(result.status).toBe('completed')
+      expect(new Set(outside.charges).size).toBe(outside.charges.length)
+      expect(new Set(outside.attempts).size).toBe(outside.attempts.length)
+      for (const { tool_name, result: text } of result.toolCalls.filter((one) => /^No /.test(one.result))) {
+        expect(text).toBe(`No ${tool_name} now. The call was interrupted before: it may or may not have taken effect.`)
+        denied[tool_name] = (denied[tool_name] ?? 0) + 1
+      }
+    }
+    expect(denied['charge']).toBeGreaterThan(0)
+    expect(denied['post']).toBeGreaterThan(0)
+  })
+
   it('whose executor loses its lease makes no further call that must not be repeated', async () => {
     const reference = await run()
     for (let at = 0; at < reference.acts; at++) {

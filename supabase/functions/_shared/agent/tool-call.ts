@@ -20,6 +20,8 @@ const SKIPPED =
   'Error: this call was interrupted, and a person has decided that it is not made again. ' +
   'It may or may not have taken effect.'
 
+const INTERRUPTED = 'The call was interrupted before: it may or may not have taken effect.'
+
 /** What became of a call. */
 export type Outcome = {
   text: string
@@ -141,7 +143,8 @@ async function perform(
 export type InterruptedCall = ResumedCall & { started: CallStarted }
 
 /**
- * Makes a call again whose executor was lost. Gates and rules had let it pass, so it goes on with the arguments of then.
+ * Makes a call again whose executor was lost. Gates and rules had let it pass, so it goes on with the arguments of then, unless
+ * the tool may not be called any more.
  * @throws as `carryOut`.
  */
 function resumeCall(
@@ -160,6 +163,8 @@ function resumeCall(
   }
   if (!isSafe && decision !== 'retry') return refused(SKIPPED, args)
   if (tool === null || problem !== null) return refused(`Error: ${problem}`, planned)
+  const denial = run.setup.gates.denies?.(tool) ?? null
+  if (denial !== null) return refused(`${denial} ${INTERRUPTED}`, args)
   return perform(run, step, { id, tool, args, problem, name: tool.name }, args, attempt + 1, makeDurable)
 }
 

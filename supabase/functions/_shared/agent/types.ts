@@ -29,9 +29,11 @@ export type LoopGates = {
   /**
    * After the arguments were validated, before the call; may change them (they are validated again) or refuse. Throws
    * `RunSuspended` when a person has to decide first, and is asked again when the run goes on. A call that had begun when
-   * its executor was lost has passed and is not asked about again.
+   * its executor was lost has passed and is not asked about again, but for `denies`.
    */
   beforeTool?: (tool: Tool, args: Record<string, unknown>, callId: string, memory?: GateMemory) => Promise<GateDecision>
+  /** Why the tool may not be called any more, for the model; null: it may. Asked before an interrupted call is made again. */
+  denies?: (tool: Tool) => string | null
   /** Whether `beforeTool` asks anybody about this tool, so that the call has to be durable before. Absent: it may. */
   asksAbout?: (tool: Tool) => boolean
   /** After a call that ran; may change the text the model gets. */

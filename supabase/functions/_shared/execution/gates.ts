@@ -1,5 +1,6 @@
 import type { LoopGates } from '../agent/types.ts'
 import type { Hooks } from '../hooks/engine.ts'
+import type { Tool } from '../tools/types.ts'
 
 /**
  * The points at which a run's permissions and hooks stand between the loop and its tools. First what admins allow: a tool that
@@ -7,16 +8,20 @@ import type { Hooks } from '../hooks/engine.ts'
  * unless a hook has asked for it.
  */
 export function gatesOf(hooks: Hooks): LoopGates {
+  const denies = (tool: Tool) =>
+    hooks.permissionOf(tool).permission === 'deny'
+      ? `Refused: ${tool.name} may not be called for this person. Do not try again.`
+      : null
   return {
+    denies,
     asksAbout(tool) {
       const { permission } = hooks.permissionOf(tool)
       return permission !== 'deny' && (permission === 'ask' || hooks.has('PreToolUse', tool.name))
     },
     async beforeTool(tool, args, callId, memory) {
+      const denial = denies(tool)
+      if (denial !== null) return { allowed: false, message: denial }
       const { permission, rule } = hooks.permissionOf(tool)
-      if (permission === 'deny') {
-        return { allowed: false, message: `Refused: ${tool.name} may not be called for this person. Do not try again.` }
-      }
       const asks = permission === 'ask'
       const verdict = await hooks.run(
         { event: 'PreToolUse', tool_name: tool.name, data: args },
@@ -28,14 +33,14 @@ export function gatesOf(hooks: Hooks): LoopGates {
       }
       const settled = verdict.modifiedInput ?? args
       if (!asks || verdict.approved) return { allowed: true, args: settled, isApproved: verdict.approved }
-      const denial = await hooks.ask({
+      const refusal = await hooks.ask({
         callId,
         toolName: tool.name,
         toolInput: settled,
         message: rule.message ?? `Allow ${tool.name}?`,
         rule,
       })
-      if (denial !== null) return { allowed: false, message: `Not approved: ${denial}` }
+      if (refusal !== null) return { allowed: false, message: `Not approved: ${refusal}` }
       return { allowed: true, args: settled, isApproved: true }
     },
     async afterTool(tool, args, text) {

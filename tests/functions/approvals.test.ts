@@ -158,6 +158,25 @@ describe('the gate of a tool', () => {
     })
   })
 
+  it('shows settled arguments to hooks and people, and leaves them to the tool', async () => {
+    const settled = { from: 'us' }
+    const { run, ask } = gate('ask')
+    const of = (given: object | null) => {
+      run.mockResolvedValue({ ...NOTHING, modifiedInput: given } as never)
+      const hooks = { has: () => true, run, ask, permissionOf: () => ({ permission: 'ask', rule: {} }) }
+      return gatesOf(hooks as unknown as Hooks)
+    }
+    expect(await of(null).beforeTool!({ ...tool, settled }, { to: 'x' }, 'c1')).toMatchObject({ args: { to: 'x' } })
+    const shown = { event: 'PreToolUse', tool_name: 'mail', data: { to: 'x', from: 'us' } }
+    expect(run).toHaveBeenLastCalledWith(shown, expect.objectContaining({ settled }))
+    expect(ask).toHaveBeenLastCalledWith(expect.objectContaining({ toolInput: { to: 'x', from: 'us' } }))
+    const changed = of({ to: 'y', from: 'us' }).beforeTool!({ ...tool, settled }, { to: 'x' }, 'c1')
+    expect(await changed).toMatchObject({ args: { to: 'y' } })
+    expect(ask).toHaveBeenLastCalledWith(expect.objectContaining({ toolInput: { to: 'y', from: 'us' } }))
+    await of(null).afterTool!({ ...tool, settled }, { to: 'x' }, 'Sent.')
+    expect(run).toHaveBeenLastCalledWith(expect.objectContaining({ data: { to: 'x', from: 'us' }, output: 'Sent.' }))
+  })
+
   it('refuses what was not approved, and says why', async () => {
     const { decide } = gate('ask', { denial: 'Denied by user: no' })
     expect(await decide()).toEqual({ allowed: false, message: 'Not approved: Denied by user: no' })

@@ -99,6 +99,18 @@ describe('http hooks', () => {
     expect(seen).toEqual([{ query: 'select 1' }, { query: 'select 2' }])
   })
 
+  it('change no argument that is settled', async () => {
+    const postJson: PostJson = () =>
+      Promise.resolve({ status: 200, json: { modified_input: { query: 'select 2', limit: 9 } } })
+    const { hooks } = hooksWith([{ type: 'http', config: { url: 'https://x/' } }], { postJson })
+    const verdict = await hooks.run(call({ query: 'select 1', limit: 5 }), {
+      id: 'c1',
+      rule: null,
+      settled: { limit: 5 },
+    })
+    expect(verdict.modifiedInput).toEqual({ query: 'select 2', limit: 5 })
+  })
+
   it('deny where their event may be refused, and only there', async () => {
     const postJson: PostJson = () => Promise.resolve({ status: 200, json: { action: 'deny', message: 'No.' } })
     const denying = (event: HookEvent) =>

@@ -450,6 +450,27 @@ describe('a run that waits', () => {
     expect(eventsOf(run, 'tool_result')).toHaveLength(1)
   })
 
+  it('Q04 asks about settled arguments, too, and is refused a call for which they are others by then', async () => {
+    const runWith = async (later: object) => {
+      const look = { name: 'storage_read', arguments: { operation: 'list' } }
+      model.play(script([{ toolCalls: [look] }, { text: 'Done.' }]))
+      const { id } = await backend.json(201, 'POST', '/api/agents', { json: { name: 'Clerk' } })
+      const { id: assignment } = await backend.json(201, 'POST', `/api/agents/${id}/tools`, {
+        json: { tool_name: 'storage_read', config_override: { bucket: 'sources', path: '' }, permissions: ASKS },
+      })
+      const run = await runAsking(String(id), async (event) => {
+        expect(event['tool_input']).toEqual({ operation: 'list', bucket: 'sources', path: '' })
+        await backend.json(200, 'PATCH', `/api/agents/${id}/tools/${assignment}`, { json: { config_override: later } })
+        await decide(admin, event)
+      })
+      return eventsOf(run, 'tool_result').map(({ is_error, result }) => [is_error, result] as unknown[])
+    }
+    expect(await runWith({ bucket: 'sources', path: '' })).toEqual([[false, expect.stringContaining('"files"')]])
+    expect(await runWith({ bucket: 'another', path: '' })).toEqual([
+      [true, 'Not approved: The call is not the one a person was asked about'],
+    ])
+  })
+
   it('Q04 is refused a call that was forbidden meanwhile, approved or not', async () => {
     const { id, assignmentId } = await askingAgent(backend)
     const run = await runAsking(id, async (event) => {

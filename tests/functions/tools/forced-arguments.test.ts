@@ -34,7 +34,11 @@ it('takes a settled argument out of the schema and puts it into every call', asy
     additionalProperties: false,
   })
   expect(await called(tool, { query: 'cranes' })).toEqual({ query: 'cranes', category: 'news', num_results: 3 })
-  expect({ ...tool, inputSchema: null, execute: null }).toEqual({ ...echo(SCHEMA), inputSchema: null, execute: null })
+  const settled = { category: 'news', num_results: 3 }
+  expect({ ...tool, inputSchema: null, execute: null }).toEqual({
+    ...{ ...echo(SCHEMA), inputSchema: null, execute: null },
+    settled,
+  })
 })
 
 it('does not let the model write it: refused by the schema, and without effect should it get through', async () => {

@@ -19,8 +19,13 @@ export type HookDeps = ApprovalDeps & {
   postJson: PostJson
 }
 
-/** The tool call that hooks are asked about. */
-export type HookedCall = { id: string; rule: ApprovalRule | null; memory?: GateMemory | undefined }
+/** The tool call that hooks are asked about. `settled`: arguments that no hook changes. */
+export type HookedCall = {
+  id: string
+  rule: ApprovalRule | null
+  memory?: GateMemory | undefined
+  settled?: Readonly<Record<string, unknown>> | undefined
+}
 
 /** What hooks see and may change of a run. */
 export type Hooks = {
@@ -158,8 +163,9 @@ export function createHooks(deps: HookDeps): Hooks {
             : hook.type === 'rule'
               ? byRule(hook, current)
               : await byApproval(hook, current, call))
-        const wanted = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
-        const input = wanted !== null && canonical(wanted) !== canonical(current.data) ? wanted : null
+        const changed = payload.event === 'PreToolUse' ? (outcome.modifiedInput ?? null) : null
+        const wanted = { ...changed, ...call.settled }
+        const input = changed !== null && canonical(wanted) !== canonical(current.data) ? wanted : null
         // What a person approved is what they saw, and one call is asked about once: changed behind that it is not made at all.
         const isChangedBehind = input !== null && verdict.approved
         const refusal = outcome.blocked ?? (isChangedBehind ? CHANGED_BEHIND : null)

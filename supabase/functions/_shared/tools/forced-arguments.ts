@@ -15,6 +15,7 @@ export function withForcedArguments(tool: Tool, settled: Readonly<Record<string,
   const { isRetrySafe } = tool
   return {
     ...tool,
+    settled: forced,
     ...(typeof isRetrySafe === 'function' ? { isRetrySafe: (args) => isRetrySafe({ ...args, ...forced }) } : {}),
     inputSchema: {
       ...tool.inputSchema,

@@ -67,6 +67,8 @@ export interface Tool extends ToolDefinition {
    * `egress` sends data out.
    */
   readonly effects: readonly ('reads_untrusted' | 'writes' | 'egress')[]
+  /** Arguments that are settled for every call: in no schema, and put in whatever the model writes. Absent: none. */
+  readonly settled?: Readonly<Record<string, unknown>>
   /** Characters of the result that the model gets; null: all of it. */
   readonly maxResultChars: number | null
   /**

@@ -49,6 +49,24 @@ describe('a prompt that is too long', () => {
   })
 })
 
+describe('an answer that does not end', () => {
+  const pieces = (count: number) => Array.from({ length: count }, () => 'word '.repeat(20_000))
+  it.each<[string, Turn]>([
+    ['text', { text: pieces(21) }],
+    ['reasoning', { reasoning: pieces(21) }],
+    ['both', { reasoning: pieces(10), text: pieces(11) }],
+  ])('is given up: %s', async (_what, turn) => {
+    await expect(ask(turn)).rejects.toMatchObject({
+      code: 'upstream_failed',
+      message: expect.stringMatching(/too large/),
+    })
+  })
+
+  it('is not one that is merely long', async () => {
+    await expect(ask({ reasoning: pieces(9), text: pieces(10) })).resolves.toBeUndefined()
+  })
+})
+
 describe('the context window', () => {
   const windowOf = (env: Record<string, string>, name?: string | null) => createOpenAiChat(env).contextWindow(name)
   it.each([

@@ -285,7 +285,7 @@ describe('calls in a stream', () => {
     }
   })
 
-  it('end the answer when there are too many, or one is too large', async () => {
+  it('end the answer when there are too many, or one is too large, or all together are', async () => {
     const pushed = (deltas: object[]) => () => {
       const assembler = createToolCallAssembler([])
       for (const delta of deltas) assembler.push(delta)
@@ -296,6 +296,11 @@ describe('calls in a stream', () => {
     const part = { tool_calls: [{ index: 0, function: { arguments: 'x'.repeat(300_000) } }] }
     expect(pushed([part, part, part])).not.toThrow()
     expect(pushed([part, part, part, part])).toThrow(expect.objectContaining({ code: 'upstream_failed' }))
+    const several = Array.from({ length: 7 }, (_, index) => ({
+      tool_calls: [{ index, function: { name: 'look', arguments: 'x'.repeat(300_000) } }],
+    }))
+    expect(pushed(several.slice(0, 6))).not.toThrow()
+    expect(pushed(several)).toThrow(expect.objectContaining({ code: 'upstream_failed' }))
   })
 })
 

@@ -1,9 +1,10 @@
 import { AppError } from '../errors.ts'
 import type { ToolCall } from './index.ts'
 
-/** Calls of one answer, and characters of one call: nothing sensible is larger. */
+/** Calls of one answer, and characters of one call and of all together: nothing sensible is larger. */
 const MAX_CALLS = 128
 const MAX_ARGUMENT_CHARS = 1_000_000
+const MAX_CHARS = 2_000_000
 const USABLE_ID = /^[\x21-\x7e]{1,200}$/
 
 /** A piece of a call as servers send it: any member may be missing or of another type. */
@@ -66,6 +67,7 @@ export type ToolCallAssembler = {
 export function createToolCallAssembler(takenIds: Iterable<string>): ToolCallAssembler {
   const calls: PartialCall[] = []
   const byIndex = new Map<number, PartialCall>()
+  let chars = 0
 
   function placeOf(piece: Piece): PartialCall | undefined {
     if (piece.index !== null) return byIndex.get(piece.index)
@@ -80,13 +82,16 @@ export function createToolCallAssembler(takenIds: Iterable<string>): ToolCallAss
       calls.push(call)
       if (piece.index !== null) byIndex.set(piece.index, call)
     }
+    const before = call.name.length + call.arguments.length
     if (call.id === '') call.id = piece.id
     if (piece.name !== call.name) call.name += piece.name
     if (typeof piece.arguments === 'string') call.arguments += piece.arguments
     else if (typeof piece.arguments === 'object' && piece.arguments !== null) {
       call.arguments = JSON.stringify(piece.arguments)
     }
-    if (calls.length > MAX_CALLS || call.name.length + call.arguments.length > MAX_ARGUMENT_CHARS) {
+    const size = call.name.length + call.arguments.length
+    chars += size - before
+    if (calls.length > MAX_CALLS || size > MAX_ARGUMENT_CHARS || chars > MAX_CHARS) {
       throw new AppError('upstream_failed', 'The model provider sent calls that are too large.')
     }
   }

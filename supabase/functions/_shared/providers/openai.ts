@@ -15,6 +15,8 @@ export { createOpenAiEmbedder } from './openai-embedder.ts'
 const DEFAULT_CHAT_MODEL = 'gpt-4o-mini'
 /** Between two pieces of a stream; the SDK's own timeout ends with the headers. */
 const STALL_TIMEOUT_MS = 60_000
+/** Characters of text and reasoning in one answer. Far more than models write; one that does not stop is not stored as it grows. */
+const MAX_ANSWER_CHARS = 2_000_000
 
 /** Other servers' words for why an answer ended. */
 const FINISH_REASONS: Readonly<Record<string, string>> = {
@@ -77,6 +79,7 @@ export function createOpenAiChat(env: Env, timeouts: OpenAiTimeouts = {}): ChatP
     }
     const assembler = createToolCallAssembler(callIdsOf(request))
     let answer = ''
+    let chars = 0
     let usage: OpenAI.CompletionUsage | null | undefined
     let finishReason: string | null = null
     try {
@@ -94,6 +97,10 @@ export function createOpenAiChat(env: Env, timeouts: OpenAiTimeouts = {}): ChatP
         if (!choice) continue
         finishReason = choice.finish_reason ?? finishReason
         const { text, reasoning } = textsOf(choice.delta ?? {})
+        chars += text.length + reasoning.length
+        if (chars > MAX_ANSWER_CHARS) {
+          throw new AppError('upstream_failed', 'The model provider sent an answer that is too large.')
+        }
         if (reasoning !== '') yield { type: 'reasoning', text: reasoning }
         if (text !== '') {
           answer += text

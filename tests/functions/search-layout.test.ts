@@ -91,6 +91,30 @@ describe('a context of chunks', () => {
     expect(context.entries[1]).toMatchObject({ is_shown_above: true, spans: [], chunk_id: 'c2' })
   })
 
+  it('takes a record for no passage: neither does it show one, nor is it shown by one', () => {
+    const meta = { record: { total: 12 }, pages: [1] }
+    const record = hitOf({ text: 'total: 12', chunk_id: 'r', start_char: 0, end_char: 500, meta })
+    const passage = hitOf({
+      text: 'Payment is due in thirty days.',
+      chunk_id: 'p',
+      start_char: 40,
+      meta: { pages: [1] },
+    })
+    const page = `${' '.repeat(40)}${passage.text}`
+    const around = { neighbours: [], pages: new Map([['s0', new Map([[1, page]])]]) }
+    for (const hits of [
+      [record, passage],
+      [passage, record],
+    ]) {
+      for (const options of [chunks(), pages()]) {
+        const context = layOut(hits, options, around)
+        expect(context.text).toContain('total: 12')
+        expect(context.text).toContain('Payment is due in thirty days.')
+        expect(context.entries.map((entry) => entry.is_shown_above)).toEqual([false, false])
+      }
+    }
+  })
+
   it('puts a hit between its neighbours, each character once', () => {
     const { joined, hits, neighbours } = sourceOf([
       babble(['One two three. ', 'Four five six seven. ', '漢字👋. '], 60, createRandom(5)),

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { diversify, mergeHits, pagesOf, spreadOver } from '../../supabase/functions/_shared/search/hits.ts'
+import {
+  diversify,
+  mergeHits,
+  pagesOf,
+  spreadOver,
+  withoutTwins,
+} from '../../supabase/functions/_shared/search/hits.ts'
 import { isConsistent, searchOptions, withOptions } from '../../supabase/functions/_shared/search/options.ts'
 import type { SearchOptions } from '../../supabase/functions/_shared/search/options.ts'
 import { commonSettings, retrievalConfig, retrievalOf } from '../../supabase/functions/_shared/search/settings.ts'
@@ -188,6 +194,21 @@ describe('hits of several searches', () => {
     expect(ids(diversify(found, { deduplicate: true }))).toEqual(['1', '3', '4'])
     expect(ids(diversify(found, { maxPerSource: 1 }))).toEqual(['1', '2'])
     expect(ids(diversify(found, { maxPerSource: 2, deduplicate: true }))).toEqual(['1', '3'])
+  })
+
+  it('of several knowledge bases have a passage once, and each record', () => {
+    const text = 'The total is twelve.'
+    const record = (id: string, written: string, score: number) =>
+      hitOf({ text: written, chunk_id: id, score, end_char: text.length, meta: { record: {} } })
+    const found = [
+      hitOf({ text, chunk_id: 'p2', score: 0.6 }),
+      record('r1', 'total: 12', 1),
+      record('r2', 'total: 12', 0.9),
+      record('r3', 'currency: EUR', 0.8),
+      hitOf({ text, chunk_id: 'p1', score: 0.7 }),
+      hitOf({ text, chunk_id: 'q', source_id: 's1', score: 0.5 }),
+    ]
+    expect(ids(withoutTwins(found))).toEqual(['r1', 'r3', 'p1', 'q'])
   })
 
   it('have the pages that are numbers', () => {

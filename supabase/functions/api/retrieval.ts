@@ -2,8 +2,9 @@ import type { Caller, Db } from '../_shared/context.ts'
 import type { KnowledgeBaseChoice } from '../_shared/execution/run-request.ts'
 import { AppError } from '../_shared/errors.ts'
 import { search } from '../_shared/search.ts'
-import type { SearchHit, WithSearch } from '../_shared/search.ts'
+import type { WithSearch } from '../_shared/search.ts'
 import { contextOf } from '../_shared/search/context.ts'
+import { withoutTwins } from '../_shared/search/hits.ts'
 import { readKnowledgeBases, retrievalOf } from '../_shared/search/settings.ts'
 import type { SearchedKnowledgeBase } from '../_shared/search/settings.ts'
 
@@ -27,17 +28,6 @@ export type Retrieval = {
   text: string
   metadata: Record<string, unknown>
   warnings: string[]
-}
-
-/** Best first; the same passage found in two knowledge bases counts once. */
-function withoutTwins(hits: readonly SearchHit[]): SearchHit[] {
-  const seen = new Set<string>()
-  return hits
-    .toSorted((a, b) => b.score - a.score)
-    .filter((hit) => {
-      const place = `${hit.source_id}:${hit.start_char}:${hit.end_char}`
-      return !seen.has(place) && seen.add(place)
-    })
 }
 
 /**

@@ -6,8 +6,9 @@ import { fromPostgrest, missing, toAppError, unwrap } from '../errors.ts'
 import { isUuid } from '../ids.ts'
 import type { ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
-import type { SearchHit, WithSearch } from '../search.ts'
+import type { WithSearch } from '../search.ts'
 import { sessionHistory } from '../search/history.ts'
+import { withoutTwins } from '../search/hits.ts'
 import { placeOf, readSections, sectionMeta } from '../search/sections.ts'
 import { imagesField } from '../search/page-images.ts'
 import { readKnowledgeBases, retrievalOf } from '../search/settings.ts'
@@ -215,17 +216,6 @@ async function retrieve(
     // The reference answers without context rather than not at all, and says so.
     return { items: [], warnings: [], retrievalWarning: `Retrieval failed: ${failure.message}` }
   }
-}
-
-/** Best first; the same passage found in two knowledge bases counts once. */
-function withoutTwins(hits: SearchHit[]): SearchHit[] {
-  const seen = new Set<string>()
-  return hits
-    .toSorted((a, b) => b.score - a.score)
-    .filter((hit) => {
-      const place = `${hit.source_id}:${hit.start_char}:${hit.end_char}`
-      return !seen.has(place) && seen.add(place)
-    })
 }
 
 /** The first items that fit the allowance; one that does not fit ends the list, except that the first is cut to fit. */

@@ -40,6 +40,25 @@ export function pagesOf(hit: Pick<SearchHit, 'meta'>): number[] {
   return Array.isArray(pages) ? pages.filter((page): page is number => Number.isInteger(page) && page >= 1) : []
 }
 
+/** Whether a hit's text is what stands at its span: a record is written about a document, and only spans what it was made from. */
+export const isQuoted = ({ meta }: Pick<SearchHit, 'meta'>): boolean => meta['record'] === undefined
+
+/** What tells apart what was found in several knowledge bases, in each of which the same passage has another id: where it stands; of a record what it says as well. */
+export const placeKey = (
+  found: { source_id: unknown; start_char: unknown; end_char: unknown } & Pick<SearchHit, 'meta' | 'text'>,
+): string => JSON.stringify([found.source_id, found.start_char, found.end_char, isQuoted(found) ? null : found.text])
+
+/** Best first; the same passage found in two knowledge bases counts once. */
+export function withoutTwins(hits: readonly SearchHit[]): SearchHit[] {
+  const seen = new Set<string>()
+  return hits
+    .toSorted((a, b) => b.score - a.score)
+    .filter((hit) => {
+      const key = placeKey(hit)
+      return !seen.has(key) && seen.add(key)
+    })
+}
+
 /**
  * The results of searches in several vector spaces as one list, best first. Similarities of different models cannot be
  * compared, so each search counts from its own best; equals keep their order.

@@ -1,6 +1,7 @@
 import type { ContextItem } from '../providers/index.ts'
 import { formatContext } from '../providers/prompt.ts'
 import { estimateTokens } from '../providers/text.ts'
+import { isQuoted } from './hits.ts'
 import type { SearchHit } from './hits.ts'
 import type { Neighbour, Passage, Span } from './passages.ts'
 import { cutPassage, pageRange, passageOfHit, passageOfPages, passageWithNeighbours } from './passages.ts'
@@ -137,7 +138,7 @@ export function layOut(hits: readonly SearchHit[], options: ContextOptions, arou
   const shown = new Shown()
   for (let index = 0; index < drafts.length; index++) {
     const { hit, passage } = drafts[index] as Draft
-    const pages = options.unit === 'pages' ? pageRange(hit) : []
+    const pages = options.unit === 'pages' && isQuoted(hit) ? pageRange(hit) : []
     const isPageShown = pages.length > 0 && pages.every((page) => shown.pagesOf(hit).has(page))
     if (isPageShown || shown.covers(hit)) {
       change(index, { text: NOTE, spans: [], pages: passage.pages }, true)

@@ -1,3 +1,4 @@
+import { isQuoted } from './hits.ts'
 import type { SearchHit } from './hits.ts'
 import type { Neighbour, Passage } from './passages.ts'
 
@@ -18,7 +19,7 @@ export class Shown {
 
   /** Whether the hit's text stands there already. */
   covers(hit: SearchHit): boolean {
-    return this.rangesOf(hit).some(({ from, to }) => from <= hit.start_char && hit.end_char <= to)
+    return isQuoted(hit) && this.rangesOf(hit).some(({ from, to }) => from <= hit.start_char && hit.end_char <= to)
   }
 
   /** What of a hit's neighbour does not stand there yet, or null. Chunks overlap, so it is mostly the begin or end that does. */
@@ -36,6 +37,7 @@ export class Shown {
 
   /** @param wholePages pages that the passage holds from their first to their last character */
   add(hit: SearchHit, passage: Passage, wholePages: readonly number[]): void {
+    if (!isQuoted(hit)) return
     const pages = this.pages.get(hit.source_id) ?? new Set()
     for (const page of wholePages) pages.add(page)
     this.pages.set(hit.source_id, pages)

@@ -4,6 +4,7 @@ import type { ChatMessage, ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
 import type { SearchProviders } from '../search.ts'
 import { describeError, toAppError, unwrap } from '../errors.ts'
+import { placeKey } from '../search/hits.ts'
 import type { RetrievalMethod } from '../search/hits.ts'
 import { retrievalOf } from '../search/settings.ts'
 import type { StoredSettings } from '../search/settings.ts'
@@ -51,9 +52,8 @@ function withinAllowance(items: ContextItem[], maxTokens: number): ContextItem[]
   return kept
 }
 
-/** Where a passage stands: the same one has another id in every knowledge base. */
-const placeOf = ({ sourceId, meta }: ContextItem) =>
-  `${sourceId}:${String(meta['start_char'])}:${String(meta['end_char'])}`
+const keyOf = ({ sourceId, text, meta }: ContextItem) =>
+  placeKey({ source_id: sourceId, start_char: meta['start_char'], end_char: meta['end_char'], text, meta })
 
 const SHOWN_ABOVE = '(Content already shown above.)'
 
@@ -202,7 +202,7 @@ export function createKnowledgeSearch(options: KnowledgeSearchOptions): Tool {
       const items = answers
         .flatMap(({ items }) => items)
         .toSorted((a, b) => Number(b.meta['score'] ?? 0) - Number(a.meta['score'] ?? 0))
-        .filter((item) => !seen.has(placeOf(item)) && seen.add(placeOf(item)))
+        .filter((item) => !seen.has(keyOf(item)) && seen.add(keyOf(item)))
         .map((item) => ({ ...item, key: options.nextKey() }))
       const passages =
         items.length === 0 ? 'Nothing was found.' : formatContext(withoutRepeats(items), options.citations)

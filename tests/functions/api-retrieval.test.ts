@@ -88,6 +88,46 @@ describe('context handlers', () => {
     expect(JSON.stringify(theirs)).not.toContain('forty tonnes')
   })
 
+  it('of whole documents are read again whole, by who may read them', async () => {
+    const indexing_config = { strategy: 'full_document', chunk_size: 50, overlap: 0 }
+    const { id } = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Laws', indexing_config } })
+    const filler = 'Of the weather nothing is said in this law, nor in any other one. '.repeat(8)
+    const law = `# Berths\n\nShips berth at noon.\n\n# Weather\n\n${filler}\n\n# Fees\n\nThe daily toll is forty coins.\n`
+    const source_id = await upload('law.md', law)
+    await member.json(201, 'POST', `/api/knowledge-bases/${id}/sources`, { json: { source_id } })
+    await indexed(`/api/knowledge-bases/${id}`, 1)
+    const handler = await ask(member, { query: 'When do ships berth?', knowledge_bases: [{ id }] })
+    const [found] = handler['retrieved_context']
+    expect(found.text).toContain('forty coins')
+    expect(found.meta.passage.end_char).toBeLessThan(found.text.length / 2)
+
+    const agent = (await member.json(201, 'POST', '/api/agents', { json: { name: 'Lawyer' } }))['id']
+    const message = 'How much is the daily toll?'
+    const answer = async (by: FunctionsCaller, json: object) =>
+      (await by.json(200, 'POST', `/api/agents/${agent}/run`, { json: { message, ...json } }))['content']
+    expect(await answer(member, { context_handler_id: handler['id'] })).toContain('forty coins')
+    const item = { item_id: found.item_id, meta: { passage: found.meta.passage } }
+    expect(await answer(viewer, { context_items: [item] })).toContain('forty coins')
+    // What it was not found by says nothing of how it was given.
+    const elsewhere = { ...item, meta: { passage: { start_char: 0, end_char: 1 } } }
+    for (const context_items of [[elsewhere], [{ item_id: found.item_id }]]) {
+      expect(await answer(member, { context_items })).not.toContain('forty coins')
+    }
+    await stack.db.query(`update ai.sources set visibility = 'private' where id = $1`, [source_id])
+    expect(await answer(viewer, { context_items: [item] })).not.toContain('forty coins')
+
+    // Begun here and carried out by the worker, it has the same to answer from.
+    const { run_id } = await member.json(202, 'POST', `/api/agents/${agent}/run`, {
+      json: { message, context_handler_id: handler['id'], background: true },
+    })
+    const run = await eventually(async () => {
+      const row = await member.json(200, 'GET', `/api/agents/runs/${run_id}`)
+      expect(row['status']).toBe('completed')
+      return row
+    }, 20_000)
+    expect(run['content']).toContain('forty coins')
+  })
+
   it('keep to the allowance', async () => {
     const small = await ask(member, { max_context_tokens: 50, colour: 'red' })
     expect(small['formatted_context'].length).toBeLessThanOrEqual(200)

@@ -7,6 +7,7 @@ import { isUuid } from '../ids.ts'
 import type { ContextItem } from '../providers/index.ts'
 import { contextItemsOf, search } from '../search.ts'
 import type { WithSearch } from '../search.ts'
+import { standsForDocument, wholeDocuments } from '../search/documents.ts'
 import { sessionHistory } from '../search/history.ts'
 import { withoutTwins } from '../search/hits.ts'
 import { placeOf, readSections, sectionMeta } from '../search/sections.ts'
@@ -62,22 +63,43 @@ async function readSourceNames(db: Db, ids: string[]): Promise<Map<string, strin
   return new Map(rows.map((row) => [row.id, row.name]))
 }
 
-/** Sections that are read again for one run; what is left of them are the chunks they begin with. */
-const MAX_SECTIONS = 50
+/** Sections, and documents, that are read again for one run; what is left of them are the chunks they were found by. */
+const MAX_WIDENED = 50
+
+/** What a chunk is given as. */
+type Widened = Pick<ChunkRow, 'text' | 'start_char' | 'end_char' | 'meta'>
+
+/** The chunks that the inputs name, each with the meta beside it. */
+const namedChunks = (inputs: ContextItemInput[], chunks: Map<string, ChunkRow>) =>
+  inputs.flatMap((input) => {
+    const chunk = chunks.get(String(input.item_id ?? input.id).toLowerCase())
+    return chunk ? [{ chunk, meta: input.meta }] : []
+  })
+
+/** Those of the chunks that stand for their document, with its text: by the id of the chunk. */
+async function readDocumentsOf(
+  db: Db,
+  inputs: ContextItemInput[],
+  chunks: Map<string, ChunkRow>,
+): Promise<{ documents: Map<string, Widened>; warnings: string[] }> {
+  const wanted = namedChunks(inputs, chunks).filter(({ chunk, meta }) => standsForDocument(chunk, meta))
+  const found = [...new Map(wanted.map(({ chunk }) => [chunk.id, chunk])).values()].slice(0, MAX_WIDENED)
+  const { hits, warnings } = await wholeDocuments(db, found)
+  return { documents: new Map(hits.map((hit) => [hit.id, hit])), warnings }
+}
 
 /** Those of the chunks that stand for a section, with its text: by the id of the chunk. */
 async function readSectionsOf(
   db: Db,
   inputs: ContextItemInput[],
   chunks: Map<string, ChunkRow>,
-): Promise<Map<string, Pick<ChunkRow, 'text' | 'end_char' | 'meta'>>> {
-  const wanted = inputs
-    .flatMap((input) => {
-      const chunk = chunks.get(String(input.item_id ?? input.id).toLowerCase())
-      const place = chunk && placeOf(chunk, input.meta)
-      return chunk && place ? [{ chunk, place }] : []
+): Promise<Map<string, Widened>> {
+  const wanted = namedChunks(inputs, chunks)
+    .flatMap(({ chunk, meta }) => {
+      const place = placeOf(chunk, meta)
+      return place ? [{ chunk, place }] : []
     })
-    .slice(0, MAX_SECTIONS)
+    .slice(0, MAX_WIDENED)
   if (wanted.length === 0) return new Map()
   const texts = await readSections(
     db,
@@ -87,8 +109,9 @@ async function readSectionsOf(
     wanted.flatMap(({ chunk, place }, index) => {
       const read = texts[index]
       if (read == null) return []
+      const { start_char } = chunk
       const end_char = read.spans.at(-1)?.end_char ?? chunk.end_char
-      return [[chunk.id, { text: read.text, end_char, meta: sectionMeta(read, place) }]]
+      return [[chunk.id, { text: read.text, start_char, end_char, meta: sectionMeta(read, place) }]]
     }),
   )
 }
@@ -100,12 +123,12 @@ async function readSectionsOf(
 async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunContext, 'items' | 'warnings'>> {
   const chunks = await readChunks(db, unique(inputs.map((input) => input.item_id ?? input.id)))
   const sections = await readSectionsOf(db, inputs, chunks)
+  const { documents, warnings } = await readDocumentsOf(db, inputs, chunks)
   const names = await readSourceNames(
     db,
     unique([...inputs.map((input) => input.source_id), ...[...chunks.values()].map((chunk) => chunk.source_id)]),
   )
   const items: ContextItem[] = []
-  const warnings: string[] = []
   const seen = new Set<string>()
   const add = (item: Omit<ContextItem, 'key' | 'sourceName'>) => {
     const sourceName = item.sourceId === undefined ? undefined : names.get(item.sourceId)
@@ -117,14 +140,14 @@ async function givenItems(db: Db, inputs: ContextItemInput[]): Promise<Pick<RunC
     if (chunk) {
       if (seen.has(chunk.id)) continue
       seen.add(chunk.id)
-      const { text, end_char, meta } = sections.get(chunk.id) ?? chunk
+      const { text, start_char, end_char, meta } = documents.get(chunk.id) ?? sections.get(chunk.id) ?? chunk
       add({
         itemId: chunk.id,
         sourceId: chunk.source_id,
         text,
         meta: {
           ...meta,
-          start_char: chunk.start_char,
+          start_char,
           end_char,
           // How well it matched is known only to whoever searched.
           ...(typeof input.meta?.['score'] === 'number' ? { score: input.meta['score'] } : {}),

@@ -30,6 +30,18 @@ async function readFirstPages(db: Db, sourceId: string, limit: number, signal?: 
   return pages
 }
 
+/** What of a hit is needed to give its document. */
+type Found = Pick<SearchHit, 'source_id' | 'text' | 'start_char' | 'end_char' | 'meta'>
+
+/** Whether a search has given a chunk as its whole document, by the meta that it gave it. */
+export function standsForDocument(
+  chunk: Pick<Found, 'start_char' | 'end_char'>,
+  meta: Record<string, unknown> | null | undefined,
+): boolean {
+  const { start_char, end_char } = Object(meta?.['passage']) as Record<string, unknown>
+  return start_char === chunk.start_char && end_char === chunk.end_char
+}
+
 /**
  * Each hit with the text of its whole document, for knowledge bases of the strategy `full_document`. Pages are read with the
  * token of `db`, so nobody gets more of a document than they may read. The place it was found at goes into `meta.passage`,
@@ -38,12 +50,12 @@ async function readFirstPages(db: Db, sourceId: string, limit: number, signal?: 
  * @param hits at most one of each source, best first
  * @throws AppError what the database refuses; the reason of `signal` when that fires.
  */
-export async function wholeDocuments(
+export async function wholeDocuments<Hit extends Found>(
   db: Db,
-  hits: readonly SearchHit[],
+  hits: readonly Hit[],
   signal?: AbortSignal,
-): Promise<{ hits: SearchHit[]; warnings: string[] }> {
-  const documents: SearchHit[] = []
+): Promise<{ hits: Hit[]; warnings: string[] }> {
+  const documents: Hit[] = []
   let left = MAX_CHARS
   let shortened = 0
   for (const hit of hits) {

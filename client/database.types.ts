@@ -2010,6 +2010,7 @@ export type Database = {
           filter_metadata?: Json
           knowledge_base_ids?: string[]
           match_count?: number
+          query?: string
           source_ids?: string[]
         }
         Returns: {

@@ -3671,7 +3671,7 @@ $function$;
 comment on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) is 'Ledger: begins the run of a schedule that is due at expected_next_run_at, once, in the name of its creator, and puts it off to following_run_at (at least a minute later; null: never again). Returns {outcome: fired, id, run_id}, {outcome: skipped} while its last run goes on, {outcome: refused | disabled, reason}, or null when it is not due, not enabled or somebody else was first.';
 grant execute on function ai.fire_due_schedule(uuid,timestamp with time zone,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION ai.graph_neighbours(chunk_ids uuid[], knowledge_base_ids uuid[] DEFAULT NULL::uuid[], match_count integer DEFAULT 5, source_ids uuid[] DEFAULT NULL::uuid[], filter_metadata jsonb DEFAULT NULL::jsonb)
+CREATE OR REPLACE FUNCTION ai.graph_neighbours(chunk_ids uuid[], knowledge_base_ids uuid[] DEFAULT NULL::uuid[], match_count integer DEFAULT 5, source_ids uuid[] DEFAULT NULL::uuid[], filter_metadata jsonb DEFAULT NULL::jsonb, query text DEFAULT NULL::text)
  RETURNS TABLE(chunk_id uuid, source_id uuid, source_name text, knowledge_base_id uuid, indexed_source_id uuid, text text, chunk_index integer, start_char integer, end_char integer, meta jsonb, from_chunk_id uuid, entities text[], rarity double precision)
  LANGUAGE plpgsql
  STABLE
@@ -3697,12 +3697,28 @@ declare
       and segment.item_count > 0
       and (graph_neighbours.knowledge_base_ids is null or segment.knowledge_base_id = any (graph_neighbours.knowledge_base_ids))
   );
+  parsed private.parsed_query;
+  keys text;
 begin
   if graph_neighbours.filter_metadata is not null and jsonb_typeof(graph_neighbours.filter_metadata) <> 'object' then
     perform private.raise_error(400, 'invalid_request', 'filter_metadata must be a JSON object.', null);
   end if;
   if cardinality(hits) > 1000 then
     perform private.raise_error(400, 'invalid_request', 'chunk_ids may have at most 1,000 ids.', null);
+  end if;
+  if char_length(graph_neighbours.query) > 4000 then
+    perform private.raise_error(400, 'invalid_request', 'query may have at most 4000 characters.', 'Shorten the query.');
+  end if;
+  if graph_neighbours.query is not null then
+    parsed := private.parse_query(
+      graph_neighbours.query,
+      array(select distinct segment.language from private.search_segments as segment where segment.id = any (segments))
+    );
+    if parsed.required is not null or parsed.excluded is not null then
+      -- As in private.wanted_items(): whatever holds what is asked about has one of these.
+      keys := coalesce(private.search_keys(segments, '', coalesce(parsed.anchor, parsed.unwanted))::text, '');
+      perform set_config('bulkhead.search_terms_1', keys, true), set_config('bulkhead.search_terms_2', keys, true);
+    end if;
   end if;
 
   return query
@@ -3760,6 +3776,20 @@ begin
       where chunks.id = ranked.chunk_id
         and (graph_neighbours.source_ids is null or chunks.source_id = any (graph_neighbours.source_ids))
         and (graph_neighbours.filter_metadata is null or sources.metadata @> graph_neighbours.filter_metadata)
+        and case
+          when parsed.required is null then
+            parsed.excluded is null
+            or not exists (
+              select from private.search_lexemes as matched
+              where matched.item_id = chunks.id and matched.lexemes operator(pg_catalog.@@) parsed.excluded
+            )
+          else exists (
+            select from private.search_lexemes as matched
+            where matched.item_id = chunks.id
+              and matched.lexemes operator(pg_catalog.@@) parsed.required
+              and (parsed.excluded is null or not matched.lexemes operator(pg_catalog.@@) parsed.excluded)
+          )
+        end
       limit 1
     ) as visible
     order by ranked.rarity desc, ranked.place, ranked.chunk_id
@@ -3782,8 +3812,8 @@ begin
   order by chosen.rarity desc, chosen.place, chosen.id;
 end;
 $function$;
-comment on function ai.graph_neighbours(uuid[],uuid[],integer,uuid[],jsonb) is 'Chunks one hop away from hits in the graph of strategy graph_index: they name an entity that one of the first ten of chunk_ids (best first) names. None of chunk_ids is among them. Ranked by the rarity of what they share, counted over what the caller can see of knowledge_base_ids (null: all); entities in more than 50 chunks link nothing. from_chunk_id is the hit a neighbour has most in common with, entities what that is. match_count 1 to 50; source_ids and filter_metadata as for ai.search. PT400 invalid_request.';
-grant execute on function ai.graph_neighbours(uuid[],uuid[],integer,uuid[],jsonb) to authenticated;
+comment on function ai.graph_neighbours(uuid[],uuid[],integer,uuid[],jsonb,text) is 'Chunks one hop away from hits in the graph of strategy graph_index: they name an entity that one of the first ten of chunk_ids (best first) names. None of chunk_ids is among them. Ranked by the rarity of what they share, counted over what the caller can see of knowledge_base_ids (null: all); entities in more than 50 chunks link nothing. from_chunk_id is the hit a neighbour has most in common with, entities what that is. match_count 1 to 50; source_ids, filter_metadata, and the "quoted words" and -words of query as for ai.search. PT400 invalid_request.';
+grant execute on function ai.graph_neighbours(uuid[],uuid[],integer,uuid[],jsonb,text) to authenticated;
 
 CREATE OR REPLACE FUNCTION ai.items_to_enrich(enrichment_id uuid, item_limit integer)
  RETURNS TABLE(id uuid, source_id uuid, source_name text, source_extracted_at timestamp with time zone)

@@ -41,7 +41,7 @@ describe('neighbours of hits', () => {
     expect(await withNeighbours(db, { hasGraph }, [], 10)).toEqual([])
     expect(await withNeighbours(db, { hasGraph }, hits(1), 2)).toEqual(hits(1))
     expect(asked).toEqual([])
-    const filters = { knowledgeBaseIds: ['k'], sourceIds: ['s'], filterMetadata: { year: 1 } }
+    const filters = { knowledgeBaseIds: ['k'], sourceIds: ['s'], filterMetadata: { year: 1 }, query: 'gate -storm' }
     expect(idsOf(await withNeighbours(db, { hasGraph, ...filters }, hits(1, 0.1), 10))).toBe('a n b')
     expect(asked).toEqual([
       {
@@ -51,6 +51,7 @@ describe('neighbours of hits', () => {
         match_count: 4,
         source_ids: ['s'],
         filter_metadata: { year: 1 },
+        query: 'gate -storm',
       },
     ])
   })

@@ -149,7 +149,7 @@ export async function search(
     hits = answer === null ? null : diversify(answer.hits, request).slice(0, candidates)
     method = answer === null ? 'hybrid' : method
   }
-  hits ??= await withNeighbours(db, { ...request, method }, await find({ method }), candidates, signal)
+  hits ??= await withNeighbours(db, { ...request, query: asked, method }, await find({ method }), candidates, signal)
   const outcome: SearchOutcome = { hits, method, queries, models, reranker: null, context: null, warnings }
   outcome.models = [...new Set(models)]
 

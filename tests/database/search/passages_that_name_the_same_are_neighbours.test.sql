@@ -1,6 +1,6 @@
 -- The graph of entities: what is kept of meta.entities, and what ai.graph_neighbours makes of it for whom.
 begin;
-select plan(51);
+select plan(59);
 select tests.make_world();
 
 create function pg_temp.chunk(name text) returns uuid language sql as $$ select tests.id('chunk ' || name) $$;
@@ -156,6 +156,27 @@ select is(
 );
 select is(pg_temp.neighbours('{a_gate}', ', knowledge_base_ids => ''{}'''), 'nothing', 'no knowledge base is none');
 select is(pg_temp.neighbours('{a_gate}', format(', knowledge_base_ids => array[%L]::uuid[]', tests.id('base a'))), 'nothing', 'a hit of another knowledge base has no neighbours in this one');
+
+-- What the query demands of hits, it demands of neighbours. Of the rest of it nothing is asked.
+select tests.as_superuser();
+update ai.chunks set text = 'Storms close the harbour, says Otto Berg.' where id = pg_temp.chunk('a_crane');
+update ai.chunks set text = 'The harbour is closed in winter.' where id = pg_temp.chunk('a_quay');
+update ai.chunks set text = 'Nothing is said.' where id in (pg_temp.chunk('a_shed'), pg_temp.chunk('a_boss'));
+select tests.sign_in('owner');
+select is(
+  pg_temp.neighbours('{a_gate}', $$, query => 'what does the zebra say'$$), pg_temp.neighbours('{a_gate}'), 'words are not asked for'
+);
+select is(pg_temp.neighbours('{a_gate}', $$, query => 'gate -storm'$$), 'a_quay:Gate B+Harbour<a_gate a_shed:Harbour<a_gate', 'excluded words are, in every form');
+select is(pg_temp.neighbours('{a_gate}', $$, query => 'gate "close the harbour"'$$), 'a_crane:Otto Berg<a_gate', 'so are quoted ones');
+select is(pg_temp.neighbours('{a_gate}', $$, query => '"harbour" -winter', match_count => 1$$), 'a_crane:Otto Berg<a_gate', 'both, before the limit counts');
+select is(pg_temp.neighbours('{a_gate}', $$, query => '"zebra quilts"'$$), 'nothing', 'words that are nowhere leave nothing');
+select is(pg_temp.neighbours('{a_gate}', $$, query => '-zebra ""'$$), pg_temp.neighbours('{a_gate}'), 'and exclude nothing');
+select tests.sign_in('b_member');
+select is(pg_temp.neighbours('{b_gate}', $$, query => '-storm'$$), 'b_open:Otto Berg<b_gate', 'each in what they may see');
+select tests.sign_in('owner');
+select is(
+  tests.outcome(format('select * from ai.graph_neighbours(''{}'', query => %L)', repeat('x', 4001))), 'PT400 invalid_request', 'a query is no longer than that of a search'
+);
 
 -- Entities that are everywhere link nothing, and cost no more than the limit.
 select tests.as_superuser();

@@ -7,6 +7,8 @@ import type { SearchHit } from './hits.ts'
 export type GraphRequest = {
   /** Whether everything that is searched has a graph; else nothing is done. */
   hasGraph?: boolean | undefined
+  /** As the person wrote it: its quoted words and `-words` hold for neighbours as they do for hits. */
+  query?: string | undefined
   method?: string | undefined
   knowledgeBaseIds?: readonly string[] | undefined
   sourceIds?: readonly string[] | undefined
@@ -67,6 +69,7 @@ export async function withNeighbours(
     match_count: most,
     source_ids: request.sourceIds,
     filter_metadata: request.filterMetadata,
+    query: request.query,
   })
   const rows = unwrap<Neighbour[]>(await (signal ? call.abortSignal(signal) : call))
   if (rows.length === 0) return [...hits]

@@ -195,25 +195,57 @@ describe('embeddings through an OpenAI-compatible endpoint', () => {
     expect(() => createOpenAiEmbedder({ EMBEDDING_DIMENSIONS: 'many' })).toThrow('EMBEDDING_DIMENSIONS')
   })
 
-  it.each([['{"hello": "world"}'], ['{"data": [{"index": 0}]}'], ['[]'], ['"fine"']])(
-    'that are none are a fault of the provider: %s',
-    async (body) => {
-      const other = createServer((_, response) => {
-        response.setHeader('content-type', 'application/json')
-        response.end(body)
-      })
-      other.listen(0, '127.0.0.1')
-      await once(other, 'listening')
-      const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}/v1`
-      try {
-        const embedder = createOpenAiEmbedder({ ...env(), OPENAI_BASE_URL: url }, FAST)
-        await expect(embedder.embed(['x'])).rejects.toMatchObject({ code: 'upstream_failed' })
-      } finally {
-        other.closeAllConnections()
-        other.close()
-      }
-    },
-  )
+  /** What an embedder makes of two texts at a server that answers everything with this. */
+  async function embedded(answer: unknown): Promise<number[][]> {
+    const other = createServer((_, response) => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify(answer))
+    })
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}/v1`
+    try {
+      return await createOpenAiEmbedder({ ...env(), OPENAI_BASE_URL: url }, FAST).embed(['x', 'y'])
+    } finally {
+      other.closeAllConnections()
+      other.close()
+    }
+  }
+  const numbered = (...indexes: unknown[]) => ({
+    data: indexes.map((index, place) => ({ index, embedding: place === 0 ? [1, 0] : [0, 1] })),
+  })
+  const holding = (...embedding: unknown[]) => ({ data: [0, 1].map((index) => ({ index, embedding })) })
+
+  it.each<[string, unknown]>([
+    ['something else', { hello: 'world' }],
+    ['no vector', { data: [{ index: 0 }] }],
+    ['a list', []],
+    ['a text', 'fine'],
+    ['one too few', numbered(0)],
+    ['one too many', numbered(0, 1, 2)],
+    ['a number twice', numbered(0, 0, 1)],
+    ['numbers of others', numbered(5, 1)],
+    ['fractions', numbered(0, 0.5)],
+    ['null for a number', holding(1, null)],
+    ['texts for numbers', holding('1', '2')],
+    ['numbers too large', holding(1e308, 1e308)],
+    ['nothing but zeros', holding(0, 0)],
+    ['nothing', holding()],
+    ['more than can be kept', holding(...Array<number>(16_001).fill(1))],
+  ])('that are %s are a fault of the provider', async (_what, answer) => {
+    await expect(embedded(answer)).rejects.toMatchObject({ code: 'upstream_failed' })
+  })
+
+  it('are taken by their numbers, without usable ones as they stand', async () => {
+    const straight = [
+      [1, 0],
+      [0, 1],
+    ]
+    expect(await embedded(numbered(0, 1))).toEqual(straight)
+    expect(await embedded(numbered(1, 0))).toEqual(straight.toReversed())
+    expect(await embedded(numbered(undefined, undefined))).toEqual(straight)
+    expect(await embedded(numbered(0, 0))).toEqual(straight)
+  })
 })
 
 describe('providersFromEnv', () => {

@@ -10,14 +10,28 @@ import { isCount } from './usage.ts'
 const DEFAULT_EMBEDDING_MODEL = 'text-embedding-3-small'
 const EMBEDDING_BATCH = 64
 
+/** Dimensions that the database can keep. */
+const MAX_DIMENSIONS = 16_000
+
+/** A vector as a server sent it, which may be anything, with unit length. */
 function unitVector(vector: readonly number[]): number[] {
   let sum = 0
-  for (const component of vector) sum += component * component
+  for (const component of vector) sum += typeof component === 'number' ? component * component : NaN
   const norm = Math.sqrt(sum)
-  if (!Number.isFinite(norm) || norm === 0) {
+  if (!Number.isFinite(norm) || norm === 0 || vector.length > MAX_DIMENSIONS) {
     throw new AppError('upstream_failed', 'The embedding provider sent a vector that cannot be used.')
   }
   return vector.map((component) => component / norm)
+}
+
+/** Vectors in the order of the texts. Servers that number none of them, or all alike, send them in it. */
+function inOrder(entries: readonly OpenAI.Embedding[]): number[][] {
+  const isNumbered = new Set(entries.map((entry) => entry.index)).size > 1
+  const sorted = isNumbered ? entries.toSorted((a, b) => a.index - b.index) : entries
+  if (isNumbered && sorted.some((entry, place) => entry.index !== place)) {
+    throw new AppError('upstream_failed', 'The embedding provider sent vectors of which nobody knows whose they are.')
+  }
+  return sorted.map((entry) => entry.embedding)
 }
 
 /** Embeddings through any OpenAI-compatible endpoint: EMBEDDING_MODEL, optionally EMBEDDING_DIMENSIONS. */
@@ -49,7 +63,7 @@ export function createOpenAiEmbedder(env: Env, timeouts: OpenAiTimeouts = {}): E
     // Not every compatible server counts.
     const tokens = (answer.usage as OpenAI.CreateEmbeddingResponse.Usage | undefined)?.prompt_tokens
     if (isCount(tokens)) onUsage?.(tokens)
-    const vectors = [...answer.data].sort((a, b) => a.index - b.index).map((entry) => entry.embedding)
+    const vectors = inOrder(answer.data)
     if (vectors.length !== input.length || vectors.some((vector) => vector.length !== vectors[0]?.length)) {
       throw new AppError('upstream_failed', 'The embedding provider sent another number of vectors than asked for.')
     }

@@ -1,7 +1,9 @@
 import { UnsecuredJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
-import type { Caller } from '../../supabase/functions/_shared/context.ts'
+import type { Caller, Db } from '../../supabase/functions/_shared/context.ts'
 import type { Embedder } from '../../supabase/functions/_shared/providers/index.ts'
+import { findPassages } from '../../supabase/functions/_shared/search/find.ts'
+import type { FindRequest } from '../../supabase/functions/_shared/search/find.ts'
 import { createQueryVectors } from '../../supabase/functions/_shared/search/query-vectors.ts'
 import { HARBOR, MERIDIAN } from './support/http.ts'
 
@@ -105,6 +107,31 @@ describe('the memory of query vectors', () => {
     fails = false
     expect(await vectors.vectorOf(caller('u1'), embedder, 'a')).toEqual([1])
     expect(await vectors.vectorOf(caller('u1'), embedder, 'a')).toEqual([1])
+    expect(asked).toEqual(['a', 'a'])
+  })
+
+  it('forgets a vector that cannot be compared', async () => {
+    const vectors = [[1], [0, 1]]
+    const { embedder, asked } = countingEmbedder('m', async () => vectors.shift() ?? [])
+    const rpc = (name: string, args: Record<string, unknown>) => {
+      if (name === 'search_models') {
+        return Promise.resolve({ data: [{ embedding_model: 'm', knowledge_base_ids: ['k'] }], error: null })
+      }
+      const fits = args['query_embedding'] === '[0,1]'
+      const error = { code: 'PT400', message: 'Another length.', details: '{"code":"invalid_embedding"}' }
+      return Promise.resolve(fits ? { data: [], error: null } : { data: null, error })
+    }
+    const parts = {
+      db: { schema: () => ({ rpc }) } as unknown as Db,
+      caller: caller('u1'),
+      embedderFor: () => embedder,
+      queryVectors: createQueryVectors(),
+      onEmbedded: () => {},
+      signal: undefined,
+    }
+    const find = () => findPassages(parts, { query: 'a', vectorQuery: 'a', topK: 1 } as FindRequest)
+    await expect(find()).rejects.toMatchObject({ code: 'upstream_failed' })
+    for (let time = 0; time < 2; time++) expect(await find()).toMatchObject({ hits: [], models: ['m'] })
     expect(asked).toEqual(['a', 'a'])
   })
 

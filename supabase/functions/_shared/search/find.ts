@@ -67,7 +67,7 @@ export async function findPassages(parts: FindParts, request: FindRequest): Prom
   const searches = await Promise.all(
     groups.map((group, index) => {
       const ids = groups.length > 1 ? group.knowledge_base_ids : request.knowledgeBaseIds
-      return searchGroup(db, { ...request, knowledgeBaseIds: ids }, vectors[index] ?? null, signal)
+      return searchGroup(parts, { ...request, knowledgeBaseIds: ids }, vectors[index] ?? null)
     }),
   )
   const hits = diversify(mergeHits(searches), searches.length > 1 ? request : {})
@@ -76,10 +76,9 @@ export async function findPassages(parts: FindParts, request: FindRequest): Prom
 
 /** One search in one vector space; without a vector by words alone. */
 async function searchGroup(
-  db: Db,
+  { db, caller, queryVectors, signal }: FindParts,
   request: FindRequest,
   vector: ModelVector | null,
-  signal: AbortSignal | undefined,
 ): Promise<SearchHit[]> {
   const args = {
     query: request.query,
@@ -106,6 +105,7 @@ async function searchGroup(
   } catch (error) {
     signal?.throwIfAborted()
     if (!(error instanceof AppError) || error.code !== 'invalid_embedding') throw error
+    if (vector !== null) queryVectors.forget(caller, vector.model, request.vectorQuery)
     // The caller sent a text; that its vector does not fit is between the provider and what is stored.
     throw new AppError('upstream_failed', 'The embedding provider sent a vector that cannot be compared.', {
       cause: error,

@@ -19,6 +19,8 @@ export interface QueryVectors {
     signal?: AbortSignal,
     onEmbedded?: (use: EmbeddingUse) => void,
   ): Promise<number[]>
+  /** Forgets a vector that turned out to be of no use: the next to ask embeds anew. */
+  forget(caller: Caller, model: string, query: string): void
 }
 
 /** What embedding a query took. */
@@ -58,6 +60,8 @@ function claimedTenants(token: string): unknown[] {
 /** A caller as the memory knows it: the person, and the tenant the request is narrowed to by header and token. */
 const scopeOf = (caller: Caller) => JSON.stringify([caller.userId, caller.tenantId, ...claimedTenants(caller.token)])
 
+const keyOf = (model: string, query: string) => JSON.stringify([model, query])
+
 /** Makes the most recently used entry of a map its last. */
 function touch<V>(map: Map<string, V>, key: string, value: V, limit: number): void {
   map.delete(key)
@@ -91,7 +95,7 @@ export function createQueryVectors(options: QueryVectorOptions = {}): QueryVecto
       const scope = scopeOf(caller)
       const queries = callers.get(scope) ?? new Map<string, Entry>()
       touch(callers, scope, queries, maxCallers)
-      const key = JSON.stringify([embedder.model, query])
+      const key = keyOf(embedder.model, query)
       let entry = queries.get(key)
       if (entry === undefined || entry.expiresAt <= now()) {
         // Not ended by one asker's signal: another may be waiting for the same vector.
@@ -103,6 +107,9 @@ export function createQueryVectors(options: QueryVectorOptions = {}): QueryVecto
       }
       touch(queries, key, entry, maxQueries)
       return unlessAborted(entry.vector, signal)
+    },
+    forget(caller, model, query) {
+      callers.get(scopeOf(caller))?.delete(keyOf(model, query))
     },
   }
 }

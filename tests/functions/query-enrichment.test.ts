@@ -28,6 +28,15 @@ describe('keywords', () => {
   ])("for %j of %j are %j: demands are the person's own", (query, keywords, expected) => {
     expect(keywordsFor(query, keywords)).toBe(expected)
   })
+
+  it('never take the room of a demand, however many there are', () => {
+    const written = keywordsFor('what of "berth  12" -night', 'x'.repeat(5000))
+    expect(written).toBe(`${'x'.repeat(3982)} "berth 12" -night`)
+    expect(written).toHaveLength(4000)
+    expect(keywordsFor('"a"'.repeat(1333), 'x').length).toBeLessThanOrEqual(4000)
+    const long = `-${'y'.repeat(3999)}`
+    expect(keywordsFor(long, 'x') === long).toBe(true)
+  })
 })
 
 describe('a conversation', () => {

@@ -62,7 +62,12 @@ const demandsOf = (query: string): string[] => query.match(/(?:(?<!\S)-)?"[^"]+"
 /** Words without demands that nobody has made, with those of the person's own query. */
 export function keywordsFor(query: string, keywords: string): string {
   const words = keywords.replaceAll('"', ' ').replace(/(?<!\S)-+/g, '')
-  return cutText([words, ...demandsOf(query)].join(' ').replace(/\s+/g, ' ').trim(), MAX_QUERY_CHARS)
+  const plain = (text: string) => text.replace(/\s+/g, ' ').trim()
+  const demands = plain(demandsOf(query).join(' '))
+  if (demands === '') return cutText(plain(words), MAX_QUERY_CHARS)
+  // However much a model writes, what the person demands is there.
+  const room = Math.max(MAX_QUERY_CHARS - demands.length - 1, 0)
+  return cutText(`${cutText(plain(words), room)} ${demands}`.trim(), MAX_QUERY_CHARS)
 }
 
 const usable = (text: unknown): string =>

@@ -113,6 +113,8 @@ describe('the options of a request', () => {
 
   it('take a weight for the fusion it was meant for only', () => {
     expect(requestOf({}, { vector_weight: 0.9 })).toMatchObject({ vectorWeight: 0.9, fusion: undefined })
+    expect(requestOf({ fusion: 'rrf' }, { vector_weight: 0.9 })).toMatchObject({ vectorWeight: 0.9, fusion: 'rrf' })
+    expect(requestOf({ fusion: 'rrf' }, { fusion: 'weighted' })).toMatchObject({ vectorWeight: undefined })
     expect(requestOf({ fusion: 'weighted' }, { vector_weight: 0.9 })).toMatchObject({ vectorWeight: undefined })
     expect(requestOf({ fusion: 'weighted', vector_weight: 0.4 })).toMatchObject({ vectorWeight: 0.4 })
     expect(requestOf({}, { fusion: 'weighted' })).toMatchObject({ vectorWeight: 0.7, fusion: 'weighted' })

@@ -8,7 +8,7 @@ export const SEARCH_METHODS = ['hybrid', 'vector_search', 'full_text'] as const
 export const RETRIEVAL_METHODS = [...SEARCH_METHODS, 'tree_search'] as const
 export type RetrievalMethod = (typeof RETRIEVAL_METHODS)[number]
 
-/** How the legs of a hybrid search become one order: by ranks, or by scores. */
+/** How the legs of a hybrid search become one order: by ranks, which is the default, or by scores. */
 export const FUSIONS = ['rrf', 'weighted'] as const
 export type Fusion = (typeof FUSIONS)[number]
 

@@ -101,7 +101,8 @@ export function withOptions(
   const { expand, context, max_context_tokens: maxTokens } = options
   const fusion = options.fusion ?? settings.fusion
   // A weight is meant for the fusion it was set for; another has a default of its own.
-  const weight = options.vector_weight ?? (fusion === settings.fusion ? settings.vectorWeight : undefined)
+  const isItsFusion = (fusion ?? FUSIONS[0]) === (settings.fusion ?? FUSIONS[0])
+  const weight = options.vector_weight ?? (isItsFusion ? settings.vectorWeight : undefined)
   return {
     ...request,
     method: request.method ?? settings.method,

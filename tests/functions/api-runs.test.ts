@@ -330,6 +330,13 @@ describe('context', () => {
     await run(both, { message: 'gate', knowledge_bases: [{ id: foreign['knowledge_base_id'] }] }, 404)
   })
 
+  it('looks for what stands behind a page of blanks', async () => {
+    model.answer(say('At seven.'))
+    const message = `${' \n'.repeat(2500)}When does gate B open?`
+    const knowledge_bases = [{ id: knowledgeBaseId, top_k: 1, retrieval_method: 'full_text' }]
+    expect(await run(member, { message, knowledge_bases })).toMatchObject({ retrieved_items: 1 })
+  })
+
   it('is retrieved from named knowledge bases with the rights of the caller', async () => {
     model.answer(say('x'))
     const query = { message: 'What does the gate keeper earn?', knowledge_bases: [{ id: knowledgeBaseId, top_k: 2 }] }

@@ -111,7 +111,7 @@ export async function search(
 ): Promise<SearchOutcome> {
   checkMethod(request)
   const { db, caller, spender } = searcher
-  const asked = cutText(request.query, MAX_QUERY_CHARS)
+  const asked = cutText(request.query.trim(), MAX_QUERY_CHARS)
   const topK = request.topK ?? DEFAULT_TOP_K
   const candidates = candidatesOf(request, topK)
   const warnings: string[] = []

@@ -6,6 +6,7 @@ import { at, CLASSES } from './layout.ts'
 import { loadBaselines } from './load-baselines.ts'
 import { buildGraphs, loadChunks, loadTenants } from './load-product.ts'
 import { measureFirstCall } from './measure-first-call.ts'
+import { measureFloor } from './measure-floor.ts'
 import { arrivingRows, measureIngest } from './measure-ingest.ts'
 import { measureCommonWords, measureLatency, perClass } from './measure-latency.ts'
 import { measurePromoted } from './measure-promoted.ts'
@@ -67,6 +68,8 @@ export async function measureSize(
     const { identifier, mistyped } = await measureIdentifiers(session, corpus)
     progress('row-level security on and off')
     const rls = await measureRls(database, corpus, queries)
+    progress('rights and rows alone')
+    const floor = await measureFloor(database, corpus, queries)
     progress('first calls')
     const firstCall = {} as SizeResult['firstCall']
     for (const name of CLASSES) firstCall[name] = await measureFirstCall(database, corpus, queries[name])
@@ -96,6 +99,7 @@ export async function measureSize(
       throughput,
       ingest,
       rls,
+      floor,
       firstCall,
       sizes,
       promoted,

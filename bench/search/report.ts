@@ -50,6 +50,7 @@ export function tableOf(result: SizeResult): string[] {
     hits('mistyped identifier hit@10, (b)', result.mistyped.b),
     classes('mistyped identifier hit@10, attainable', (name) => figure(result.mistyped.attainable[name])),
     classes('row-level security on / off, ms', (name) => rlsText(result.rls[name])),
+    classes('rights and rows alone / search, ms', (name) => floorText(result.floor[name])),
     classes('first / second call of a connection, ms', (name) => firstCallText(result.firstCall[name])),
     line(
       `searches per second, ${throughput.clients} clients`,
@@ -115,6 +116,8 @@ const recallText = ({ at10, at60, worstAt10 }: Recall): string =>
   [at10, at60, worstAt10].map((share) => share.toFixed(3)).join(' / ')
 const rlsText = ({ onMs, offMs, ratio, differentAnswers }: SizeResult['rls']['L']): string =>
   `${figure(onMs)} / ${figure(offMs)} = ${ratio.toFixed(2)}` + (differentAnswers ? `, ${differentAnswers} differ` : '')
+const floorText = ({ floorMs, searchMs, share }: SizeResult['floor']['L']): string =>
+  `${figure(floorMs)} / ${figure(searchMs)} = ${share.toFixed(2)}`
 const firstCallText = ({ first, second }: FirstCall): string =>
   `${figure(first.cpu ?? first.wall)} / ${figure(second.cpu ?? second.wall)}`
 const megabytes = (bytes: number): string => `${figure(bytes / 2 ** 20)} MB`

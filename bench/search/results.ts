@@ -34,6 +34,8 @@ export type Throughput = {
 /** Rows per second of the server's processor time (of the wall where that is not known), 200 rows per transaction. */
 export type Ingest = { rows: number; oursPerSecond: number; bPerSecond: number }
 export type RlsRatio = { onMs: number; offMs: number; ratio: number; differentAnswers: number }
+/** A search, and what is left of it when it is told what to find: rights and rows. */
+export type Floor = { searchMs: number; floorMs: number; share: number }
 /** The first call of a new connection, which plans everything, and its second: medians. */
 export type FirstCall = { first: Times; second: Times }
 type Times = { cpu: number | null; wall: number }
@@ -61,6 +63,7 @@ export type SizeResult = {
   throughput: Throughput
   ingest: Ingest
   rls: PerClass<RlsRatio>
+  floor: PerClass<Floor>
   firstCall: PerClass<FirstCall>
   sizes: { name: string; bytes: number }[]
   promoted: Promoted | null

@@ -1,5 +1,6 @@
 import type { Corpus } from './corpus.ts'
 import { at } from './layout.ts'
+import { chunkId } from './load-baselines.ts'
 import { MODEL } from './load-product.ts'
 import type { Query } from './queries.ts'
 import { numberOf } from './random.ts'
@@ -26,6 +27,18 @@ export async function askUnguarded(session: CallerSession, corpus: Corpus, query
   const statement = oursStatement(query)
   const copy = { ...statement, name: 'unguarded', text: statement.text.replace('ai.search', 'bench.search') }
   return asked<{ id: string }>(session, memberClaims(at(corpus.tenants, query.tenant)), copy, (row) => numberOf(row.id))
+}
+
+/** What every search costs, that is told what to find; see measure-floor.ts. */
+export async function askFloor(session: CallerSession, corpus: Corpus, query: Query, rows: number[]): Promise<Found> {
+  const statement = {
+    name: 'floor',
+    text: `select chunk_id as id, source_id, text, score from bench.floor($1, $2::extensions.vector, $3, $4::uuid[])`,
+    values: [query.text, vectorText(query.vector), MODEL, rows.map(chunkId)],
+  }
+  return asked<{ id: string }>(session, memberClaims(at(corpus.tenants, query.tenant)), statement, (row) =>
+    numberOf(row.id),
+  )
 }
 
 /** The vector part alone. */

@@ -53,6 +53,7 @@ function goodResult(rows: number): SizeResult {
     throughput: { clients: 8, oursPerSecond: 1000, bPerSecond: 20, ours: latency(5).wall, b: latency(90).wall },
     ingest: { rows: 4000, oursPerSecond: 850, bPerSecond: 1000 },
     rls: all({ onMs: 1.1, offMs: 1, ratio: 1.1, differentAnswers: 0 }),
+    floor: all({ searchMs: 2, floorMs: 1, share: 0.5 }),
     firstCall: all(firstCall),
     sizes: [
       { name: '(b) documents', bytes: 2 ** 20 },

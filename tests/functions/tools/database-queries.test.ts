@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { createDatabaseQuery } from '../../../supabase/functions/_shared/tools/database/query.ts'
+import { createDatabaseQuery, resultText } from '../../../supabase/functions/_shared/tools/database/query.ts'
 import { readAllowList, type TableDescription } from '../../../supabase/functions/_shared/tools/database/tables.ts'
 import type { Tool, ToolCallContext } from '../../../supabase/functions/_shared/tools/types.ts'
 import { useStack } from '../../support/stack.ts'
@@ -122,6 +122,17 @@ describe('selecting', () => {
     const query =
       "select id::text as key, total, data->>'city' as city, data->'lines'->0 as line, placed_at::date d from orders where id = 1"
     expect(await ask(query)).toEqual([{ key: '1', total: 10.1, city: 'Ulm', line: { sku: 'x' }, d: '2026-01-01' }])
+  })
+
+  it('says so where digits of a number were lost on the way', () => {
+    const textOf = (json: string) =>
+      resultText({ rows: [{ id: 1 }, JSON.parse(json) as Record<string, unknown>], notes: [] })
+    // As the Data API answers bigints, which JavaScript has no numbers for.
+    expect(textOf('{"id": 9007199254740993}')).toMatch(/"note":"Whole numbers .*id::text/)
+    expect(textOf('{"doc": {"ids": [1, 9007199254740993]}}')).toMatch(/"note":"Whole numbers/)
+    for (const whole of ['9007199254740991', '0.1', '"9007199254740993"', 'null']) {
+      expect(textOf(`{"id": ${whole}}`)).not.toContain('note')
+    }
   })
 
   it('sorts, with nulls where SQL puts them or is told to', async () => {

@@ -2,6 +2,7 @@ import type { Tool } from '../types.ts'
 import { execute, MAX_ROWS, type QueryResult, requestOf } from './execute.ts'
 import { MAX_QUERY_CHARS, parseStatement } from './parser.ts'
 import { QueryRefused } from './refusal.ts'
+import { hasLostDigits } from './rows.ts'
 import { planOf } from './select.ts'
 import { type AllowedTable, describeTables, type TableDescription, usable } from './tables.ts'
 
@@ -61,6 +62,9 @@ export function createDatabaseQuery({ tables, ...options }: DatabaseToolOptions)
   }
 }
 
+const ROUNDED =
+  'Whole numbers beyond 9007199254740991 are rounded here: cast the column to text to get all digits, as in id::text.'
+
 /** Rows as JSON, as many as fit. */
 export function resultText({ rows, notes }: QueryResult): string {
   const texts: string[] = []
@@ -72,6 +76,7 @@ export function resultText({ rows, notes }: QueryResult): string {
     texts.push(text)
   }
   const cut = `Only ${texts.length} of ${rows.length} rows fit into the answer. Select fewer columns or rows.`
-  const note = [...notes, ...(texts.length < rows.length ? [cut] : [])].join(' ')
+  const isRounded = rows.slice(0, texts.length).some((row) => Object.values(row).some(hasLostDigits))
+  const note = [...notes, ...(isRounded ? [ROUNDED] : []), ...(texts.length < rows.length ? [cut] : [])].join(' ')
   return `{"rows":[${texts.join(',')}],"row_count":${texts.length}${note === '' ? '' : `,"note":${JSON.stringify(note)}`}}`
 }

@@ -46,3 +46,9 @@ export const valuesOf = (row: FlatRow, values: ReadRequest['values']): unknown[]
     if (key !== null) return source?.[key] ?? null
     return Object.fromEntries(Object.entries(source ?? {}).filter(([name]) => !isOurs(name)))
   })
+
+/** Whether there is a whole number in a value that JSON is not read without rounding: its last digits may be others than were written. */
+export const hasLostDigits = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null
+    ? Object.values(value).some(hasLostDigits)
+    : Number.isInteger(value) && !Number.isSafeInteger(value)

@@ -3,6 +3,7 @@ import { quoted } from './ast.ts'
 import { abortOf, refusalOf } from './failures.ts'
 import type { DatabaseToolOptions } from './query.ts'
 import { QueryRefused } from './refusal.ts'
+import { hasLostDigits } from './rows.ts'
 import { checkedColumn, describeTables, findTable, usable } from './tables.ts'
 
 /** Most rows that one call adds, changes or deletes. */
@@ -123,6 +124,15 @@ function readWrite(args: Row): { operation: Operation; rows: Row[]; filters: [na
   }
 }
 
+/** A number that was rounded when it was read names another row, or becomes another value, than was written. @throws QueryRefused */
+function checkDigits(value: unknown): void {
+  if (!hasLostDigits(value)) return
+  throw new QueryRefused(
+    'Whole numbers beyond 9007199254740991 cannot be sent as numbers: they would be rounded.',
+    'Write it as a text: {"where": {"id": "9007199254740993"}}',
+  )
+}
+
 function rowsOf(data: unknown, operation: Operation): Row[] {
   const rows = Array.isArray(data) ? (data as unknown[]) : [data]
   if (rows.length === 0 || !rows.every(isRow) || (operation === 'update' && rows.length > 1)) {
@@ -140,6 +150,7 @@ function rowsOf(data: unknown, operation: Operation): Row[] {
       throw new QueryRefused('A row of "data" has no columns, or too many.', 'Example: {"data": {"title": "Minutes"}}')
     }
     columns.forEach(checkedColumn)
+    Object.values(row).forEach(checkDigits)
   }
   return rows
 }
@@ -157,6 +168,7 @@ function filtersOf(where: unknown): [name: string, value: string][] {
     if (RESERVED.has(column))
       throw new QueryRefused(`The column ${column} cannot be used here.`, 'Match rows by their id.')
     if (value === null) return [column, 'is.null']
+    checkDigits(value)
     if (typeof value !== 'string' && typeof value !== 'boolean' && !Number.isFinite(value)) {
       throw new QueryRefused(
         '"where" compares for equality only.',

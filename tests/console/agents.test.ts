@@ -8,7 +8,8 @@ afterAll(() => model.stop())
 
 const HARBOR = '11111111-1111-4111-8111-111111111111'
 const MEMBER = 'a0000000-0000-4000-8000-000000000003'
-const NOTE = 'The crane of berth 12 is out of order until Friday.'
+/** With a character at its end that turns the direction of what follows, and shows nothing itself. */
+const NOTE = 'The crane of berth 12 is out of order until Friday.\u202e'
 
 describeConsole(
   'agents and approvals',
@@ -66,7 +67,9 @@ describeConsole(
 
       await goto(page, '#/approvals')
       await page.getByText('May I write this down?').waitFor()
-      expect(await page.getByLabel('Arguments of database_write').innerText()).toContain(NOTE)
+      expect(await page.getByLabel('Arguments of database_write').innerText()).toContain(
+        NOTE.replace('\u202e', '\\u202e'),
+      )
       await page.getByRole('timer').waitFor()
       expect(await accessibilityProblems(page)).toEqual([])
       await page.getByLabel('Reason').fill('The crane is broken indeed.')

@@ -1,5 +1,6 @@
 import { Check, Copy } from 'lucide-react'
 import { useState } from 'react'
+import { withoutUnseen } from '../lib/unseen.ts'
 import styles from './values.module.css'
 
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
@@ -47,11 +48,11 @@ export function ShortId({ id }: { id: string }) {
   return <Copyable value={id} shown={id.slice(0, 8)} />
 }
 
-/** JSON as it is, indented; nothing in it is interpreted. */
+/** JSON as it is, indented; nothing in it is interpreted, and what could not be seen is escaped: people decide by what they read here. */
 export function JsonView({ value, label }: { value: unknown; label: string }) {
   return (
     <pre className={styles['json']} aria-label={label} tabIndex={0}>
-      {typeof value === 'string' ? value : JSON.stringify(value, null, 2)}
+      {withoutUnseen(typeof value === 'string' ? value : JSON.stringify(value, null, 2))}
     </pre>
   )
 }

@@ -24,6 +24,9 @@ const HOSTILE = [
   `| ![cell](${TRACKER}/cell.png) | b |\n| --- | --- |\n| <b onmouseover="window.taken = 'hover'">c</b> | d |`,
 ].join('\n\n')
 
+/** Wide, with a link at its end, and a link whose text turns what stands behind it. */
+const WIDE = `| a | b |\n| --- | --- |\n| ${'w'.repeat(900)} | [turned \u202e](${TRACKER}/turned) |`
+
 const NESTED = `${'> '.repeat(5_000)}deep`
 
 const model = await startScriptedModel()
@@ -32,6 +35,20 @@ afterAll(() => model.stop())
 /** Elements of an answer that no text may bring about. */
 const FORBIDDEN =
   'img, script, style, link, iframe, form, input, object, embed, video, audio, base, meta, [onerror], [onload], [onmouseover]'
+
+/** Whether each character of a text in an element stands to the right of the one before. */
+const leftsOf = (element: Element, text: string): boolean[] => {
+  const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT)
+  while (texts.nextNode() && !texts.currentNode.textContent?.includes(text));
+  const start = texts.currentNode.textContent?.indexOf(text) ?? 0
+  const lefts = Array.from(text, (_, at) => {
+    const range = document.createRange()
+    range.setStart(texts.currentNode, start + at)
+    range.setEnd(texts.currentNode, start + at + 1)
+    return range.getBoundingClientRect().left
+  })
+  return lefts.map((left, at) => at === 0 || left > (lefts[at - 1] ?? 0))
+}
 
 const untouched = async (person: Person, page: Page) => {
   const answer = page.getByRole('article').last()
@@ -91,6 +108,7 @@ describeConsole(
       const common = { tenant_id: HARBOR, user_id: userId, session_id: sessionId }
       for (const [question, text] of [
         ['Nested?', NESTED],
+        ['Wide?', WIDE],
         ['What is it?', HOSTILE],
       ]) {
         const asked = await service
@@ -108,6 +126,12 @@ describeConsole(
       await goto(page, `#/chat/${sessionId}`)
       await page.getByText('The fee is 7 EUR').waitFor()
       await page.getByText('deep').waitFor()
+      // What is wide scrolls by itself, and the host of a link is written in its own direction.
+      const link = page.locator(`a[href="${TRACKER}/turned"]`)
+      expect(
+        await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
+      ).toBe(0)
+      expect(await link.evaluate(leftsOf, new URL(TRACKER).host)).toEqual([...new URL(TRACKER).host].map(() => true))
       const { answer, links } = await untouched(person, page)
       // An image is told of, with its address as text.
       await answer.getByText(`[image: a pixel] ${TRACKER}/pixel.png?secret=1`).waitFor()

@@ -9,15 +9,21 @@ export function followableAddress(href: string | undefined): URL | null {
   return ['http:', 'https:', 'mailto:'].includes(url.protocol) ? url : null
 }
 
-/** A link out of the console says so, and where it goes to: its text may be anybody's. What cannot be followed is text. */
+/**
+ * A link out of the console says so, and where it goes to: its text may be anybody's, also one that turns the direction of writing,
+ * which ends with it. What cannot be followed is text.
+ */
 export function OutsideLink({ href, children }: { href?: string | undefined; children?: ReactNode }) {
   const url = followableAddress(href)
   if (!url) return <span>{children}</span>
   const target = url.protocol === 'mailto:' ? url.pathname : url.host
   return (
     <a className={styles['outside']} href={url.href} target="_blank" rel="noopener noreferrer nofollow">
-      {children}
-      <span className={styles['host']}> ({target})</span>
+      <bdi>{children}</bdi>
+      <span className={styles['host']}>
+        {' '}
+        (<bdi>{target}</bdi>)
+      </span>
       <ExternalLink size={12} aria-hidden />
       <span className="visually-hidden"> external link, opens in a new tab</span>
     </a>

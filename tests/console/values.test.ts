@@ -1,5 +1,7 @@
 // What screens show and ask for, without a browser.
+import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { rowsOf } from '../../web/src/lib/rows-of.ts'
 import { withoutUnseen } from '../../web/src/lib/unseen.ts'
 
 test('what cannot be seen in a text is escaped as in JSON, and nothing else', () => {
@@ -15,4 +17,16 @@ test('what cannot be seen in a text is escaped as in JSON, and nothing else', ()
     const json = JSON.stringify({ text })
     expect(JSON.parse(withoutUnseen(json))).toEqual({ text })
   }
+})
+
+test('rows of many ids are asked for in addresses that servers take', async () => {
+  const ids = Array.from({ length: 430 }, () => randomUUID())
+  const asked: string[] = []
+  const rows = await rowsOf(ids, async (some) => {
+    asked.push(some.join(','))
+    return some
+  })
+  expect(rows).toEqual(ids)
+  expect(Math.max(...asked.map((address) => address.length))).toBeLessThan(4_000)
+  expect(await rowsOf([], () => Promise.reject(new Error('nothing to ask for')))).toEqual([])
 })

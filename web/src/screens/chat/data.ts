@@ -2,6 +2,7 @@ import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import type { Citation } from '../../../../client/index.ts'
 import { type Supabase, useBackend } from '../../app/backend.ts'
 import { dataOf } from '../../lib/errors.ts'
+import { rowsOf } from '../../lib/rows-of.ts'
 
 export type Session = { id: string; title: string | null; agent_id: string | null; updated_at: string }
 
@@ -157,15 +158,16 @@ function answerOf(row: MessageRow, citations: Map<string, Citation[]>): Answer {
 }
 
 async function runsOf(supabase: Supabase, questionIds: string[], signal: AbortSignal): Promise<Map<string, TurnRun>> {
-  if (questionIds.length === 0) return new Map()
-  const rows = dataOf(
-    await supabase
-      .schema('ai')
-      .from('agent_runs')
-      .select('id, run_id, status, wait_reason, tool_call_count, total_tokens, model, created_at, chat_message_id')
-      .in('chat_message_id', questionIds)
-      .order('created_at')
-      .abortSignal(signal),
+  const rows = await rowsOf(questionIds, async (some) =>
+    dataOf(
+      await supabase
+        .schema('ai')
+        .from('agent_runs')
+        .select('id, run_id, status, wait_reason, tool_call_count, total_tokens, model, created_at, chat_message_id')
+        .in('chat_message_id', some)
+        .order('created_at')
+        .abortSignal(signal),
+    ),
   )
   return new Map(rows.map((run) => [run.chat_message_id ?? '', run]))
 }
@@ -176,15 +178,16 @@ async function citationsOf(
   signal: AbortSignal,
 ): Promise<Map<string, Citation[]>> {
   const byRun = new Map<string, Citation[]>()
-  if (runIds.length === 0) return byRun
-  const rows = dataOf(
-    await supabase
-      .schema('ai')
-      .from('message_citations')
-      .select('run_id, citation_key, item_id, source_id, text_excerpt, meta')
-      .in('run_id', runIds)
-      .order('citation_key')
-      .abortSignal(signal),
+  const rows = await rowsOf(runIds, async (some) =>
+    dataOf(
+      await supabase
+        .schema('ai')
+        .from('message_citations')
+        .select('run_id, citation_key, item_id, source_id, text_excerpt, meta')
+        .in('run_id', some)
+        .order('citation_key')
+        .abortSignal(signal),
+    ),
   )
   for (const { run_id, ...citation } of rows) {
     byRun.set(run_id, [...(byRun.get(run_id) ?? []), citation as Citation])

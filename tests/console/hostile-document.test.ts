@@ -27,7 +27,9 @@ const HOSTILE = [
 /** Wide, with a link at its end, and a link whose text turns what stands behind it. */
 const WIDE = `| a | b |\n| --- | --- |\n| ${'w'.repeat(900)} | [turned \u202e](${TRACKER}/turned) |`
 
-const NESTED = `${'> '.repeat(5_000)}deep`
+const NESTED = `${'> '.repeat(3_900)}deep`
+/** What a parser looks at for each mark once more. */
+const MARKED = `${'*_'.repeat(50_000)} marked`
 
 const model = await startScriptedModel()
 afterAll(() => model.stop())
@@ -108,6 +110,7 @@ describeConsole(
       const common = { tenant_id: HARBOR, user_id: userId, session_id: sessionId }
       for (const [question, text] of [
         ['Nested?', NESTED],
+        ['Marked?', MARKED],
         ['Wide?', WIDE],
         ['What is it?', HOSTILE],
       ]) {
@@ -126,6 +129,7 @@ describeConsole(
       await goto(page, `#/chat/${sessionId}`)
       await page.getByText('The fee is 7 EUR').waitFor()
       await page.getByText('deep').waitFor()
+      await page.getByText('_ marked').waitFor()
       // What is wide scrolls by itself, and the host of a link is written in its own direction.
       const link = page.locator(`a[href="${TRACKER}/turned"]`)
       expect(

@@ -29,8 +29,13 @@ const COMPONENTS: Components = {
   ),
 }
 
+/** Marks in one piece. What the parser does with them may grow with their square, and nothing else moves meanwhile. */
+const MAX_MARKS = 4_000
+const MARKS = /[*_~[|`<>]/g
+
 /**
- * One piece of a text. Parsed again only when it changes. One that the parser cannot take, e.g. nested thousands deep, is shown as it is.
+ * One piece of a text. Parsed again only when it changes. One that the parser cannot take, e.g. nested thousands deep, or not in time is
+ * shown as it is.
  */
 export const Block = memo(function Block({ text, citations }: { text: string; citations: Citations | undefined }) {
   const components: Components = {
@@ -40,10 +45,12 @@ export const Block = memo(function Block({ text, citations }: { text: string; ci
       return citations?.(key) ?? `[${key}]`
     },
   }
+  const plain = <p className={styles['plain']}>{text}</p>
+  if ((text.match(MARKS)?.length ?? 0) > MAX_MARKS) return plain
   try {
     // Called, not rendered: it has no state, and what it throws is caught here and not reported as a fault of the page.
     return ReactMarkdown({ children: text, components, remarkPlugins: REMARK, rehypePlugins: REHYPE, skipHtml: true })
   } catch {
-    return <p className={styles['plain']}>{text}</p>
+    return plain
   }
 })

@@ -230,6 +230,37 @@ describe('a stream beside the channel', () => {
     }
   })
 
+  it('that fails itself ends nothing: the run goes on in its log', async () => {
+    const log = makeLog(seeded(13))
+    const run = createFakeRun(log.rows)
+    const failure = { run_id: RUN_ID, error: 'Something went wrong.', code: 'internal' }
+    run.transport.stream = async function* (_runId, after) {
+      run.streams.push(after)
+      if (run.streams.length === 1) {
+        yield log.rows[0]!
+        yield { event: 'error', ...failure }
+        yield { event: 'complete', status: 'failed', content: '', ...failure }
+      } else yield* log.rows.filter((row) => (row.seq ?? 0) > after)
+    }
+    const finished = createRunFollower(run.transport, RUN_ID).finished()
+    await tick(60_000)
+    expect(await finished).toMatchObject({ status: 'completed', content: log.content, error: null })
+    expect(run.streams).toEqual([0, 1])
+  })
+
+  it('that its viewer may not read any more ends what is followed', async () => {
+    const log = makeLog(seeded(14))
+    const run = createFakeRun(log.rows)
+    const failure = { run_id: RUN_ID, error: 'The run cannot be read any more.', code: 'not_found' }
+    run.transport.stream = async function* () {
+      yield log.rows[0]!
+      yield { event: 'complete', status: 'failed', content: '', ...failure }
+    }
+    const finished = createRunFollower(run.transport, RUN_ID).finished()
+    await tick(1_000)
+    expect(await finished).toMatchObject({ status: 'failed', content: '', error: { code: 'not_found' } })
+  })
+
   it('may be read elsewhere and pushed in', async () => {
     const log = makeLog(seeded(11))
     const { run, follower, expectAll } = follow(log)

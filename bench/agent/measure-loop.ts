@@ -28,6 +28,7 @@ const principal: Principal = {
   runId: 'run_000000000000',
   runUuid: '00000000-0000-4000-8000-0000000000f1',
   caller: unused,
+  actingCaller: unused,
   db: unused,
   actingDb: unused,
 }

@@ -53,6 +53,7 @@ export async function measureQueries({ deps, caller, agentId, dbUrl }: World): P
       runId: 'run_000000000000',
       runUuid: '00000000-0000-4000-8000-0000000000f1',
       caller: () => Promise.resolve(caller),
+      actingCaller: () => Promise.resolve(caller),
       db: () => Promise.resolve(deps.clientFor(caller)),
       actingDb: () => Promise.resolve(deps.clientFor(caller)),
     },

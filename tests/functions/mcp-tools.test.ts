@@ -35,6 +35,7 @@ const principal: Principal = {
   runId: 'run_0123456789ab',
   runUuid: '00000000-0000-4000-8000-0000000000f1',
   caller: () => Promise.resolve({ userId: 'u', token: CALLER_TOKEN, tenantId: null }),
+  actingCaller: () => Promise.reject(new Error('An MCP tool needs no token of the person.')),
   db: () => Promise.reject(new Error('An MCP tool has no business with the database.')),
   actingDb: () => Promise.reject(new Error('An MCP tool has no business with the database.')),
 }

@@ -62,6 +62,8 @@ it('T12: writes under a token that names the agent, also while the own one is fr
     expect.objectContaining({ act: { sub: 'agent', agent_id: AGENT, run_id: run.run_id } }),
   )
   expect(await principal.db()).toMatchObject({ token })
+  // And who is given a token itself is given that one.
+  expect(await principal.actingCaller()).toEqual({ userId: USER, token: 'minted-1', tenantId: TENANT })
   const gone = await principalWith(300, new AppError('forbidden', 'No longer in the tenant.'))
   await expect(gone.principal.actingDb()).rejects.toMatchObject({ code: 'forbidden' })
 })

@@ -62,6 +62,7 @@ export function createPrincipal(deps: Deps, caller: Caller, run: StartedRun, age
     runId: run.run_id,
     runUuid: run.id,
     caller: freshCaller,
+    actingCaller,
     db: async () => deps.clientFor(await freshCaller()),
     actingDb: async () => deps.clientFor(await actingCaller()),
   }

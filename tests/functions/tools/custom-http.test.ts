@@ -150,7 +150,7 @@ describe('a call', () => {
     expect(only().headers).toMatchObject({ 'x-api-key': CANARY, authorization: 'Bearer sk-canary' })
   })
 
-  it('carries the token of the person only where the tool says exactly that', async () => {
+  it('carries a token under which the agent acts for the person only where the tool says exactly that', async () => {
     for (const forward_user_jwt of [undefined, false, 'true', 1]) await call(toolOf({ config: { forward_user_jwt } }))
     expect(endpoint.requests.map(({ headers }) => headers.authorization)).toEqual(Array(4).fill(undefined))
     await call(toolOf({ config: { forward_user_jwt: true } }))

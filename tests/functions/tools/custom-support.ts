@@ -58,7 +58,7 @@ export const TENANT = '11111111-1111-4111-8111-111111111111'
 export const OTHER_TENANT = '22222222-2222-4222-8222-222222222222'
 export const AGENT = '44444444-4444-4444-8444-444444444444'
 
-/** What a call is made with, and what it logs. @param token of the person the run acts for. */
+/** What a call is made with, and what it logs. @param token under which the agent acts for the person. */
 export function callContext(
   userId: string,
   token: string,
@@ -75,7 +75,8 @@ export function callContext(
     agentId: AGENT,
     runId,
     runUuid: '00000000-0000-4000-8000-0000000000f1',
-    caller: () => Promise.resolve({ userId, token, tenantId }),
+    caller: () => Promise.reject(new Error('The own token of the person leaves the project for nobody.')),
+    actingCaller: () => Promise.resolve({ userId, token, tenantId }),
     db: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),
     actingDb: (): Promise<Db> => Promise.reject(new Error('A custom tool has no business with the database.')),
   }

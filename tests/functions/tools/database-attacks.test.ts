@@ -21,6 +21,7 @@ const unreachable: ToolCallContext = {
     runId: 'r',
     runUuid: '00000000-0000-4000-8000-0000000000f1',
     caller: () => Promise.reject(new Error('reached the database')),
+    actingCaller: () => Promise.reject(new Error('reached the database')),
     db: () => Promise.reject(new Error('reached the database')),
     actingDb: () => Promise.reject(new Error('reached the database')),
   },

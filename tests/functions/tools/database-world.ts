@@ -67,6 +67,7 @@ export async function contextOf(stack: TestStack, email: string, tenantId: strin
       runId: 'run_1',
       runUuid: '00000000-0000-4000-8000-0000000000f1',
       caller: () => Promise.resolve(caller),
+      actingCaller: () => Promise.resolve(caller),
       db: () => Promise.resolve(db),
       actingDb: () => Promise.resolve(db),
     },

@@ -14,7 +14,8 @@ export async function contextOf(
   const { data } = await client.auth.getUser()
   if (!data.user) throw new Error(`${email} is nobody.`)
   const context = callContext(data.user.id, await tokenOf(client), { tenantId })
+  const { actingCaller: caller } = context.principal
   const clientFor = createClientFactory(stack.url, stack.keys.publishable)
-  const db = async () => clientFor(await context.principal.caller())
-  return { ...context, principal: { ...context.principal, db, actingDb: db } }
+  const db = async () => clientFor(await caller())
+  return { ...context, principal: { ...context.principal, caller, db, actingDb: db } }
 }

@@ -128,7 +128,8 @@ export function createCustomTool(row: CustomToolRow, deps: CustomToolDeps): Tool
       body = JSON.stringify({ ...args, [SESSION_TOKEN]: sessionToken })
     }
     if (forwardsUser) {
-      const authorization = `Bearer ${(await principal.caller()).token}`
+      // Never the person's own: that is good in each of their tenants, and for longer.
+      const authorization = `Bearer ${(await principal.actingCaller()).token}`
       credentials.push(authorization)
       headers['authorization'] = authorization
     }

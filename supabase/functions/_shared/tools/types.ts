@@ -18,6 +18,11 @@ export type Principal = {
    * @throws AppError `forbidden` once the person has left the tenant.
    */
   caller(): Promise<Caller>
+  /**
+   * The caller with a token that always says that the agent acts, and is good in the tenant of the run only. For whoever is
+   * given the token itself. @throws as `caller`; AppError `unavailable` without a signing key.
+   */
+  actingCaller(): Promise<Caller>
   /** A client with such a token, narrowed to the tenant of the run. @throws as `caller`. */
   db(): Promise<Db>
   /**

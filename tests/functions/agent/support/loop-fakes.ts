@@ -98,6 +98,7 @@ const principal: Principal = {
   runId: 'run_1',
   runUuid: '00000000-0000-4000-8000-0000000000f1',
   caller: () => Promise.reject(new Error('not needed here')),
+  actingCaller: () => Promise.reject(new Error('not needed here')),
   db: () => Promise.reject(new Error('not needed here')),
   actingDb: () => Promise.reject(new Error('not needed here')),
 }

@@ -1,6 +1,6 @@
 -- Deleting a person takes along what is theirs alone, leaves the tenant's documents, and is never stopped by them.
 begin;
-select plan(18);
+select plan(20);
 select tests.make_world();
 
 -- Two people who each hold a private copy of the same bytes: without them, both copies belong to nobody.
@@ -34,6 +34,13 @@ select is((select owner_id from ai.chunks where id = tests.id('chunk a_open')), 
 select tests.sign_in('owner');
 select set_eq($$select name from ai.sources$$, array['a_open', 'a_found'], 'those who stay read it; what was private becomes nobody else''s');
 select is_empty($$select id from ai.chunks where source_id = tests.id('source a_secret')$$, 'chunks neither');
+
+select tests.as_service();
+select isnt_empty($$delete from ai.sources where owner_id is null and visibility = 'private' and name = 'a_secret' returning id$$, 'the backend finds what was private, and deletes it');
+select tests.as_superuser();
+select isnt_empty(
+  format($$select storage_path from private.object_removals where storage_path like '%%%s%%'$$, tests.id('source a_secret')), 'with its bytes'
+);
 
 select * from finish();
 rollback;

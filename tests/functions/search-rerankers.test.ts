@@ -185,6 +185,18 @@ describe('reranking hits', () => {
     expect(ranked[1]?.score).toBeLessThan(0.1)
   })
 
+  it('asks about as many as it is told, and leaves the rest behind them', async () => {
+    server.answer(json({ results: [{ index: 1, relevance_score: 0.8 }, { index: 0, relevance_score: 0.4 }] })) // prettier-ignore
+    const before = server.reranks.length
+    const uses: { tokens: number }[] = []
+    const long = [...hits, hitOf({ text: 'x'.repeat(4000), chunk_id: 'c3', score: 0.1 })]
+    const ranked = await rerankHits(http(), { candidateCount: 2 }, 'q', long, 4, undefined, (use) => uses.push(use))
+    expect(order(ranked)).toEqual(['c1', 'c0', 'c2', 'c3'])
+    expect(ranked.hits.map((hit) => hit.score)).toEqual([1, 0.5, 0.25, 0.05])
+    expect(server.reranks.slice(before)).toMatchObject([{ body: { documents: ['one', 'two'], top_n: 2 } }])
+    expect(uses).toMatchObject([{ tokens: 2 }])
+  })
+
   it('fails open', async () => {
     const failed = await rerankHits(failing(new Error('secret text')), wish, 'q', hits, 2)
     expect(order(failed)).toEqual(['c0', 'c1'])

@@ -21,7 +21,7 @@ export type RerankUse = { model: string; tokens: number; isEstimate: boolean }
 export type Reranked = { hits: SearchHit[]; model: string | null; warning: string | null }
 
 /**
- * The best `topK` of the hits by the reranker's scores. Fails open: whatever goes wrong, the hits stay in the order they came in.
+ * The best `topK` of the hits, the first `candidateCount` of them by the reranker's scores. Fails open: whatever goes wrong, the hits stay in the order they came in.
  * `score` becomes the reranker's, with 1 for the best; its own measure is `meta.reranker_score`.
  * @param onUse is called when the reranker has answered, also where the answer is of no use but was counted.
  * @throws the reason of `signal` when that fires.
@@ -39,7 +39,7 @@ export async function rerankHits(
   if (hits.length === 0) return unchanged(null)
   if (reranker === null) return unchanged('No reranker is configured; the results are in their first order.')
   const model = reranker.modelFor(wish.model)
-  const documents = hits.map(judgedText)
+  const documents = hits.slice(0, wish.candidateCount).map(judgedText)
   let counted: number | null = null
   const used = () =>
     onUse?.({
@@ -87,7 +87,7 @@ function rescored(hits: readonly SearchHit[], rankings: readonly { index: number
         : { ...hit.explanation, reranker: { score, rank: place + 1, first_rank: index + 1 } }
     return [{ ...hit, score: best > 0 ? share / best : 0, meta: { ...hit.meta, reranker_score: score }, explanation }]
   })
-  // What the reranker left out comes last, in its first order.
+  // What the reranker left out, or was not asked about, comes last, in its first order.
   const named = new Set(rankings.map((ranking) => ranking.index))
   const least = rescoredHits.at(-1)?.score ?? 0
   const rest = hits.filter((_, index) => !named.has(index)).map((hit) => ({ ...hit, score: hit.score * least }))

@@ -148,6 +148,12 @@ describe('context handlers', () => {
       ['vector_search'],
       0,
     ])
+    // One that is named twice is searched in both ways.
+    const twice = [
+      { id: base['id'], retrieval_method: 'vector_search', similarity_threshold: 1 },
+      { id: base['id'], retrieval_method: 'full_text' },
+    ]
+    expect((await ask(member, { knowledge_bases: twice }))['retrieved_context']).toMatchObject([{ source_id: gates }])
     const wrong = [{ id: base['id'], retrieval_method: 'tree_search' }]
     expect((await ask(member, { knowledge_bases: wrong }, 400))['error']).toContain('tree_search')
   })

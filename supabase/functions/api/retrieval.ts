@@ -31,7 +31,7 @@ export type Retrieval = {
 }
 
 /**
- * Finds the knowledge bases a request names, and prepares searching each of them by its own settings.
+ * Finds the knowledge bases a request names, and prepares searching each of them, as often as it is named, by its own settings.
  * @throws AppError `invalid_request` when the caller cannot see one of them: it is a field of the request that names it.
  */
 export async function retrieveFrom(
@@ -50,18 +50,19 @@ export async function retrieveFrom(
     rows,
     async search(reader, query, maxTokens) {
       const outcomes = await Promise.all(
-        rows.map((row) => {
+        choices.flatMap((choice) => {
+          const row = rows.find(({ id }) => id === choice.id)
+          if (row === undefined) return []
           const settings = retrievalOf(row)
-          const choice = choices.find(({ id }) => id === row.id)
           const spender = { tenantId: row.tenant_id, userId: reader.caller.userId }
           return search({ ...reader, spender }, deps.search, {
             ...settings,
             query,
             knowledgeBaseIds: [row.id],
-            topK: choice?.top_k ?? settings.topK,
-            method: choice?.retrieval_method ?? settings.method,
-            similarityThreshold: choice?.similarity_threshold ?? settings.similarityThreshold,
-            filterMetadata: choice?.filter_metadata ?? undefined,
+            topK: choice.top_k ?? settings.topK,
+            method: choice.retrieval_method ?? settings.method,
+            similarityThreshold: choice.similarity_threshold ?? settings.similarityThreshold,
+            filterMetadata: choice.filter_metadata ?? undefined,
           })
         }),
       )

@@ -22,6 +22,18 @@ function itemHeader(item: ContextItem, citations: boolean): string {
   return [citations ? `[${item.key}]` : '', place ? `[${place}]` : ''].filter(Boolean).join(' ')
 }
 
+/**
+ * The text of an item, in which no line of a document is a header of ours: it would pass for another document, or take the number
+ * of another item. As long as it was, so that offsets in it count. What a client gives by itself stays as it is.
+ */
+const passageText = ({ text, itemId, sourceId }: ContextItem): string =>
+  itemId === undefined && sourceId === undefined
+    ? text
+    : text
+        .replace(/^([^\S\n]{0,100})---(?= Document: ".*" ---[^\S\n]*$)/gm, '$1———')
+        .replace(/^([^\S\n]{0,100})\[(\d{1,4})\](?=(?: \[.*\])?[^\S\n]*$)/gm, '$1($2)')
+        .replace(/^([^\S\n]{0,100})\[((?:Section|Page\(s\)): .*)\](?=[^\S\n]*$)/gm, '$1($2)')
+
 /** Context items grouped by document, in the order of each document's first item. */
 export function formatContext(items: readonly ContextItem[], citations: boolean): string {
   const documents = new Map<string, { name: string; items: ContextItem[] }>()
@@ -34,7 +46,7 @@ export function formatContext(items: readonly ContextItem[], citations: boolean)
   const parts: string[] = []
   for (const { name, items: passages } of documents.values()) {
     if (name !== '') parts.push(`--- Document: "${plainName(name)}" ---`)
-    for (const item of passages) parts.push([itemHeader(item, citations), item.text].filter(Boolean).join('\n'))
+    for (const item of passages) parts.push([itemHeader(item, citations), passageText(item)].filter(Boolean).join('\n'))
   }
   return parts.join('\n\n')
 }

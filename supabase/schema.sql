@@ -3357,6 +3357,7 @@ CREATE OR REPLACE FUNCTION ai.finish_indexing(indexed_source_id uuid, lease_toke
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET statement_timeout TO '5min'
 AS $function$
 declare
   held ai.indexed_sources;

@@ -4,6 +4,7 @@ import { identify } from '../auth/caller.ts'
 import type { ResolveApiKey, TokenAuthority } from '../auth/tokens.ts'
 import type { SessionDatabase } from '../database/database.ts'
 import { EngineConnection, type KnownIntrospections } from './engine-connection.ts'
+import { functionTimeouts } from './function-timeouts.ts'
 import { isTooDeep } from './json-depth.ts'
 import { preRequestCall } from './pre-request.ts'
 import { quietly } from './quiet-console.ts'
@@ -88,10 +89,15 @@ export const createRest = async (deps: RestDeps): Promise<RestService> => {
   })
   await app.init()
   connection.preRequest = await preRequestCall(db)
+  let timeouts = await functionTimeouts(db)
   const stopListening = await db.listen('pgrst', (payload) => {
     if (payload === '' || payload === 'reload schema') {
       void connection.clearSchemaCache()
       db.refreshTypes().catch((error: unknown) => log('rest_types_not_refreshed', { error: String(error) }))
+      functionTimeouts(db).then(
+        (found) => (timeouts = found),
+        (error: unknown) => log('rest_functions_not_read', { error: String(error) }),
+      )
     }
     if (payload === 'reload config') {
       preRequestCall(db).then(
@@ -107,17 +113,25 @@ export const createRest = async (deps: RestDeps): Promise<RestService> => {
       if ('refusal' in identified) return restRefusal(identified.refusal)
       const { caller } = identified
       const { pathname } = new URL(request.url)
+      const path = pathname.replace(/^\/rest\/v1/, '')
+      const isRead = request.method === 'GET' || request.method === 'HEAD'
+      const schema = request.headers.get(isRead ? 'accept-profile' : 'content-profile') ?? schemas[0]
+      const timeout = timeouts.get(path.replace(/^\/rpc\//, `${schema}.`))
       const body = request.body && (await request.arrayBuffer())
       if (body && isJson(request.headers) && isTooDeep(new Uint8Array(body))) return unreadableBody()
       const bare = withoutCredentials(request, body)
       callers.set(bare, caller)
       const context = {
-        readOnly: request.method === 'GET' || request.method === 'HEAD',
+        readOnly: isRead,
         caller: {
           role: caller.role,
           claims: caller.claims,
           headers: settingsHeaders(request.headers),
-          settings: { 'request.method': request.method, 'request.path': pathname.replace(/^\/rest\/v1/, '') },
+          settings: {
+            'request.method': request.method,
+            'request.path': path,
+            ...(timeout === undefined ? {} : { statement_timeout: timeout }),
+          },
         },
       }
       const response = await quietly(() => connection.forRequest(context, () => app.fetch(bare)))

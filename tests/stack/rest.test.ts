@@ -195,6 +195,28 @@ describe('the transaction of a request', () => {
     await expect.poll(async () => (await ask(ALICE.id)).status, WAIT).toBe(200)
   })
 
+  test('has the statement_timeout that its function sets before that is called', async () => {
+    // What is made before the function is called shows in the pre-request function, and the function's own setting does not.
+    await stack.db.exec(`
+      create function public.patient() returns int language sql set statement_timeout = '1min' as 'select 1';
+      create function public.tell_timeout() returns void language plpgsql as $$
+      begin
+        raise exception using errcode = 'PT418', message = current_setting('statement_timeout');
+      end $$`)
+    const name = (await stack.db.query<{ name: string }>('select current_database() as name'))[0]!.name
+    const set = (what: string) =>
+      stack.db.exec(`
+        alter role authenticator in database "${name}" ${what};
+        notify pgrst, 'reload schema';
+        notify pgrst, 'reload config'`)
+    expect(await stack.service.rpc('patient')).toMatchObject({ error: null })
+    await set(`set pgrst.db_pre_request = 'tell_timeout'`)
+    await expect.poll(async () => (await stack.service.rpc('patient')).error?.message, WAIT).toBe('1min')
+    expect((await stack.service.rpc('whoami')).error?.message).not.toBe('1min')
+    await set('reset pgrst.db_pre_request')
+    await expect.poll(async () => (await stack.service.rpc('patient')).error, WAIT).toBeNull()
+  })
+
   test('cannot write in a GET', async () => {
     const response = await fetch(`${stack.url}/rest/v1/rpc/teapot`, { headers: { apikey: stack.keys.secret } })
     expect(response.status).toBe(405)

@@ -1,6 +1,6 @@
 -- The lease of indexing, staged chunks that outlive a crash, and the swap.
 begin;
-select plan(40);
+select plan(41);
 select tests.make_world();
 delete from private.staged_chunks;
 select tests.keep('id', tests.id('indexed a_open')::text);
@@ -124,6 +124,11 @@ select tests.as_service();
 select pg_temp.claim('fifth');
 select is(tests.outcome(format('select ai.stage_chunks(%L, %L, %L, %L)', tests.kept('id'), tests.kept('fifth'), jsonb_build_array(pg_temp.chunk(0, 'x') || '{"embedding": ["NaN"]}'), 'm1')), '22P02', 'a vector of NaN is refused');
 select is(tests.outcome(format('select ai.stage_chunks(%L, %L, %L, %L)', tests.kept('id'), tests.kept('fifth'), jsonb_build_array(pg_temp.chunk(0, 'x') || '{"embedding": null}'), 'm1')), '23502', 'so is none');
+
+select ok(
+  (select proconfig @> array['statement_timeout=5min'] from pg_proc where oid = 'ai.finish_indexing(uuid, uuid, integer, text, jsonb)'::regprocedure),
+  'a document of very many passages has more time than a request'
+);
 
 select * from finish();
 rollback;

@@ -10,7 +10,7 @@ import {
   wordRecall,
   type ExpectedDocument,
 } from './documents.ts'
-import { encryptedOffice } from './office.ts'
+import { encryptedOffice, makePackage } from './office.ts'
 
 const OUTCOMES: Record<ExpectedDocument['expect'], string> = {
   text: 'text',
@@ -118,6 +118,25 @@ describe('structure', () => {
     expect(pages.join('\n').replace(/\s|\u2061/g, '')).toContain(
       'sinθ=(mλ)/(a)=((1)(550×10^(-6)mm))/(2.5mm)=2.2×10^(-4)',
     )
+  })
+
+  test('the parts of a DOCX are those it names', async () => {
+    const kinds = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships'
+    const linked = (...links: [kind: string, target: string][]) =>
+      `<Relationships>${links.map(([kind, target], index) => `<Relationship Id="r${index}" Type="${kinds}/${kind}" Target="${target}"/>`).join('')}</Relationships>`
+    const document = makePackage({
+      '[Content_Types].xml': '<Types/>',
+      '_rels/.rels': linked(['officeDocument', '/word/document2.xml']),
+      'word/_rels/document2.xml.rels': linked(['styles', 'styles2.xml'], ['comments', 'comments2.xml']),
+      'word/document2.xml':
+        '<w:document><w:body><w:p><w:pPr><w:pStyle w:val="a1"/></w:pPr><w:r><w:t>Head</w:t></w:r></w:p></w:body></w:document>',
+      'word/styles2.xml':
+        '<w:styles><w:style w:type="paragraph" w:styleId="a1"><w:name w:val="heading 2"/></w:style></w:styles>',
+      'word/comments2.xml': '<w:comments><w:comment><w:p><w:r><w:t>Said</w:t></w:r></w:p></w:comment></w:comments>',
+    })
+    const { pages, metadata } = await extractFile(document, 'x.docx')
+    expect(pages.join('\n\n')).toBe('## Head\n\n# Comments\n\nSaid')
+    expect(metadata.document_type).toBe('docx')
   })
 
   test('what a tracked change says a format was before changes nothing in a DOCX', async () => {

@@ -31,13 +31,17 @@ export function openArchive(
   }
 }
 
-/** Whether each of the names is that of a part of the archive; null when its directory cannot be read. Unpacks nothing. */
+/**
+ * Which of the names are those of parts of the archive, but for a number before the extension; null when its directory cannot
+ * be read. Unpacks nothing.
+ */
 export function findParts<Name extends string>(bytes: Uint8Array, names: readonly Name[]): Set<Name> | null {
   const found = new Set<Name>()
   try {
     unzipSync(bytes, {
       filter: (part) => {
-        const name = names.find((each) => each === part.name.toLowerCase())
+        const plain = part.name.toLowerCase().replace(/(?<!\d)\d+(?=\.xml$)/, '')
+        const name = names.find((each) => each === plain)
         if (name !== undefined) found.add(name)
         return false
       },

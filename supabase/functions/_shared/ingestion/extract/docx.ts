@@ -1,5 +1,3 @@
-import { strFromU8 } from 'fflate'
-import { openArchive } from './archive.ts'
 import { headingLevel, readHeadingStyles } from './docx-styles.ts'
 import { EQUATION_CLOSE, EQUATION_OPEN } from './equations.ts'
 import type { Extraction } from './extraction.ts'
@@ -7,20 +5,16 @@ import { corrupt } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 import { markdownTable } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
-import { titleOf } from './office-package.ts'
+import { OfficePackage } from './office-package.ts'
 import { sanitizeText } from './sanitize.ts'
 import { readXml, XmlError, type XmlEvent } from './xml.ts'
 
 const WHAT = 'Word document (DOCX)'
 
-const PARTS = [
-  'word/document.xml',
-  'word/styles.xml',
-  'word/comments.xml',
-  'word/footnotes.xml',
-  'word/endnotes.xml',
-  'docProps/core.xml',
-]
+/** Where the document is unless the archive says otherwise: some programs number it, `word/document2.xml`. */
+const MAIN = 'word/document.xml'
+/** What is read beside it, by the kind of thing. */
+const BESIDE = ['styles', 'comments', 'footnotes', 'endnotes'] as const
 
 // What Word does not show as part of the document: deletions, what tracked changes say a format was before, field codes,
 // the fallback of a drawing (its other form is read), separators of notes.
@@ -193,23 +187,24 @@ function joinBlocks(blocks: string[]): string {
  * @throws ExtractionFailure `corrupt_document`, `limit_exceeded`.
  */
 export function extractDocx(bytes: Uint8Array, limits: ExtractLimits): Extraction {
-  const parts = openArchive(bytes, limits, WHAT)((name) => PARTS.includes(name))
-  const text = (name: string) => (parts[name] ? strFromU8(parts[name]) : undefined)
-  const document = text('word/document.xml')
-  if (!document) throw corrupt(WHAT)
   try {
-    const headings = readHeadingStyles(text('word/styles.xml') ?? '')
-    const notes = [
-      ...readBlocks(text('word/footnotes.xml'), headings),
-      ...readBlocks(text('word/endnotes.xml'), headings),
-    ]
-    const comments = readBlocks(text('word/comments.xml'), headings)
+    const book = new OfficePackage(bytes, limits, WHAT)
+    const main = [...book.related('').values()].find(({ kind }) => kind === 'officeDocument')?.path ?? MAIN
+    const related = [...book.related(main).values()]
+    const pathOf = (part: string) => related.find(({ kind }) => kind === part)?.path ?? `word/${part}.xml`
+    book.load(new Set([main, ...BESIDE.map(pathOf)]))
+    const document = book.take(main)
+    if (!document) throw corrupt(WHAT)
+    const headings = readHeadingStyles(book.take(pathOf('styles')) ?? '')
+    const blocksOf = (part: (typeof BESIDE)[number]) => readBlocks(book.take(pathOf(part)), headings)
+    const notes = [...blocksOf('footnotes'), ...blocksOf('endnotes')]
+    const comments = blocksOf('comments')
     const whole = [
       joinBlocks(readBlocks(document, headings)),
       ...(notes.length > 0 ? ['# Notes', notes.join('\n\n')] : []),
       ...(comments.length > 0 ? ['# Comments', comments.join('\n\n')] : []),
     ].join('\n\n')
-    const title = titleOf(text('docProps/core.xml'))
+    const title = book.title()
     return { pages: paginate(sanitizeText(whole)), metadata: title ? { title } : {} }
   } catch (error) {
     if (error instanceof XmlError) throw corrupt(WHAT, error)

@@ -11,7 +11,7 @@ export type Relationship = { kind: string; path: string }
 export const localName = (name: string): string => name.slice(name.indexOf(':') + 1)
 
 /** The title that the core properties of a document give. */
-export const titleOf = (core: string | undefined): string =>
+const titleOf = (core: string | undefined): string =>
   sanitizeTitle(decodeEntities(/<dc:title>([^<]+)<\/dc:title>/.exec(core ?? '')?.[1] ?? ''))
 
 /** A relationship's id, whatever the prefix of its attribute. */
@@ -63,7 +63,7 @@ export class OfficePackage {
     return part && strFromU8(part)
   }
 
-  /** Where a part points, by the ids it uses. @throws XmlError */
+  /** Where a part points, by the ids it uses; the archive itself with an empty name. @throws XmlError */
   related(part: string): Map<string, Relationship> {
     const file = part.slice(part.lastIndexOf('/') + 1)
     const found = new Map<string, Relationship>()

@@ -69,6 +69,8 @@ export type StackOptions = {
   guard?: ProcessGuard
   /** A line of output of a function or the worker. */
   log?: (source: string, line: string) => void
+  /** Ends a start at its next step, or between two migrations; `startStack` throws an AbortError then. */
+  signal?: AbortSignal
   /** Milestones of the start, for `npm start` to print. */
   onProgress?: (message: string) => void
 }
@@ -145,9 +147,10 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   })
   await lifetime.onEnd(() => db.close())
   onProgress('database open')
+  options.signal?.throwIfAborted()
   let applied: Stack['applied'] = { migrations: [], seeds: [] }
   if (options.snapshot) await db.refreshTypes()
-  else applied = await prepareDatabase(db, projectDir, project, options.seed ?? true)
+  else applied = await prepareDatabase(db, projectDir, project, options.seed ?? true, options.signal)
   onProgress('schema ready')
 
   const signingKey = await readSigningKey(options)
@@ -160,6 +163,7 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const { introspections } = options.snapshot ?? {}
   const rest = await createRest({ ...shared, introspections, schemas: project.schemas, maxRows: project.maxRows })
   await lifetime.onEnd(() => rest.close())
+  options.signal?.throwIfAborted()
   const auth = await createAuth({ ...shared, config: project.auth, externalUrl: () => url })
 
   const files = await openFileStore(storageFolder(dataDir, lifetime))
@@ -171,6 +175,7 @@ const compose = async (options: StackOptions, lifetime: ReturnType<typeof create
   const realtime = createRealtime({ db, tokens, resolveApiKey, ...(limits && { limits }) })
   await lifetime.onEnd(() => realtime.close())
   await realtime.ready
+  options.signal?.throwIfAborted()
 
   let functions: FunctionsRunner | undefined
   const gateway = createGateway({

@@ -52,6 +52,7 @@ export async function startEverything(options: StartOptions): Promise<void> {
     denoBin: process.env.DENO_BIN,
     userEnv,
     guard,
+    signal: lifetime.signal,
     log: (source, line) => {
       // A build of the console that is cut off has not failed.
       if (source === 'console' && lifetime.ending) return

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import path from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Session, SessionDatabase } from './database.ts'
 import { SESSION_RESET } from './sessions.ts'
 import { splitStatements } from './statements.ts'
@@ -31,17 +32,27 @@ export const readMigrations = (projectDir: string): Migration[] => {
 
 /**
  * Applies the migrations that are not yet recorded, each in a transaction of its own together with its record.
+ * @param signal ends it between two migrations.
  * @returns the files applied.
- * @throws an Error that names file and statement; migrations before it stay applied.
+ * @throws an Error that names file and statement; migrations before it stay applied. AbortError when `signal` ended it.
  */
-export const applyMigrations = async (database: SessionDatabase, projectDir: string): Promise<string[]> => {
+export const applyMigrations = async (
+  database: SessionDatabase,
+  projectDir: string,
+  signal?: AbortSignal,
+): Promise<string[]> => {
   await database.exec(HISTORY_TABLES)
   const recorded = await database.query<{ version: string }>(
     'select version from supabase_migrations.schema_migrations',
   )
   const applied = new Set(recorded.map(({ version }) => version))
   const pending = readMigrations(projectDir).filter(({ version }) => !applied.has(version))
-  for (const migration of pending) await applyMigration(database, migration)
+  for (const migration of pending) {
+    // PGlite works in this thread, and its answers let nothing else come in between: neither a Ctrl-C nor a timer.
+    await turn()
+    signal?.throwIfAborted()
+    await applyMigration(database, migration)
+  }
   if (pending.length > 0) await database.refreshTypes()
   return pending.map(({ file }) => file)
 }

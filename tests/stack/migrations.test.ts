@@ -88,6 +88,22 @@ test('are applied and recorded exactly as the Supabase CLI does, seed included',
   await forget()
 })
 
+test('can be ended in between, by whatever comes in meanwhile, and go on later', async () => {
+  const project = path.join(folder, 'ended')
+  mkdirSync(path.join(project, 'migrations'), { recursive: true })
+  const files = ['20260103000000_first.sql', '20260103000001_second.sql', '20260103000002_third.sql']
+  files.forEach((file, index) =>
+    writeFileSync(path.join(project, 'migrations', file), `create table public.ended_${index} (id int);`),
+  )
+  const ending = new AbortController()
+  // While the first is applied; as a Ctrl-C does, it comes from outside.
+  setImmediate(() => setImmediate(() => ending.abort()))
+  await expect(applyMigrations(stack.db, project, ending.signal)).rejects.toThrow(/aborted/)
+  expect(await applyMigrations(stack.db, project)).toEqual(files.slice(1))
+  await stack.db.exec(`drop table public.ended_0, public.ended_1, public.ended_2;
+    delete from supabase_migrations.schema_migrations where version like '20260103%'`)
+})
+
 describe('a migration that fails', () => {
   const project = path.join(folder, 'failing')
   mkdirSync(path.join(project, 'migrations'), { recursive: true })

@@ -40,7 +40,9 @@ describe('lifetime', () => {
   test('a step that is taken after the end has begun is undone at once', async () => {
     const undone: string[] = []
     const lifetime = createLifetime(() => {})
+    expect(lifetime.signal.aborted).toBe(false)
     await lifetime.end()
+    expect(lifetime.signal.aborted).toBe(true)
     await lifetime.onEnd(() => undone.push('late'))
     expect(undone).toEqual(['late'])
   })

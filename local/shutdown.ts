@@ -1,4 +1,5 @@
 import process from 'node:process'
+import { parentOf, processIdentity } from './process/identity.ts'
 
 /** npm passes a Ctrl-C on to us that the terminal has sent us already; a person's second one comes later than this. */
 const SAME_KEYPRESS_MS = 400
@@ -29,15 +30,24 @@ export function watchForShutdown({ stop, force }: ShutdownHandlers): () => void 
   for (const [signal, handler] of handlers) process.on(signal, handler)
 
   const parent = process.ppid
+  // Started in another way, outliving the parent may be what is wanted (nohup, setsid, a service manager).
+  const npm = process.env.npm_command ? npmBehind() : null
   const parentCheck = setInterval(() => {
-    if (process.ppid !== parent) request('the end of npm')
+    if (process.ppid !== parent || (npm && processIdentity(npm.pid) !== npm.identity)) request('the end of npm')
   }, PARENT_CHECK_MS)
   parentCheck.unref()
-  // Started in another way, outliving the parent may be what is wanted (nohup, setsid, a service manager).
   if (!process.env.npm_command) clearInterval(parentCheck)
 
   return () => {
     clearInterval(parentCheck)
     for (const [signal, handler] of handlers) process.off(signal, handler)
   }
+}
+
+/** npm, where it is not our parent: it runs a script in a shell, and some shells wait for what they run instead of becoming it. */
+function npmBehind(): { pid: number; identity: string | null } | null {
+  const shell = parentOf(process.pid)
+  if (!shell || !/ -c .*local\/main\.ts/.test(shell.command)) return null
+  const pid = parentOf(shell.pid)?.pid
+  return pid === undefined ? null : { pid, identity: processIdentity(pid) }
 }

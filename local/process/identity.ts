@@ -18,6 +18,26 @@ export function processIdentity(pid: number): string | null {
   }
 }
 
+/** The process that started this one, and its command line; null when there is no such process, or nobody can say. */
+export function parentOf(pid: number): { pid: number; command: string } | null {
+  const ask = (columns: string, of: number) =>
+    execFileSync('ps', ['-o', columns, '-p', String(of)], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
+  try {
+    if (process.platform !== 'linux') {
+      const parent = Number(ask('ppid=', pid))
+      return { pid: parent, command: ask('command=', parent) }
+    }
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+    return { pid: parent, command: readFileSync(`/proc/${parent}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() }
+  } catch {
+    return null
+  }
+}
+
 function linuxIdentity(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

@@ -144,8 +144,14 @@ describe('one stack', { timeout: 120_000 }, () => {
     expect(existsSync(join(folder, 'lock.json'))).toBe(false)
   })
 
-  test('the end of npm is the end of the stack, even when npm cannot say so', async () => {
-    // The shell stands for npm: it starts the stack, waits for it, and is killed.
+  test.each([
+    ['', `"${process.execPath}" local/main.ts; exit`],
+    [
+      ', and the shell that it runs scripts in lives on',
+      `/bin/sh -c '"${process.execPath}" local/main.ts; exit'; exit`,
+    ],
+  ])('the end of npm is the end of the stack, even when npm cannot say so%s', async (_, script) => {
+    // The outer shell stands for npm: it starts the stack, waits for it, and is killed.
     const env = {
       PATH: process.env.PATH ?? '',
       NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '',
@@ -153,7 +159,7 @@ describe('one stack', { timeout: 120_000 }, () => {
       BULKHEAD_API_PORT: '0',
       BULKHEAD_DB_PORT: '0',
     }
-    const shell = spawn('/bin/sh', ['-c', `"${process.execPath}" local/main.ts; exit`], {
+    const shell = spawn('/bin/sh', ['-c', script], {
       env: { ...env, npm_command: 'run-script' },
       stdio: 'ignore',
     })

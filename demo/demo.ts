@@ -4,7 +4,7 @@ import process from 'node:process'
 import { createClient } from '@supabase/supabase-js'
 import { BulkheadError, type Citation, createBulkhead } from '../client/index.ts'
 
-const URL_DEFAULT = 'http://127.0.0.1:54321'
+const URL_DEFAULT = `http://127.0.0.1:${process.env['BULKHEAD_API_PORT'] ?? 54321}`
 /** The publishable key of every local stack; a hosted project has its own. */
 const KEY_DEFAULT = 'sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH'
 
@@ -16,14 +16,20 @@ const documentName = 'multi-agent-conversation.pdf'
 
 const say = (line: string): void => console.log(line)
 
+/** Says what the person has to put right, and ends. */
+function fail(message: string): never {
+  console.error(message)
+  process.exit(1)
+}
+
 async function signIn(email: string) {
   const supabase = createClient(url, key, { auth: { persistSession: false, autoRefreshToken: false } })
   const { error } = await supabase.auth.signInWithPassword({ email, password })
   if (error) {
-    throw new Error(
+    fail(
       error.status
-        ? `${email} could not sign in: ${error.message}`
-        : `There is no stack at ${url}. Run npm start in another terminal first.`,
+        ? `${email} could not sign in at ${url}: ${error.message}`
+        : `There is no stack at ${url}. Run npm start in another terminal first. If it has another port, name it here as there: BULKHEAD_API_PORT=55321 npm run demo`,
     )
   }
   return createBulkhead(supabase)

@@ -17,6 +17,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 const lifetime = createLifetime((error) => console.error('While stopping:', error))
 let starting: Promise<void> = Promise.resolve()
+let dataDir = ''
 
 // npm, killed, takes the other end of our output with it; that is no reason to die before everything is stopped.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
@@ -38,7 +39,11 @@ function explain(error: unknown): string {
     const where = error.holder.note ? ` It answers at ${error.holder.note}.` : ''
     return `${error.message}${where}\nStop it first, or start this one with another folder: BULKHEAD_DATA_DIR=.local-2 npm start`
   }
-  if (!(error instanceof Error)) return inspect(error)
+  if (!(error instanceof Error)) {
+    // PGlite's file system, which is no Node: 51 is its ENOSPC.
+    const { errno } = (error ?? {}) as { errno?: unknown }
+    return errno === 51 ? `No space is left where the data is kept: ${dataDir}` : inspect(error)
+  }
   // What the stack throws on purpose has a message for its user; a slip of the code is told by its stack trace.
   const isSlip = ['TypeError', 'ReferenceError', 'RangeError', 'SyntaxError', 'AssertionError'].includes(error.name)
   return isSlip || process.env.BULKHEAD_DEBUG ? (error.stack ?? error.message) : error.message
@@ -56,6 +61,7 @@ async function run(): Promise<void> {
     process.exit(0)
   }
   const config = readStackConfig(process.env, ROOT)
+  dataDir = config.dataDir
   if (options.reset || options.resetOnly) {
     if (!options.yes && !(await confirmReset(config.dataDir))) {
       console.log('Nothing was removed.')

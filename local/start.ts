@@ -4,6 +4,7 @@ import { providersFromEnv } from '../supabase/functions/_shared/providers/index.
 import { banner, seededUsers } from './banner.ts'
 import type { StackConfig } from './config.ts'
 import { acquireDataLock } from './data-lock.ts'
+import { foreignMigrations } from './database/migrations.ts'
 import type { Lifetime } from './lifetime.ts'
 import { requireFreePorts } from './ports.ts'
 import { startGuard } from './process/guard.ts'
@@ -83,6 +84,12 @@ function reloadWorker(stack: Stack, rootDir: string): () => void {
 async function describe(stack: Stack, config: StackConfig, failedFunctions: string[]): Promise<string> {
   const { keys, applied } = stack
   const notes = []
+  const foreign = await foreignMigrations(stack.db, config.projectDir)
+  if (foreign.length > 0)
+    notes.push(
+      `The database has ${foreign.length} migrations that are not in supabase/migrations, the last of them ${foreign.at(-1)}:`,
+      'a newer version or another branch was here. What is here may not fit it; BULKHEAD_DATA_DIR chooses another folder.',
+    )
   if (applied.migrations.length > 0) notes.push(`Applied ${applied.migrations.length} migrations.`)
   if (applied.seeds.length > 0) notes.push(`Ran ${applied.seeds.join(', ')}.`)
   if (failedFunctions.length > 0) notes.push(`Did not start: ${failedFunctions.join(', ')}. The reason is above.`)

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Session, SessionDatabase } from './database.ts'
+import type { Session, SessionDatabase, Sql } from './database.ts'
 import { SESSION_RESET } from './sessions.ts'
 import { splitStatements } from './statements.ts'
 
@@ -55,6 +55,15 @@ export const applyMigrations = async (
   }
   if (pending.length > 0) await database.refreshTypes()
   return pending.map(({ file }) => file)
+}
+
+/** The migrations that a database has and the project folder has not: those of a newer version, or of another branch. */
+export const foreignMigrations = async (database: Sql, projectDir: string): Promise<string[]> => {
+  const known = new Set(readMigrations(projectDir).map(({ version }) => version))
+  const recorded = await database.query<{ version: string; name: string | null }>(
+    'select version, name from supabase_migrations.schema_migrations order by version',
+  )
+  return recorded.filter(({ version }) => !known.has(version)).map(({ version, name }) => `${version}_${name ?? ''}`)
 }
 
 const applyMigration = async (database: SessionDatabase, { version, name, file, sql }: Migration): Promise<void> => {

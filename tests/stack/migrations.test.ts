@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
-import { applyMigrations, applySeeds } from '../../local/database/migrations.ts'
+import { applyMigrations, applySeeds, foreignMigrations } from '../../local/database/migrations.ts'
 import { splitStatements } from '../../local/database/statements.ts'
 import { supabaseCli } from '../../scripts/support/supabase-cli.ts'
 import { FIXTURE_PROJECT } from '../support/stack-project.ts'
@@ -88,18 +88,34 @@ test('are applied and recorded exactly as the Supabase CLI does, seed included',
   await forget()
 })
 
-test('can be ended in between, by whatever comes in meanwhile, and go on later', async () => {
+test('can be ended in between, by whatever comes in meanwhile, and go on later; those of others are known', async () => {
   const project = path.join(folder, 'ended')
   mkdirSync(path.join(project, 'migrations'), { recursive: true })
   const files = ['20260103000000_first.sql', '20260103000001_second.sql', '20260103000002_third.sql']
   files.forEach((file, index) =>
     writeFileSync(path.join(project, 'migrations', file), `create table public.ended_${index} (id int);`),
   )
-  const ending = new AbortController()
-  // While the first is applied; as a Ctrl-C does, it comes from outside.
-  setImmediate(() => setImmediate(() => ending.abort()))
-  await expect(applyMigrations(stack.db, project, ending.signal)).rejects.toThrow(/aborted/)
+  let asked = 0
+  const endsAfterOne = {
+    throwIfAborted() {
+      if (++asked > 1) throw new DOMException('It was aborted.', 'AbortError')
+    },
+  } as AbortSignal
+  await expect(applyMigrations(stack.db, project, endsAfterOne)).rejects.toThrow(/aborted/)
+  // A Ctrl-C comes from outside: others have their turn between two migrations.
+  let turns = 0
+  let next: NodeJS.Immediate
+  const takeTurn = () => {
+    turns++
+    next = setImmediate(takeTurn)
+  }
+  takeTurn()
   expect(await applyMigrations(stack.db, project)).toEqual(files.slice(1))
+  clearImmediate(next!)
+  expect(turns).toBeGreaterThan(files.length - 1)
+  expect(await foreignMigrations(stack.db, project)).not.toContain('20260103000001_second')
+  rmSync(path.join(project, 'migrations', files[1] ?? ''))
+  expect(await foreignMigrations(stack.db, project)).toContain('20260103000001_second')
   await stack.db.exec(`drop table public.ended_0, public.ended_1, public.ended_2;
     delete from supabase_migrations.schema_migrations where version like '20260103%'`)
 })

@@ -103,7 +103,8 @@ export function watchRuns(supabase: AnyClient, userId: string, onRun: (runId: st
 
 /** Calls when a page may have slept: timers and sockets stand still while it is hidden. */
 function watchWaking(onWake: () => void): () => void {
-  const page = globalThis.document as Document | undefined
+  // Named without the types of a browser, which not everybody who uses this has.
+  const { document: page } = globalThis as { document?: EventTarget & { visibilityState: string } }
   const onVisible = (): void => {
     if (page?.visibilityState === 'visible') onWake()
   }

@@ -283,7 +283,7 @@ const functionsEnvironment = (
 
 /** The stack itself, which may have been opened as `localhost`, and the store that files are uploaded to. */
 const consoleOrigins = (url: string, env: Record<string, string>): string[] => {
-  const store = env['S3_ENDPOINT'] ?? ''
+  const store = env['S3_PUBLIC_ENDPOINT'] ?? env['S3_ENDPOINT'] ?? ''
   return [...(url ? originsOfProject(url) : []), ...(URL.canParse(store) ? [new URL(store).origin] : [])]
 }
 

@@ -66,7 +66,7 @@ function choice(env: Env, name: string, values: readonly [string, ...string[]]):
 /** Reads the settings. @throws Error naming the first variable that is missing or malformed. */
 export function workerSettings(env: Env): WorkerSettings {
   return {
-    databaseUrl: optional(env, 'DATABASE_URL') ?? required(env, 'SUPABASE_DB_URL'),
+    databaseUrl: optional(env, 'DATABASE_URL') ?? optional(env, 'SUPABASE_DB_URL') ?? required(env, 'DATABASE_URL'),
     poolSize: number(env, 'WORKER_DB_POOL', 3),
     name: optional(env, 'WORKER_NAME') ?? `${hostname()}:${process.pid}`,
     concurrency: number(env, 'WORKER_CONCURRENCY', 2),

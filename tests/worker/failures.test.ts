@@ -153,7 +153,7 @@ describe('settings', () => {
   })
 
   test('that are missing or malformed are named', () => {
-    expect(() => workerSettings({})).toThrow('SUPABASE_DB_URL')
+    expect(() => workerSettings({})).toThrow('DATABASE_URL')
     expect(() => workerSettings({ DATABASE_URL: 'x', WORKER_LEASE_SECONDS: 'soon' })).toThrow('WORKER_LEASE_SECONDS')
     expect(() => workerSettings({ DATABASE_URL: 'x', WORKER_CONCURRENCY: '0' })).toThrow('WORKER_CONCURRENCY')
     expect(() => workerSettings({ DATABASE_URL: 'x', WORKER_RUN_ADAPTIVE: 'maybe' })).toThrow('WORKER_RUN_ADAPTIVE')

@@ -40,7 +40,7 @@ export async function startEverything(options: StartOptions): Promise<void> {
   const isFirst = !config.databaseUrl && !hasDatabase(config.dataDir)
   console.log(isFirst ? 'Starting for the first time: the database is set up, which takes a moment.' : 'Starting.')
   const userEnv = userEnvironment(process.env, join(config.projectDir, 'functions/.env'))
-  const stack = await startStack({
+  const starting = startStack({
     projectDir: config.projectDir,
     dataDir: config.dataDir,
     databaseUrl: config.databaseUrl,
@@ -60,7 +60,9 @@ export async function startEverything(options: StartOptions): Promise<void> {
       console.log(source === 'functions' ? line : `[${source}] ${line}`)
     },
   })
-  await lifetime.onEnd(() => stack.stop())
+  // Before it is there: until it has stopped, guard and lock are kept.
+  await lifetime.onEnd(async () => (await starting.catch(() => null))?.stop())
+  const stack = await starting
   if (lifetime.ending) return
   lock.announce(stack.url)
   if (watch) await lifetime.onEnd(reloadWorker(stack, rootDir))

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseStartArguments } from '../../local/arguments.ts'
 import { acquireDataLock, DataLockedError } from '../../local/data-lock.ts'
+import { readStackConfig } from '../../local/config.ts'
 import { createLifetime } from '../../local/lifetime.ts'
 import { requireFreePorts } from '../../local/ports.ts'
 import { createBackoff } from '../../local/process/backoff.ts'
@@ -13,6 +14,7 @@ import { startGuard } from '../../local/process/guard.ts'
 import { launch } from '../../local/process/launch.ts'
 import { processIdentity } from '../../local/process/identity.ts'
 import { confirmReset, removeLocalData } from '../../local/reset.ts'
+import { startEverything } from '../../local/start.ts'
 import { userEnvironment } from '../../local/user-env.ts'
 import { startWorkerProcess } from '../../local/worker-process.ts'
 import { childrenOf } from '../support/child-processes.ts'
@@ -46,6 +48,21 @@ describe('lifetime', () => {
     await lifetime.onEnd(() => undone.push('late'))
     expect(undone).toEqual(['late'])
   })
+})
+
+test('a start that is ended in the middle keeps the data folder until it is over', { timeout: 120_000 }, async () => {
+  const config = { ...readStackConfig({ BULKHEAD_DATA_DIR: folder }, process.cwd()), apiPort: 0, dbPort: 0 }
+  const lifetime = createLifetime(() => {})
+  let isOver = false
+  const starting = startEverything({ config, rootDir: process.cwd(), watch: false, lifetime })
+    .catch(() => {})
+    .finally(() => (isOver = true))
+  await eventually(() => expect(existsSync(join(folder, 'database'))).toBe(true), 30_000)
+  expect(isOver).toBe(false)
+  await lifetime.end()
+  await new Promise(setImmediate)
+  expect({ isOver, isLocked: existsSync(join(folder, 'lock.json')) }).toEqual({ isOver: true, isLocked: false })
+  await starting
 })
 
 describe('process guard', () => {

@@ -3,8 +3,13 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import process from 'node:process'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ExtractionFailure } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import {
+  ExtractionFailure,
+  ReaderUnavailable,
+  verdictOf,
+} from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 import { DEFAULT_LIMITS, type ExtractLimits } from '../../supabase/functions/_shared/ingestion/extract/limits.ts'
 import { classify } from '../../supabase/functions/_shared/ingestion/failures.ts'
 import { linesOfChild } from '../../worker/extract/child-process.ts'
@@ -76,6 +81,42 @@ describe('extraction in a process of its own', () => {
       expect(classify(error)).toMatchObject({ status: 'pending', errorCode: 'transient' })
     } finally {
       await file.close()
+    }
+  })
+
+  test('that cannot load its reader says nothing of the document either', async () => {
+    const at = (file: string) => JSON.stringify(fileURLToPath(new URL(`../../${file}`, import.meta.url)))
+    // A process may read its own code only, of which this is a part.
+    const place = await mkdtemp(fileURLToPath(new URL('../../node_modules/.bulkhead-test-', import.meta.url)))
+    const program = join(place, 'program.mjs')
+    await writeFile(
+      program,
+      `import { serveParent } from ${at('worker/extract/serve-parent.ts')}
+       import { ReaderUnavailable } from ${at('supabase/functions/_shared/ingestion/extract/failure.ts')}
+       await serveParent(async function* () { throw new ReaderUnavailable('x') })`,
+    )
+    const path = join(folder, 'unread.txt')
+    await writeFile(path, 'Fine.')
+    const file = await open(path, 'r')
+    try {
+      const lines = linesOfChild({
+        ...{ file, program, task: {}, limits: { timeoutMs: 60_000, memoryMb: 512 }, maxLineBytes: 1000 },
+        tooLong: () => new ExtractionFailure('too_large', 'x'),
+        hasEnded: () => false,
+      })
+      const error = await lines.next().then(
+        () => null,
+        (thrown: unknown) => thrown as Error,
+      )
+      expect(error).toMatchObject({ message: 'The process that reads documents cannot load a part of its program.' })
+      expect(classify(error)).toMatchObject({ status: 'pending', errorCode: 'transient' })
+      // Nor where documents are read in the same process.
+      const unavailable = new ReaderUnavailable('x')
+      expect(() => verdictOf(unavailable)).toThrow(unavailable)
+      expect(classify(unavailable)).toMatchObject({ status: 'pending', errorCode: 'transient' })
+    } finally {
+      await file.close()
+      await rm(place, { recursive: true })
     }
   })
 

@@ -10,7 +10,7 @@ import {
   limitExceeded,
 } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 import { residentMemory } from './memory.ts'
-import { READY } from './serve-parent.ts'
+import { READER_UNAVAILABLE, READY } from './serve-parent.ts'
 
 const PACKAGE_ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const READABLE = ['package.json', 'worker/extract', 'supabase/functions/_shared/ingestion', 'node_modules']
@@ -58,7 +58,7 @@ function start({ file, program, task, limits }: DocumentChild): ChildProcess {
  * to read any file but its own code, and is killed when the caller stops reading, when `signal` aborts, and when it exceeds its
  * time or its memory.
  * @throws ExtractionFailure with the verdict; the reason of `signal` when that aborts; an Error that says nothing of the document
- * when the process cannot start.
+ * when the process cannot start, or not load what it reads it with.
  */
 export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): AsyncGenerator<string> {
   const { limits } = work
@@ -108,6 +108,8 @@ export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): 
       const cause = new Error(await complaint.whole())
       throw new Error(`The process that reads documents cannot start: it ended with ${killedBy ?? code}.`, { cause })
     }
+    if (code === READER_UNAVAILABLE)
+      throw new Error('The process that reads documents cannot load a part of its program.')
     if (!work.hasEnded()) throw crashed(code, killedBy, limits)
   } finally {
     clearInterval(watch)

@@ -1,9 +1,16 @@
 import { closeSync, readFileSync, writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { type ExtractionReason, verdictOf } from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
+import {
+  type ExtractionReason,
+  ReaderUnavailable,
+  verdictOf,
+} from '../../supabase/functions/_shared/ingestion/extract/failure.ts'
 
 /** The first line of a process: its program is loaded, and it begins with the document. */
 export const READY = 'ready'
+
+/** The exit code of a process that cannot load what it reads the document with. */
+export const READER_UNAVAILABLE = 70
 
 /** The last message of a process that could not do its work. */
 export type FailedMessage = { type: 'failed'; reason: ExtractionReason; message: string }
@@ -37,6 +44,7 @@ export async function serveParent<Task, Message>(
     closeSync(0)
     for await (const message of work(bytes, task)) writeLine(JSON.stringify(message))
   } catch (error) {
+    if (error instanceof ReaderUnavailable) process.exit(READER_UNAVAILABLE)
     const { reason, message } = verdictOf(error)
     writeLine(JSON.stringify({ type: 'failed', reason, message } satisfies FailedMessage))
   }

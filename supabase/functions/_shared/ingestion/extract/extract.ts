@@ -1,6 +1,6 @@
 import { detectType, type DocumentType } from './detect-type.ts'
 import type { Extraction } from './extraction.ts'
-import { empty, limitExceeded, tooMuchText } from './failure.ts'
+import { empty, limitExceeded, ReaderUnavailable, tooMuchText } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 
 /** A page as it is read, and at the end the number of pages and facts about the document. */
@@ -21,13 +21,21 @@ const READERS: Record<Exclude<DocumentType, 'pdf'>, () => Promise<Reader>> = {
   text: async () => (await import('./text.ts')).extractText,
 }
 
+async function loaded<Module>(module: Promise<Module>, type: DocumentType): Promise<Module> {
+  try {
+    return await module
+  } catch (cause) {
+    throw new ReaderUnavailable(`What reads documents of the type ${type} cannot be loaded.`, { cause })
+  }
+}
+
 async function* readPages(bytes: Uint8Array, type: DocumentType, limits: ExtractLimits) {
   if (type === 'pdf') {
-    const { extractPdf } = await import('./pdf.ts')
+    const { extractPdf } = await loaded(import('./pdf.ts'), type)
     yield* extractPdf(bytes, limits)
     return
   }
-  const read = await READERS[type]()
+  const read = await loaded(READERS[type](), type)
   const { pages, metadata } = read(bytes, limits)
   if (pages.length > limits.maxPages)
     throw limitExceeded(`This document would have more than ${limits.maxPages} pages.`)
@@ -38,7 +46,7 @@ async function* readPages(bytes: Uint8Array, type: DocumentType, limits: Extract
 /**
  * Turns the bytes of a document into the text of its pages.
  * @param fileType Extension with the dot; decides only where the content does not.
- * @throws ExtractionFailure with the verdict on a document that yields no text.
+ * @throws ExtractionFailure with the verdict on a document that yields no text; ReaderUnavailable.
  */
 export async function* extract(
   bytes: Uint8Array,

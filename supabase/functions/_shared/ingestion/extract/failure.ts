@@ -19,6 +19,11 @@ export class ExtractionFailure extends Error {
   }
 }
 
+/** What reads a type of document cannot be loaded: that is the fault of the installation, and says nothing of a document. */
+export class ReaderUnavailable extends Error {
+  override name = 'ReaderUnavailable'
+}
+
 export const corrupt = (what: string, cause?: unknown): ExtractionFailure =>
   new ExtractionFailure(
     'corrupt_document',
@@ -53,8 +58,9 @@ export const unsupported = (what: string): ExtractionFailure =>
     `${what} cannot be read. Upload it as PDF, DOCX, XLSX, PPTX, HTML, Markdown, plain text or CSV.`,
   )
 
-/** What an error of a reader says about the document. */
+/** What an error of a reader says about the document. @throws ReaderUnavailable, which says nothing of it. */
 export function verdictOf(error: unknown): ExtractionFailure {
+  if (error instanceof ReaderUnavailable) throw error
   if (error instanceof ExtractionFailure) return error
   if (error instanceof RangeError) return limitExceeded('This document is nested too deeply or too large to be read.')
   return corrupt('document of its type', error)

@@ -10072,15 +10072,18 @@ begin
   if tg_op = 'INSERT' then
     perform private.index_chunks(array(select added.id from added));
   elsif tg_op = 'UPDATE' then
-    perform private.move_chunks(
-      array(
-        select added.id
-        from added
-        join removed on removed.id = added.id
-        where (added.visibility, added.owner_id, added.allowed_principals, added.knowledge_base_id, added.text, added.meta)
-          is distinct from (removed.visibility, removed.owner_id, removed.allowed_principals, removed.knowledge_base_id, removed.text, removed.meta)
-      )
-    );
+    perform private.move_chunks(moved.ids)
+    from (
+      select array_agg(added.id) as ids
+      from added
+      join removed on removed.id = added.id
+      where (added.visibility, added.knowledge_base_id, added.text, added.meta)
+          is distinct from (removed.visibility, removed.knowledge_base_id, removed.text, removed.meta)
+        -- As segments are told apart.
+        or (added.visibility <> 'tenant' and added.owner_id is distinct from removed.owner_id)
+        or (added.visibility = 'granted' and added.allowed_principals is distinct from removed.allowed_principals)
+    ) as moved
+    where moved.ids is not null;
   else
     delete from private.search_lexemes using removed where search_lexemes.item_id = removed.id;
     delete from private.search_vectors using removed where search_vectors.item_id = removed.id;

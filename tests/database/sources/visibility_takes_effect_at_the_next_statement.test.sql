@@ -1,6 +1,6 @@
 -- Who may see a source, its pages, its index and its chunks, and that search agrees, after each change.
 begin;
-select plan(26);
+select plan(30);
 select tests.make_world();
 
 -- Everything of one source that `who` can reach, as letters: (s)ource, (p)ages, (i)ndexed source, (c)hunks, inde(x) row, (f)ound by search.
@@ -79,6 +79,27 @@ delete from public.groups where tenant_id = tests.tenant('a');
 select is(pg_temp.reach('both'), '', 'a group that is deleted takes its grants along');
 select tests.as_superuser();
 select is((select allowed_principals from ai.sources where id = tests.id('source a_open')), '{}'::uuid[], 'also from the row');
+
+-- Whose a source is that everybody sees moves nothing in the index; from then on whose it is counts.
+update ai.sources set visibility = 'tenant', owner_id = tests.person('member') where id = tests.id('source a_open');
+create temp table rows_before as
+select item_id, ctid::text as place from private.search_lexemes where source_id = tests.id('source a_open');
+update ai.sources set owner_id = tests.person('admin') where id = tests.id('source a_open');
+select ok((select count(*) > 0 from rows_before), 'it is in the index');
+select is_empty(
+  $$select item_id from rows_before left join private.search_lexemes using (item_id) where search_lexemes.ctid::text is distinct from place$$,
+  'a source of everybody gets another owner: its rows stay where they are'
+);
+select is((select array_agg(distinct owner_id) from ai.chunks where source_id = tests.id('source a_open')), array[tests.person('admin')], 'its chunks know it');
+update ai.sources set visibility = 'private' where id = tests.id('source a_open');
+select is(
+  (
+    select array_agg(distinct search_segments.owner_id)
+    from private.search_lexemes join private.search_segments on search_segments.id = search_lexemes.segment_id
+    where search_lexemes.source_id = tests.id('source a_open')
+  ),
+  array[tests.person('admin')], 'and once it is private, it is found by them'
+);
 
 select * from finish();
 rollback;

@@ -185,6 +185,9 @@ export function createRunReducer(options: RunReducerOptions = {}): RunReducer {
         message: text(event['error']) || (error?.message ?? 'The run failed.'),
         code: typeof code === 'string' ? code : (error?.code ?? null),
       }
+    } else {
+      // What was told of an error before was not the end of it.
+      error = null
     }
     hasHole = false
     waiting.clear()

@@ -306,6 +306,17 @@ describe('an error within a step', () => {
   })
 })
 
+describe('an error that was told of a stream', () => {
+  it.each(['completed', 'cancelled'])('is none of a run that is %s after it', (status) => {
+    const { reducer } = reading()
+    reducer.push({ event: 'start', seq: 1 })
+    reducer.push({ event: 'error', message: 'Something went wrong.', code: 'internal' })
+    expect(reducer.state().error).toEqual({ message: 'Something went wrong.', code: 'internal' })
+    reducer.push({ event: 'complete', seq: 2, status, content: 'All of it.' })
+    expect(reducer.state()).toMatchObject({ status, content: 'All of it.', error: null })
+  })
+})
+
 describe('how the run stands', () => {
   const over = { status: 'completed', lastSeq: 9, content: 'All of it.', error: null, errorCode: null }
 

@@ -66,7 +66,7 @@ const MAX_SILENCE_MS = 60_000
 /** Why a stream ends that its viewer may not read any more. */
 const NOT_THEIRS = new Set(['not_found', 'membership_lost'])
 /** Whether the event tells that its stream has failed, and nothing of the run: it is in no log. */
-const isOfStreamAlone = ({ event, type, seq, code }: RunEvent): boolean =>
+export const isOfStreamAlone = ({ event, type, seq, code }: RunEvent): boolean =>
   seq === undefined && ['error', 'complete'].includes(event ?? type ?? '') && !NOT_THEIRS.has(code as string)
 
 /** Makes the follower; it does nothing until somebody subscribes. */
@@ -203,11 +203,14 @@ export function createRunFollower(
       try {
         for await (const event of stream(runId, reducer.after(), streaming.signal)) {
           if (session !== mine) return
+          // It has failed itself, and the run may go on: that is for the log to say. It is no sign that the next one will do better.
+          if (isOfStreamAlone(event)) {
+            void check()
+            break
+          }
           isStreaming = true
           // Its time was over, and it says so: the next one is opened at once.
           attempt = (event.event ?? event.type) === 'stream_end' ? -1 : 0
-          // It has failed itself, and the run may go on: that is for the log to say.
-          if (isOfStreamAlone(event)) break
           push(event)
         }
       } catch {

@@ -248,6 +248,32 @@ describe('a stream beside the channel', () => {
     expect(run.streams).toEqual([0, 1])
   })
 
+  it('that keeps failing is opened less and less often, and the log is read at once each time', async () => {
+    const log = makeLog(seeded(15))
+    const run = createFakeRun(log.rows)
+    const opened: number[] = []
+    const reads: number[] = []
+    const failure = { run_id: RUN_ID, error: 'Something went wrong.', code: 'internal' }
+    run.transport.stream = async function* () {
+      // What happens until then is in the log alone.
+      run.commit(1, () => true)
+      opened.push(Date.now())
+      yield { event: 'error', ...failure }
+      yield { event: 'complete', status: 'failed', content: '', ...failure }
+    }
+    const follower = createRunFollower(run.transport, RUN_ID, {
+      onEvent: () => reads.push(Date.now()),
+    })
+    const stop = follower.subscribe(() => undefined)
+    run.up()
+    await tick(30_000)
+    stop()
+    expect(opened.slice(1).map((at, index) => at - (opened[index] ?? 0))).toEqual([
+      500, 1_000, 2_000, 5_000, 10_000, 10_000,
+    ])
+    expect(reads).toEqual(opened)
+  })
+
   it('that its viewer may not read any more ends what is followed', async () => {
     const log = makeLog(seeded(14))
     const run = createFakeRun(log.rows)

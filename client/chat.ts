@@ -2,6 +2,7 @@ import { type ChatEvent, parseChatEvent } from './chat-events.ts'
 import type { Connection } from './connection.ts'
 import { BulkheadError } from './errors.ts'
 import { readEvents } from './read-events.ts'
+import { isOfStreamAlone } from './run-follower.ts'
 
 export type ChatOptions = {
   message: string
@@ -19,7 +20,7 @@ export function chatMethods(connection: Connection) {
   return {
     /**
      * Asks, and yields the events of the answer as they arrive. Print either the deltas or the final `chunk`, not both.
-     * A connection that breaks, and a stream whose time is over, go on where they stopped, in the log of the run.
+     * A connection that breaks, and a stream that fails or whose time is over, go on where they stopped, in the log of the run.
      * Leaving the loop or aborting the signal closes the connection; the answer is still finished and stored.
      * Throws `stream_cut` when the connection ends before `complete` and cannot be had again.
      */
@@ -61,6 +62,8 @@ export function chatMethods(connection: Connection) {
               isInLog = true
               attempt = 0
             }
+            // The stream has failed, not the run: that goes on in its log.
+            if (isInLog && isOfStreamAlone(event)) break
             const rest = unheard(told)
             if (rest !== null) yield rest
             if (event.event === 'complete') return

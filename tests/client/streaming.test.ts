@@ -177,6 +177,34 @@ describe('a chat whose run is in a log', () => {
     server = undefined
   })
 
+  it.each([
+    ['goes on where a stream has failed itself', 'internal'],
+    ['ends with the stream when the run cannot be read any more', 'not_found'],
+  ])('%s', async (_name, code) => {
+    const ids = { run_id: 'run_1', session_id: 's' }
+    const failure = { error: 'Something went wrong.', code }
+    const failed = [
+      { event: 'error', ...ids, ...failure },
+      { event: 'complete', ...ids, content: '', status: 'failed', ...failure },
+    ]
+    let asked = 0
+    server = createServer((_request, response) => {
+      // The first breaks off, the second fails, and the third has the rest.
+      const events = [numbered.slice(0, 2), failed, numbered.slice(2)][asked++] ?? []
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.end(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''))
+    })
+    await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const bulkhead = createBulkhead(
+      createClient(`http://127.0.0.1:${port}`, 'key', { auth: { persistSession: false } }),
+    )
+    const seen = await collect(bulkhead.chat({ message: 'hi' }))
+    const isReadable = code === 'internal'
+    expect(seen).toEqual(isReadable ? numbered : [...numbered.slice(0, 2), ...failed])
+    expect(asked).toBe(isReadable ? 3 : 2)
+  })
+
   it('gives up when the run cannot be had again', async () => {
     const { bulkhead, asked } = await bulkheadOverRun(numbered, 0)
     await expect(collect(bulkhead.chat({ message: 'hi' }))).rejects.toMatchObject({ code: 'stream_cut' })

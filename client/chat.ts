@@ -117,7 +117,13 @@ function createPieces(): (event: ChatEvent) => ChatEvent | null {
   return (event) => {
     if ((event.event !== 'content_delta' && event.event !== 'reasoning_delta') || event.seq === undefined) return event
     const { seq, from_seq: first = seq, ...rest } = event
-    const known = pieces.reduce((sum, piece) => sum + (piece.seq >= first ? piece.chars : 0), 0)
+    let known = 0
+    // Their positions only grow.
+    for (let at = pieces.length - 1; at >= 0; at--) {
+      const piece = pieces[at]
+      if (piece === undefined || piece.seq < first) break
+      known += piece.chars
+    }
     const delta = event.delta.slice(known)
     pieces.push({ seq, chars: delta.length })
     if (known === 0) return event

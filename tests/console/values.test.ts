@@ -10,6 +10,14 @@ test('what cannot be seen in a text is escaped as in JSON, and nothing else', ()
     ['harbor\u200b.example\u2063', 'harbor\\u200b.example\\u2063'],
     ['\u{e0041}', '\\udb40\\udc41'],
     ['a\u200db\u00ad\u007f', 'a\\u200db\\u00ad\\u007f'],
+    // Joiners and forms without anything that they belong to: as many as one likes would say something unseen.
+    ['é\u200d\u200c\u200dx', 'é\u200d\\u200c\\u200dx'],
+    ['é\u200d\ufe0f\u200d\ufe0fx', 'é\u200d\\ufe0f\\u200d\\ufe0fx'],
+    ['é\ufe0f\ufe0e', 'é\ufe0f\\ufe0e'],
+    ['a\ufe0f\ufe00é\ufe01', 'a\\ufe0f\\ufe00é\\ufe01'],
+    ['\u180b\u180f\u17b4\u17b5\u2800\u{e0100}', '\\u180b\\u180f\\u17b4\\u17b5\\u2800\\udb40\\udd00'],
+    ['one\r\ntwo\rthree', 'one\r\ntwo\\u000dthree'],
+    ['❤\ufe0f\u200d🔥', '❤\ufe0f\u200d🔥'],
     // Joiners of a script and of emoji, line breaks, and what is written from the right.
     ['نمی\u200cخواهم 👨\u200d👩 ✌\ufe0f\n\tשלום', 'نمی\u200cخواهم 👨\u200d👩 ✌\ufe0f\n\tשלום'],
   ] as const) {

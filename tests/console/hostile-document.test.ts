@@ -30,6 +30,7 @@ const WIDE = `| a | b |\n| --- | --- |\n| ${'w'.repeat(900)} | [turned \u202e]($
 const NESTED = `${'> '.repeat(3_900)}deep`
 /** What a parser looks at for each mark once more. */
 const MARKED = `${'*_'.repeat(50_000)} marked`
+const LISTS = `${'- '.repeat(2_000)}low`
 
 const model = await startScriptedModel()
 afterAll(() => model.stop())
@@ -111,6 +112,7 @@ describeConsole(
       for (const [question, text] of [
         ['Nested?', NESTED],
         ['Marked?', MARKED],
+        ['Listed?', LISTS],
         ['Wide?', WIDE],
         ['What is it?', HOSTILE],
       ]) {
@@ -128,8 +130,10 @@ describeConsole(
       const { page } = person
       await goto(page, `#/chat/${sessionId}`)
       await page.getByText('The fee is 7 EUR').waitFor()
-      await page.getByText('deep').waitFor()
+      // What the page would be busy with for long is shown as it is, marks and all.
+      await page.getByText('> > deep').waitFor()
       await page.getByText('_ marked').waitFor()
+      await page.getByText('- - low').waitFor()
       // What is wide scrolls by itself, and the host of a link is written in its own direction.
       const link = page.locator(`a[href="${TRACKER}/turned"]`)
       expect(

@@ -1,6 +1,7 @@
 // What screens show and ask for, without a browser.
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { isTooMuchToParse } from '../../web/src/lib/markdown/bounds.ts'
 import { rowsOf } from '../../web/src/lib/rows-of.ts'
 import { withoutUnseen } from '../../web/src/lib/unseen.ts'
 
@@ -25,6 +26,22 @@ test('what cannot be seen in a text is escaped as in JSON, and nothing else', ()
     const json = JSON.stringify({ text })
     expect(JSON.parse(withoutUnseen(json))).toEqual({ text })
   }
+})
+
+test('of texts only those are left unparsed that would keep the page busy', () => {
+  const table = (rows: number) => `| a | b |\n| - | - |\n${'| c | d |\n'.repeat(rows)}`
+  for (const text of [
+    ...[']'.repeat(10_000), '!['.repeat(2_000), '*_'.repeat(2_000), table(1_300)],
+    ...[`${'- '.repeat(2_000)}x`, `${'1. '.repeat(100)}x`, `${'> '.repeat(100)}x`, `a\n\n${'> - '.repeat(60)}x`],
+    // Nested further on each line.
+    Array.from({ length: 300 }, (_, level) => `${'  '.repeat(level)}- x`).join('\n'),
+  ])
+    expect(isTooMuchToParse(text), text.slice(0, 40)).toBe(true)
+  for (const text of [
+    ...['', 'A [link](https://a.example), **bold**!', '[a](b) '.repeat(300), table(200)],
+    ...['- a\n'.repeat(2_000), '> > a\n'.repeat(500), `${'- '.repeat(20)}x`, '-'.repeat(80), '\n'.repeat(10_000)],
+  ])
+    expect(isTooMuchToParse(text), text.slice(0, 40)).toBe(false)
 })
 
 test('rows of many ids are asked for in addresses that servers take', async () => {

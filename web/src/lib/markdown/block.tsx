@@ -2,6 +2,7 @@ import { memo } from 'react'
 import ReactMarkdown, { type Components, type ExtraProps } from 'react-markdown'
 import rehypeSanitize from 'rehype-sanitize'
 import remarkGfm from 'remark-gfm'
+import { isTooMuchToParse } from './bounds.ts'
 import { rehypeCitationMarks, remarkKeepMarks } from './citation-marks.ts'
 import { CodeBlock, ImageText, OutsideLink, ScrollingTable } from './parts.tsx'
 import type { Citations } from './markdown.tsx'
@@ -29,13 +30,8 @@ const COMPONENTS: Components = {
   ),
 }
 
-/** Marks in one piece. What the parser does with them may grow with their square, and nothing else moves meanwhile. */
-const MAX_MARKS = 4_000
-const MARKS = /[*_~[|`<>]/g
-
 /**
- * One piece of a text. Parsed again only when it changes. One that the parser cannot take, e.g. nested thousands deep, or not in time is
- * shown as it is.
+ * One piece of a text. Parsed again only when it changes. One that the parser cannot take, or not in time, is shown as it is.
  */
 export const Block = memo(function Block({ text, citations }: { text: string; citations: Citations | undefined }) {
   const components: Components = {
@@ -46,7 +42,7 @@ export const Block = memo(function Block({ text, citations }: { text: string; ci
     },
   }
   const plain = <p className={styles['plain']}>{text}</p>
-  if ((text.match(MARKS)?.length ?? 0) > MAX_MARKS) return plain
+  if (isTooMuchToParse(text)) return plain
   try {
     // Called, not rendered: it has no state, and what it throws is caught here and not reported as a fault of the page.
     return ReactMarkdown({ children: text, components, remarkPlugins: REMARK, rehypePlugins: REHYPE, skipHtml: true })

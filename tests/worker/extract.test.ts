@@ -267,7 +267,8 @@ describe('encodings', () => {
   const windows1252 = (text: string) =>
     Uint8Array.from(
       text,
-      (character) => ({ '–': 0x96, '„': 0x84, '“': 0x93, '€': 0x80 })[character] ?? character.charCodeAt(0),
+      (character) =>
+        ({ '–': 0x96, '’': 0x92, '„': 0x84, '“': 0x93, '”': 0x94, '€': 0x80 })[character] ?? character.charCodeAt(0),
     )
   const cases: [string, Uint8Array, string][] = [
     ['UTF-8', new TextEncoder().encode(sentence), 'utf-8'],
@@ -294,6 +295,32 @@ describe('encodings', () => {
     expect(outcome).toBe('text')
     expect(pages).toEqual([`${words.repeat(20)}\uFFFD`])
     expect(metadata.encoding).toBe('utf-8')
+  })
+
+  test.each([
+    [
+      'eleven accents, the last cut',
+      'Größe, Übung, Äpfel, Öl, süß, für, übrig, schö',
+      'Größe, Übung, Äpfel, Öl, süß, für, übrig, sch',
+    ],
+    ['three whole characters', 'Tür, Öl, süß', 'Tür, Öl, sü'],
+  ])('short UTF-8 that was cut inside a character: %s', async (_, words, shown) => {
+    const { pages, metadata } = await extractFile(new TextEncoder().encode(words).subarray(0, -1), 'x.txt')
+    expect(pages).toEqual([`${shown}\uFFFD`])
+    expect(metadata.encoding).toBe('utf-8')
+  })
+
+  test.each([
+    'Größe – Übung “x”',
+    'CAFÉ’S – “CAFÉ” “É”',
+    'Déjà vu : « l’été »',
+    'voilà\u00a0», dit-il\u00a0: «\u00a0là\u00a0»',
+    'Ü',
+    '5 € – 6 €',
+  ])('short windows-1252: %s', async (text) => {
+    const { pages, metadata } = await extractFile(windows1252(text), 'x.txt')
+    expect(pages).toEqual([text])
+    expect(metadata.encoding).toBe('windows-1252')
   })
 
   test('EUC-JP', async () => {

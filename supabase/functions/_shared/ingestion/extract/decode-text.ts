@@ -73,6 +73,8 @@ function controlShare(text: string): number {
 
 /** Share of characters beyond ASCII that may be damaged in UTF-8: what a file that was cut off, or pasted together, has. */
 const MOST_DAMAGED = 0.05
+/** In a short text: characters that are whole, at least, and for each one that is damaged. */
+const FEWEST_WHOLE = 3
 
 /**
  * UTF-8 with a few bytes that are not, as U+FFFD; null for another encoding: text in any of those has next to no two
@@ -84,10 +86,13 @@ function decodeDamagedUtf8(bytes: Uint8Array): DecodedText | null {
   let damaged = 0
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index)
-    if (unit >= 0x80) foreign++
+    // A pair of surrogates is one character.
+    if (unit >= 0x80 && (unit & 0xfc00) !== 0xdc00) foreign++
     if (unit === 0xfffd) damaged++
   }
-  return damaged <= foreign * MOST_DAMAGED ? { text, encoding: 'utf-8' } : null
+  const whole = foreign - damaged
+  const isUtf8 = damaged <= foreign * MOST_DAMAGED || whole >= FEWEST_WHOLE * Math.max(1, damaged)
+  return isUtf8 ? { text, encoding: 'utf-8' } : null
 }
 
 const BYTE_ORDER_MARKS: [number[], string][] = [

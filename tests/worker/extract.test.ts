@@ -240,6 +240,24 @@ describe('structure', () => {
     expect((await read(rules)).pages).toEqual([rules])
     const matter = '---\ntitle: "A title"\n# why\ntags:\n- a\n  - b\nlong: >\n  text\n\n  more\n---\nText.'
     expect(await read(matter)).toMatchObject({ pages: ['Text.'], metadata: { title: 'A title' } })
+    const matters = [
+      '# comment\n\nlayout: home\ntitle: A title',
+      '\ntitle: A title\nlayout: home',
+      'list:\n- \n  name: x\ntitle: A title',
+      'og:title: y\ndc:creator: z\ntitle: A title',
+      '$schema: x\ntitle: A title\n$ref: y',
+      '<<: *x\ntitle: A title\n"a: b": c',
+      '  author:\n    title: Dr\n  title: A title',
+    ]
+    for (const body of matters)
+      expect(await read(`---\n${body}\n---\nText.`)).toMatchObject({ pages: ['Text.'], metadata: { title: 'A title' } })
+    const texts = [
+      '---\n\nQuestion: what?\n\n---\n\nAnswer: that.',
+      '---\n# Part\n\nNote: this.\n\n---\n\nText.',
+      '---\nWhat was said of it\n\nNote: this.\n---\nText.',
+      '---\n<p title="a: b">\n---\nText.',
+    ]
+    for (const text of texts) expect((await read(text)).pages).toEqual([text])
   })
 
   test('unpaged text is divided at paragraphs and headings stay with their text', async () => {

@@ -92,18 +92,24 @@ function withoutEmbeddedImages(text: string): string {
   return kept.join('') + text.slice(from)
 }
 
-const KEY = /^["'\p{L}\p{N}_][^:\n]*:(?:\s|$)/u
+const KEY = /^(?:["'$@\p{L}\p{N}_][^\n]*?|<<):(?:\s|$)/u
 
 /**
  * What stands between the marks of front matter, and where the text begins; null when what begins like it is text under a
- * rule. It begins with a key, and each line is another, a comment, or goes on with a value.
+ * rule. Its first line but for blank ones and comments is a key, and each other is another, a comment, or goes on with a value.
  */
 function readFrontMatter(source: string): { body: string; end: number } | null {
   const found = /^---\n([\s\S]*?)\n---(?:\n|$)/.exec(source)
   const [whole = '', body = ''] = found ?? []
-  if (!KEY.test(body)) return null
-  const isMatter = body.split('\n').every((line) => /^(?:$|[\s#\]}]|- )/.test(line) || KEY.test(line))
-  return isMatter ? { body, end: whole.length } : null
+  const lines = body.split('\n')
+  const first = lines.find((line) => !/^\s*(?:#|$)/.test(line)) ?? ''
+  const indent = /^ {0,3}/.exec(first)?.[0] ?? ''
+  if (!KEY.test(first.slice(indent.length))) return null
+  // What begins otherwise may as well be a heading or a paragraph under a rule, with a blank line before the next rule.
+  if (!KEY.test(body) && body.endsWith('\n')) return null
+  if (!lines.every((line) => /^(?:$|[\s#\]}]|-(?:\s|$))/.test(line) || KEY.test(line))) return null
+  const unindented = lines.map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line))
+  return { body: unindented.join('\n'), end: whole.length }
 }
 
 /** The title that front matter gives, without the quotes that may be around it. */

@@ -232,6 +232,10 @@ describe('structure', () => {
       'One\n\ntwo\n\n```\n<!-- three -->\n```',
     )
     expect(await read('One <!-- left\nout --> two<!----> three')).toBe('One  two three')
+    expect(await read('- <!-- left\n\n  out -->\n- two')).toBe('-\n- two')
+    expect(await read('1. One\n\n   - a\n\n     <!-- left\n\n     out -->\n     b')).toBe('1. One\n\n   - a\n\n     b')
+    for (const text of ['- <!-- an item\n\nText.\n\nAn --> arrow', '> <!-- a quote\n\nText.\n\n> An --> arrow'])
+      expect(await read(text)).toBe(text)
   })
 
   test('only what has keys is front matter of Markdown', async () => {

@@ -17,7 +17,8 @@ function finder(text: string, mark: string): (from: number) => number {
 }
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})(.*)$/
-const BEGINS_LINE = /(?:^|\n) {0,3}$/
+/** What may stand before a comment that begins a block: blanks and the marks of list items. */
+const BEFORE_BLOCK = /^(?:[ \t]|(?:[-*+]|\d{1,9}[.)])(?=[ \t])){0,100}/
 
 /** Leaves comments out, as a reader of the page sees none; in code they are text, and one inside a paragraph ends with it. */
 function withoutComments(text: string): string {
@@ -52,6 +53,8 @@ function withoutComments(text: string): string {
   /** The first comment that opens in this part of a line. */
   function commentIn(start: number, end: number): { open: number; end: number } | null {
     let span = 0
+    const isLine = start === 0 || text[start - 1] === '\n'
+    const before = isLine ? (BEFORE_BLOCK.exec(text.slice(start, end))?.[0] ?? '') : null
     for (const { 0: token, index } of text.slice(start, end).matchAll(/`+|<!--/g)) {
       if (token !== '<!--') {
         if (span === 0) span = token.length
@@ -64,8 +67,11 @@ function withoutComments(text: string): string {
       const close = findClose(open + 4)
       if (close < 0) return null
       const blankLine = findBlankLine(open)
-      const isInside = !BEGINS_LINE.test(text.slice(Math.max(0, open - 4), open))
-      if (isInside && blankLine >= 0 && blankLine < close) continue
+      if (blankLine >= 0 && blankLine < close) {
+        if (before?.length !== index) continue
+        // In a list item it ends with that, which goes on behind a blank line only where this is indented.
+        if (!/^ {0,3}$/.test(before) && !/[ \t]/.test(text[blankLine + 2] ?? '')) continue
+      }
       return { open, end: close + 3 }
     }
     return null

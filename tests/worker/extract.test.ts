@@ -211,11 +211,30 @@ describe('structure', () => {
   })
 
   test('a web page is read to its deepest text or not at all', async () => {
-    const page = (depth: number) => new TextEncoder().encode(`<!doctype html><body>${'<font>'.repeat(depth)}deep`)
+    const page = (depth: number) => new TextEncoder().encode(`<!doctype html><body>${'<div>'.repeat(depth)}deep`)
     expect((await extractFile(page(490), 'x.html')).pages).toEqual(['deep'])
     const { outcome, metadata } = await extractFile(page(510), 'x.html')
     expect(outcome).toBe('limit_exceeded')
     expect(metadata.message).toContain('within each other')
+  })
+
+  test('tags of a web page that are never closed and change nothing of its text do not make it too deep', async () => {
+    const read = (html: string) => extractFile(new TextEncoder().encode(`<!doctype html><body>${html}`), 'x.html')
+    const anchors = Array.from({ length: 600 }, (_, index) => `<a name="s>${index}"><p>Part ${index}</p>`).join('\n')
+    const { pages } = await read(anchors)
+    expect(pages.join('\n\n').split('\n\n')).toEqual(Array.from({ length: 600 }, (_, index) => `Part ${index}`))
+    for (const tag of ['font color=red', 'nobr', 'SPAN class="hidden-mark"', 'b'])
+      expect((await read(`${`<${tag}>`.repeat(600)}de<i>ep</i> <<b>text> <!-- <b> unseen -->`)).pages).toEqual([
+        'deep <text>',
+      ])
+    const hidden = '<span style="display: none">un<span>seen</span> words</span>'
+    expect((await read(`${'<font>'.repeat(600)}${hidden}<b hidden>not <b>seen</b></b>shown`)).pages).toEqual(['shown'])
+    expect((await read(`${'<span>'.repeat(600)}${hidden}shown`)).outcome).toBe('limit_exceeded')
+  })
+
+  test('a web page may have the character that marks what is too deep', async () => {
+    const page = new TextEncoder().encode('<!doctype html><body><p>One\uFDD0 two&#xFDD0; three&#64976;.</p>')
+    expect((await extractFile(page, 'x.html')).pages).toEqual(['One two three.'])
   })
 
   test('what only looks like a comment of Markdown is text', async () => {

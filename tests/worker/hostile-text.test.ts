@@ -231,6 +231,14 @@ describe('extraction takes time in proportion to the text, whatever the text', {
     expect(metadata).not.toHaveProperty('title')
   })
 
+  test('HTML: tags that do not end, in a page that is too deep', () => {
+    const deep = '<div>'.repeat(600)
+    for (const part of ['<a ', '<a "', `<a '"`, '<b x', '<a href="x" ', '</b>'])
+      expect(() => extractHtml(bytes(`<!doctype html><body>${deep}${filled(part)}`))).toThrow('within each other')
+    for (const part of ['x', '"', "'", ' ', '=""'])
+      expect(() => extractHtml(bytes(`<!doctype html><body>${deep}x<a ${filled(part)}`))).toThrow('within each other')
+  })
+
   test('HTML: a title of characters that Postgres refuses', () => {
     const { metadata } = extractHtml(bytes('<!doctype html><title>A&#0;B&#55357; C</title><body>Text</body>'))
     expect(metadata['title']).toBe('AB C')

@@ -10,7 +10,7 @@ import { sanitizeText, sanitizeTitle } from './sanitize.ts'
 
 /** Deeper nesting than any hand-made page has, and less than exhausts the stack. */
 const MAX_DEPTH = 500
-/** Stands where text is nested deeper. No character of any text. */
+/** Stands where text is nested deeper. No character of any text: a page that has it is read without it. */
 const DEEPER = '\uFDD0'
 
 // What a reader of the page does not read: code, navigation, controls, and what is hidden.
@@ -167,6 +167,25 @@ const convertMain = compile({
 })
 const convertBody = compile({ ...options, baseElements: { selectors: ['body'], returnDomByDefault: true } })
 
+// Elements that change nothing of the text. Old pages open them and never close them, each within the one before.
+const PLAIN_TAG =
+  /<(\/?)(a|b|i|u|em|tt|big|font|nobr|small|span|strong)(?=[\s/>])((?:[^<>"']+|"[^"<]*"|'[^'<]*')*)(>?)/gi
+/** Attributes by which an element is left out or is the main content. */
+const TELLING =
+  /[\s"'/](?:aria-)?hidden(?=[\s"'/=]|$)|display: ?none|[\s"'/]role\s*=\s*["']?(?:navigation|search|menu|dialog|main)/i
+
+/**
+ * The page without elements that change nothing of its text. Those of a name go all or none, for what ends which of them is
+ * for the parser to say: none where one has an attribute that tells something, or cannot be told from the text around it.
+ */
+function withoutPlainTags(html: string): string {
+  const kept = new Set<string>()
+  for (const [, , name = '', attributes = '', end] of html.matchAll(PLAIN_TAG))
+    if (!end || TELLING.test(attributes)) kept.add(name.toLowerCase())
+  // An empty declaration in its place: what is around a tag must not become one.
+  return html.replace(PLAIN_TAG, (tag, _, name: string) => (kept.has(name.toLowerCase()) ? tag : '<!x>'))
+}
+
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' }
 
 /** The page's title, with the entities that titles use. */
@@ -188,9 +207,14 @@ export function extractHtml(bytes: Uint8Array): Extraction {
   const charset = /<meta[^>]+charset=["']?([\w-]+)|<\?xml[^>]+encoding=["']([\w-]+)/i.exec(head)
   const decoded = decodeText(bytes, charset?.[1] ?? charset?.[2])
   if (!decoded) throw corrupt('HTML page')
-  const body = sanitizeText(convertBody(decoded.text))
+  let html = decoded.text.replace(/\uFDD0|&#(?:x0*fdd0|0*64976)(?![\da-f]);?/gi, '')
+  let body = sanitizeText(convertBody(html))
+  if (body.includes(DEEPER)) {
+    html = withoutPlainTags(html)
+    body = sanitizeText(convertBody(html))
+  }
   if (body.includes(DEEPER)) throw limitExceeded(`This page has more than ${MAX_DEPTH} elements within each other.`)
-  const main = sanitizeText(convertMain(decoded.text))
+  const main = sanitizeText(convertMain(html))
   const title = titleOf(decoded.text)
   return {
     pages: paginate(main.length > body.length * 0.3 ? main : body),

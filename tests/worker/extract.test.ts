@@ -137,6 +137,30 @@ describe('structure', () => {
     const { pages, metadata } = await extractFile(document, 'x.docx')
     expect(pages.join('\n\n')).toBe('## Head\n\n# Comments\n\nSaid')
     expect(metadata.document_type).toBe('docx')
+
+    const body = (text: string) => `<w:document><w:body><w:p><w:r><w:t>${text}</w:t></w:r></w:p></w:body></w:document>`
+    const comments = '<w:comments><w:comment><w:p><w:r><w:t>Said</w:t></w:r></w:p></w:comment></w:comments>'
+    const packages: Record<string, Record<string, string>> = {
+      'a path with a backslash': {
+        '_rels/.rels': linked(['officeDocument', 'word\\document.xml']),
+        'word/document.xml': body('Text'),
+      },
+      'a list of parts that is damaged': { '_rels/.rels': '<Relationships><Rel', 'word/document.xml': body('Text') },
+      'a list of what is beside it that is damaged': {
+        '_rels/.rels': linked(['officeDocument', 'word/document.xml']),
+        'word/_rels/document.xml.rels': '<Relationships><Rel',
+        'word/document.xml': body('Text'),
+      },
+      'no list of parts': { 'word/document2.xml': body('Text') },
+    }
+    for (const [name, parts] of Object.entries(packages)) {
+      const bytes = makePackage({ '[Content_Types].xml': '<Types/>', ...parts, 'word/comments.xml': comments })
+      expect((await extractFile(bytes, 'x.docx')).pages, name).toEqual(['Text\n\n# Comments\n\nSaid'])
+    }
+    const two = { 'word/document2.xml': body('A'), 'word/document3.xml': body('B') }
+    expect((await extractFile(makePackage({ '[Content_Types].xml': '<Types/>', ...two }), 'x.docx')).outcome).toBe(
+      'corrupt_document',
+    )
   })
 
   test('what a tracked change says a format was before changes nothing in a DOCX', async () => {

@@ -5,7 +5,7 @@ import { corrupt } from './failure.ts'
 import type { ExtractLimits } from './limits.ts'
 import { markdownTable } from './markdown-table.ts'
 import { paginate } from './paginate.ts'
-import { OfficePackage } from './office-package.ts'
+import { OfficePackage, type Relationship } from './office-package.ts'
 import { sanitizeText } from './sanitize.ts'
 import { readXml, XmlError, type XmlEvent } from './xml.ts'
 
@@ -181,6 +181,34 @@ function joinBlocks(blocks: string[]): string {
     .join('')
 }
 
+/** Where a part points; nowhere if what says so is damaged, for the parts have names that are usual. */
+function relatedOf(book: OfficePackage, part: string): Relationship[] {
+  try {
+    return [...book.related(part).values()]
+  } catch (error) {
+    if (error instanceof XmlError) return []
+    throw error
+  }
+}
+
+/** Loads the main part and what is beside it: that which the archive names, the usual one, or the only one with a number. */
+function loadMain(book: OfficePackage): { document: string; pathOf: (part: string) => string } {
+  const named = relatedOf(book, '').find(({ kind }) => kind === 'officeDocument')?.path
+  const load = (main: string) => {
+    const related = relatedOf(book, main)
+    const pathOf = (part: string) => related.find(({ kind }) => kind === part)?.path ?? `word/${part}.xml`
+    book.load(new Set([main, ...BESIDE.map(pathOf)]))
+    const document = book.take(main)
+    return document ? { document, pathOf } : null
+  }
+  const found = (named && load(named)) || (named !== MAIN && load(MAIN))
+  if (found) return found
+  const [only, ...others] = book.find(/^word\/document\d+\.xml$/)
+  const numbered = only && others.length === 0 && load(only)
+  if (!numbered) throw corrupt(WHAT)
+  return numbered
+}
+
 /**
  * A Word document as Markdown: headings, paragraphs, lists and tables in reading order, equations in a linear form, then
  * its footnotes and comments. Deleted and hidden text, headers and footers are left out.
@@ -189,12 +217,7 @@ function joinBlocks(blocks: string[]): string {
 export function extractDocx(bytes: Uint8Array, limits: ExtractLimits): Extraction {
   try {
     const book = new OfficePackage(bytes, limits, WHAT)
-    const main = [...book.related('').values()].find(({ kind }) => kind === 'officeDocument')?.path ?? MAIN
-    const related = [...book.related(main).values()]
-    const pathOf = (part: string) => related.find(({ kind }) => kind === part)?.path ?? `word/${part}.xml`
-    book.load(new Set([main, ...BESIDE.map(pathOf)]))
-    const document = book.take(main)
-    if (!document) throw corrupt(WHAT)
+    const { document, pathOf } = loadMain(book)
     const headings = readHeadingStyles(book.take(pathOf('styles')) ?? '')
     const blocksOf = (part: (typeof BESIDE)[number]) => readBlocks(book.take(pathOf(part)), headings)
     const notes = [...blocksOf('footnotes'), ...blocksOf('endnotes')]

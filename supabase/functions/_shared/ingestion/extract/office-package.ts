@@ -53,6 +53,16 @@ export class OfficePackage {
     this.add((path) => paths.has(path))
   }
 
+  /** The paths of the parts that match, in lower case. Unpacks nothing. */
+  find(pattern: RegExp): string[] {
+    const found = new Set<string>()
+    this.unpack((name) => {
+      if (pattern.test(name.toLowerCase())) found.add(name.toLowerCase())
+      return false
+    })
+    return [...found]
+  }
+
   /**
    * The text of a part that was loaded; undefined when there is none. Given once, so that no part is read as often as a
    * document likes to point at it, and none is kept longer than it is needed.

@@ -91,9 +91,13 @@ describe('extraction in a process of its own', () => {
     const program = join(place, 'program.mjs')
     await writeFile(
       program,
-      `import { serveParent } from ${at('worker/extract/serve-parent.ts')}
+      `import { writeSync } from 'node:fs'
+       import { serveParent } from ${at('worker/extract/serve-parent.ts')}
        import { ReaderUnavailable } from ${at('supabase/functions/_shared/ingestion/extract/failure.ts')}
-       await serveParent(async function* () { throw new ReaderUnavailable('x') })`,
+       await serveParent(async function* () {
+         writeSync(2, 'of the document\\n')
+         throw new ReaderUnavailable('Not loaded.', { cause: new Error('Cannot find package y') })
+       })`,
     )
     const path = join(folder, 'unread.txt')
     await writeFile(path, 'Fine.')
@@ -109,6 +113,7 @@ describe('extraction in a process of its own', () => {
         (thrown: unknown) => thrown as Error,
       )
       expect(error).toMatchObject({ message: 'The process that reads documents cannot load a part of its program.' })
+      expect((error?.cause as Error).message).toBe('Not loaded. Cannot find package y')
       expect(classify(error)).toMatchObject({ status: 'pending', errorCode: 'transient' })
       // Nor where documents are read in the same process.
       const unavailable = new ReaderUnavailable('x')

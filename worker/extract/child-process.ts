@@ -108,8 +108,10 @@ export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): 
       const cause = new Error(await complaint.whole())
       throw new Error(`The process that reads documents cannot start: it ended with ${killedBy ?? code}.`, { cause })
     }
-    if (code === READER_UNAVAILABLE)
-      throw new Error('The process that reads documents cannot load a part of its program.')
+    if (code === READER_UNAVAILABLE) {
+      const cause = new Error((await complaint.whole()).split('\n').at(-1))
+      throw new Error('The process that reads documents cannot load a part of its program.', { cause })
+    }
     if (!work.hasEnded()) throw crashed(code, killedBy, limits)
   } finally {
     clearInterval(watch)
@@ -119,19 +121,22 @@ export async function* linesOfChild(work: DocumentChild, signal?: AbortSignal): 
   }
 }
 
-/** What a process writes to standard error, until it is forgotten: of a document, nothing may be kept. */
+/**
+ * What a process writes to standard error: the begin of it, or the end of what came since it was forgotten. Once the process
+ * has begun with a document that may be of the document, which no error may say: only its last line is asked for, and only
+ * when the process ended because it cannot load its reader.
+ */
 function complaintOf({ stderr }: ChildProcess): { whole: () => Promise<string>; forget: () => void } {
   let text = ''
-  const keep = (data: Buffer) => (text = (text + data.toString()).slice(0, MAX_CAUSE_CHARS))
-  stderr?.on('data', keep)
+  let kept: [from: number, to?: number] = [0, MAX_CAUSE_CHARS]
+  // Read to its end in any case: a full pipe would stop the process.
+  stderr?.on('data', (data: Buffer) => (text = (text + data.toString()).slice(...kept)))
   const closed = new Promise((resolve) => (stderr ? stderr.once('close', resolve) : resolve(null)))
   return {
     whole: () => closed.then(() => text.trim()),
     forget() {
-      stderr?.off('data', keep)
-      // Whatever is written on is read away: a full pipe would stop the process.
-      stderr?.resume()
       text = ''
+      kept = [-MAX_CAUSE_CHARS]
     },
   }
 }

@@ -15,12 +15,12 @@ export const READER_UNAVAILABLE = 70
 /** The last message of a process that could not do its work. */
 export type FailedMessage = { type: 'failed'; reason: ExtractionReason; message: string }
 
-/** Writes a line to standard output, all of it before it returns. */
-function writeLine(line: string): void {
+/** Writes a line to standard output or another file, all of it before it returns. */
+function writeLine(line: string, file = 1): void {
   const bytes = Buffer.from(`${line}\n`)
   for (let written = 0; written < bytes.length; ) {
     try {
-      written += writeSync(1, bytes, written)
+      written += writeSync(file, bytes, written)
     } catch (error) {
       // The parent is slower than we are; it is a pipe, so there is nothing to wait on but time.
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
@@ -31,7 +31,7 @@ function writeLine(line: string): void {
 
 /**
  * All that a process of `child-process.ts` does: it says that it is ready, works on the bytes of standard input by the task on its
- * command line, writes what comes as one JSON line each, or `failed` and why, and exits. Whatever happens to it happens to one source.
+ * command line, writes what comes as one JSON line each, or `failed` and why, and exits; why it cannot load its reader, the last line of standard error says. Whatever happens to it happens to one source.
  */
 export async function serveParent<Task, Message>(
   work: (bytes: Uint8Array, task: Task) => AsyncIterable<Message>,
@@ -44,7 +44,11 @@ export async function serveParent<Task, Message>(
     closeSync(0)
     for await (const message of work(bytes, task)) writeLine(JSON.stringify(message))
   } catch (error) {
-    if (error instanceof ReaderUnavailable) process.exit(READER_UNAVAILABLE)
+    if (error instanceof ReaderUnavailable) {
+      const { message, cause } = error
+      writeLine((cause instanceof Error ? `${message} ${cause.message}` : message).replace(/\s+/g, ' '), 2)
+      process.exit(READER_UNAVAILABLE)
+    }
     const { reason, message } = verdictOf(error)
     writeLine(JSON.stringify({ type: 'failed', reason, message } satisfies FailedMessage))
   }

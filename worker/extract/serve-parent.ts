@@ -1,4 +1,4 @@
-import { closeSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync, writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import {
   type ExtractionReason,
@@ -40,8 +40,8 @@ export async function serveParent<Task, Message>(
   const task = JSON.parse(process.argv[2] ?? '{}') as Task
   writeLine(READY)
   try {
+    // Left open: the watchdog, which is starting, would be given its number, and Node aborts when that is closed.
     const bytes = new Uint8Array(readFileSync(0))
-    closeSync(0)
     for await (const message of work(bytes, task)) writeLine(JSON.stringify(message))
   } catch (error) {
     if (error instanceof ReaderUnavailable) {

@@ -431,6 +431,40 @@ describe('importing from storage', () => {
     }
     await member.json(400, 'POST', '/api/sources/import-from-storage', { json: { bucket: 'inbox' } })
   })
+
+  it('takes a path for nothing but the name of a file in the bucket', async () => {
+    const { id } = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Reached by its address' } })
+    const rest = `rest/v1/knowledge_bases?select=name&id=eq.${id}`
+    for (const [bucket, path] of [
+      ['inbox', '%2e%2e/inbox/2026/tides.md'],
+      ['inbox', '2026/tides.md?a'],
+      ['inbox', '2026/tides.md#a.md'],
+      ['inbox', '2026/%74ides.md'],
+      ['inbox', '..\\inbox\\2026\\tides.md'],
+      ['inbox/2026', 'tides.md'],
+      ['.', 'inbox/2026/tides.md'],
+      ['..', 'object/inbox/2026/tides.md'],
+      ['../../..', `${rest}&x=.txt`],
+      ['%2e%2e', `%2e%2e/%2e%2e/${rest}&x=.txt`],
+    ]) {
+      const none = await member.json(404, 'POST', '/api/sources/import-from-storage', { json: { bucket, path } })
+      expect(none, path).toMatchObject({ code: 'not_found' })
+    }
+  })
+
+  it('finds files whose names mean something else in an address', async () => {
+    const upload = await fetch(`${stack.url}/storage/v1/object/inbox/when%3F%20(tides)%20%26%20where.md`, {
+      method: 'POST',
+      headers: { ...member.headers, 'content-type': 'text/markdown' },
+      body: '# Slack water\n\nAt one.\n',
+    })
+    expect(upload.status).toBe(200)
+    const path = 'when? (tides) & where.md'
+    const made = await member.json(201, 'POST', '/api/sources/import-from-storage', { json: { bucket: 'inbox', path } })
+    expect(made['name']).toBe(path)
+    const source = await member.json(200, 'GET', `/api/sources/${made['id']}`)
+    expect(source['auto_metadata']).toMatchObject({ origin_path: `inbox/${path}` })
+  })
 })
 
 describe('importing from the web', () => {

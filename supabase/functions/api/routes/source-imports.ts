@@ -49,8 +49,11 @@ export const urlImport = z.object({
 async function readStored(db: Db, bucket: string, path: string): Promise<Bytes> {
   const none = (cause: unknown) =>
     new AppError('not_found', 'There is no such file, or you may not read it.', { cause })
-  if (path.split('/').some((part) => part === '' || part === '.' || part === '..')) throw none(undefined)
-  const { data, error } = await db.storage.from(bucket).download(path).asStream()
+  // The client of storage puts both into a URL as they are, where `%2e%2e` and `?` mean something else than in a name.
+  const names = [bucket, ...path.split('/')].map(encodeURIComponent)
+  if (names.some((name) => name === '' || name === '.' || name === '..')) throw none(undefined)
+  const [encodedBucket = '', ...encodedPath] = names
+  const { data, error } = await db.storage.from(encodedBucket).download(encodedPath.join('/')).asStream()
   if (error) throw none(error)
   const parts: Uint8Array[] = []
   let size = 0

@@ -520,6 +520,30 @@ describe('importing from the web', () => {
     await load(viewer, 403, { mode: 'urls', urls: ['https://port.example/other'] })
   })
 
+  it.each([
+    ['only its header says so', 'text/html; charset=windows-1251', '<p>\xcf\xf0\xe8\xf7\xe0\xeb</p>', 'Причал'],
+    ['header and page differ', 'text/html; charset="GBK"', '<meta charset=big5><p>\xc2\xeb\xcd\xb7</p>', '码头'],
+    ['the header is wrong', 'text/html; charset=iso-8859-1', '<p>\xd0\x9f\xd1\x80</p>', 'Пр'],
+    ['a text has nothing else', 'text/plain;charset=EUC-KR', '\xba\xce\xb5\xce', '부두'],
+  ])('reads a page in the encoding it is in, where %s', async (_, contentType, text, read) => {
+    const body = Buffer.from(text, 'latin1')
+    const sites = await startSites({ '/page': { type: contentType, body } })
+    api.egress = sites.egress
+    const { sources } = await load(member, 201, { mode: 'urls', urls: [`${SITE}/page`] })
+    await extracted(sources[0].id)
+    const { page_texts } = await member.json(200, 'GET', `/api/sources/${sources[0].id}/page-texts`)
+    expect(page_texts).toEqual([expect.stringContaining(read)])
+  })
+
+  it('keeps a page as it is that says itself what it is in', async () => {
+    const body = Buffer.from('<meta charset="windows-1251"><p>\xcf\xe8\xf0\xf1</p>', 'latin1')
+    const sites = await startSites({ '/page': { type: 'text/html; charset=cp1251', body } })
+    api.egress = sites.egress
+    const { sources } = await load(member, 201, { mode: 'urls', urls: [`${SITE}/page`] })
+    const kept = await member.send('GET', `/api/sources/${sources[0].id}/download`)
+    expect(Buffer.from(await kept.arrayBuffer())).toEqual(body)
+  })
+
   it('makes sources of the pages of a site, by its links and by its sitemap', async () => {
     const sites = await startSites({
       '/robots.txt': robots('User-agent: *', 'Disallow: /staff'),

@@ -54,6 +54,39 @@ function nameOf(url: URL, extension: string): string {
   return name.toLowerCase().endsWith(extension) ? name : `${name}${extension}`
 }
 
+/** Where a page says itself what it is in. */
+const SNIFFED_BYTES = 4096
+const CHARSET = /\bcharset\s*=\s*["']?([\w-]{1,40})/i
+
+/** The encoding that a text names, by its usual name; null when it names none that is known. */
+function encodingIn(text: string): string | null {
+  try {
+    return new TextDecoder(CHARSET.exec(text)?.[1] ?? '').encoding
+  } catch {
+    return null
+  }
+}
+
+function decodedAs(encoding: string, bytes: Bytes): string | null {
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes)
+  } catch {
+    return null
+  }
+}
+
+/**
+ * A text as UTF-8 where only the header of its answer says what it is in: the file that is made of it has no header. What
+ * is UTF-8 whatever the header says, or says itself what it is in, stays as it is.
+ */
+function readable(bytes: Bytes, contentType: string): Bytes {
+  const encoding = /^\s*text\//i.test(contentType) ? encodingIn(contentType) : null
+  if (encoding === null || /^utf-/.test(encoding) || decodedAs('utf-8', bytes) !== null) return bytes
+  if (encodingIn(new TextDecoder('latin1').decode(bytes.subarray(0, SNIFFED_BYTES))) === encoding) return bytes
+  const text = decodedAs(encoding, bytes)
+  return text === null ? bytes : new TextEncoder().encode(text)
+}
+
 /** How one page is fetched. */
 export type FetchOptions = {
   /** Bytes a page may have; `MAX_FILE_BYTES` when absent. */
@@ -98,9 +131,11 @@ export async function openPage(
         throw new AppError('upstream_failed', 'The page redirects to no valid address.')
       }
       if (answer.status !== 200) throw new AppError('upstream_failed', `The page answered with HTTP ${answer.status}.`)
-      const extension = extensionOf(answer.headers.get('content-type') ?? '')
+      const contentType = answer.headers.get('content-type') ?? ''
+      const extension = extensionOf(contentType)
       const { body } = await collect(answer, maxBytes, 'refuse')
-      return { page: { fileName: nameOf(new URL(answer.url), extension), bytes: body.slice(), url: answer.url } }
+      const bytes = readable(body.slice(), contentType)
+      return { page: { fileName: nameOf(new URL(answer.url), extension), bytes, url: answer.url } }
     } finally {
       answer.close()
     }

@@ -33,7 +33,11 @@ describe('robots.txt', () => {
     ],
     ['an end', ['User-agent: *', 'Disallow: /a$'], ['/ab', '/a/'], ['/a']],
     ['queries', ['User-agent: *', 'Disallow: /*?sort='], ['/a?x=1'], ['/a?sort=1']],
-    ['another way of writing', ['User-agent: *', 'Disallow: /ä/%7Eb'], ['/a'], ['/%C3%A4/%7Eb']],
+    ['another way of writing', ['User-agent: *', 'Disallow: /ä/%7Eb'], ['/a'], ['/%C3%A4/%7Eb', '/%c3%a4/~b']],
+    ['escapes without need', ['User-agent: *', 'Disallow: /~ann/%62%61r'], ['/a'], ['/~ann/bar', '/%7Eann/b%61r']],
+    ['needed escapes', ['User-agent: *', 'Disallow: /a%2Fb'], ['/a/b'], ['/a%2fb']],
+    ['a query in another way', ['User-agent: *', 'Disallow: /s?q=ä b'], ['/s?q=a'], ['/s?q=%C3%A4%20b']],
+    ['any query', ['User-agent: *', 'Disallow: /*?'], ['/a'], ['/a?', '/a?b']],
     ['rules of nobody', ['Disallow: /', 'User-agent: *', 'Disallow: /x'], ['/a'], ['/x']],
     ['a mark and odd line ends', ['\ufeffUser-agent: *\rDisallow: /x\r\n'], ['/a'], ['/x']],
   ])('%s', (_, lines, allowed, refused) => {

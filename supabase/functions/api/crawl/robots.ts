@@ -23,18 +23,22 @@ type Group = { agents: string[]; rules: Rule[] }
 /** A pause, in seconds, and the names it is for. */
 type Delay = { agents: string[]; seconds: number }
 
+/** Escapes of characters that need none, which are the same characters without. */
+const withoutNeedlessEscapes = (text: string): string =>
+  text.replace(/%[0-9a-f]{2}/gi, (escape) => {
+    const char = String.fromCharCode(parseInt(escape.slice(1), 16))
+    return /[\w.~-]/.test(char) ? char : escape.toUpperCase()
+  })
+
 /** A path in one way of writing: what is escaped without need, or not escaped, is the same path. */
 function canonical(path: string): string {
   try {
-    return new URL(path.startsWith('/') ? path : `/${path}`, 'https://robots.invalid').pathname + queryOf(path)
+    const { pathname, search } = new URL(path.startsWith('/') ? path : `/${path}`, 'https://robots.invalid')
+    // A rule may end where a query begins, which URLs leave out.
+    return withoutNeedlessEscapes(pathname + (search === '' && path.includes('?') ? '?' : search))
   } catch {
     return path
   }
-}
-
-const queryOf = (path: string): string => {
-  const at = path.indexOf('?')
-  return at === -1 ? '' : path.slice(at).replace(/#.*$/s, '')
 }
 
 /** Whether a pattern with `*` and `$` fits the beginning of a path. Time grows with the product of the lengths at most. */
@@ -97,7 +101,10 @@ export function parseRobots(text: string): Robots {
     // Where two of the same length fit, the one that allows counts.
     .sort((a, b) => b.pattern.length - a.pattern.length || Number(b.allow) - Number(a.allow))
   return {
-    allows: (path) => path === '/robots.txt' || (rules.find(({ pattern }) => fits(pattern, path))?.allow ?? true),
+    allows: (path) => {
+      const asked = withoutNeedlessEscapes(path)
+      return asked === '/robots.txt' || (rules.find(({ pattern }) => fits(pattern, asked))?.allow ?? true)
+    },
     sitemaps,
     delayMs: 1000 * Math.max(0, ...delays.filter(isForUs).map(({ seconds }) => seconds)),
   }

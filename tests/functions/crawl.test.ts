@@ -206,14 +206,16 @@ describe('a crawl', () => {
   it('begins where the first address leads, and follows redirects within the site', async () => {
     const sites = await startSites({
       '/': { to: '/start' },
-      '/start': linking('/moved', '/away', '/loop', '/known'),
+      '/start': linking('/moved', '/also', '/away', '/loop', '/known'),
       '/moved': { to: '/new#part' },
+      '/also': { to: '/new' },
       '/new': 'New.',
       '/away': { to: 'https://other.example.com/' },
       '/loop': { to: '/loop' },
       '/known': { to: '/start' },
     })
     expect(await sites.crawl()).toEqual({ kept: ['/', '/moved'], failed: {}, warnings: [] })
+    expect(sites.asked().filter((path) => path === '/new')).toHaveLength(1)
     expect(sites.other.seen).toEqual([])
     const moved = await startSites({ '/': { to: 'https://other.example.com/' } })
     expect((await moved.crawl()).kept).toEqual(['/'])

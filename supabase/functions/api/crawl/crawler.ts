@@ -52,6 +52,12 @@ function createQueue(origin: string) {
       waiting.push(url)
       return true
     },
+    /** Whether an address is known already. From now on it is: another page of the same batch may lead there, too. */
+    note: (url: string) => {
+      const isKnown = known.has(url)
+      known.add(url)
+      return isKnown
+    },
     take: (count: number) => waiting.splice(0, count),
   }
 }
@@ -130,7 +136,7 @@ async function visitAll(
           const page = await visitor.page(url, {
             scope: queue.origin,
             share: batch.length,
-            isKnown: (to) => queue.known.has(to),
+            isKnown: queue.note,
           })
           if (page !== null) queue.known.add(withoutFragment(page.url))
           else if (visitor.stopped() === 'delay') skipped.push(url)

@@ -341,6 +341,59 @@ describe('a sitemap', () => {
     })
   })
 
+  it('may name ten others, besides the index that does, and says when there are more', async () => {
+    const names = Array.from({ length: 11 }, (_, index) => `/${index}.xml`)
+    const maps = Object.fromEntries(names.map((name, index) => [name, sitemap(`${SITE}/p${index}`)]))
+    const found = Object.fromEntries(names.map((_, index) => [`/p${index}`, 'page']))
+    const ten = await startSites({ ...maps, ...found, '/index.xml': sitemapIndex(...names.slice(0, 10)) })
+    const whole = await ten.crawl({ mode: 'sitemap', url: `${SITE}/index.xml` })
+    expect([whole.kept.length, whole.failed, whole.warnings]).toEqual([10, {}, []])
+    const more = await startSites({ ...maps, ...found, '/index.xml': sitemapIndex(...names) })
+    const cut = await more.crawl({ mode: 'sitemap', url: `${SITE}/index.xml` })
+    expect([cut.kept.length, cut.warnings]).toEqual([10, ['Only the first 10 sitemaps were read.']])
+    const named = await startSites({
+      ...maps,
+      ...found,
+      '/robots.txt': robots(...names.map((at) => `Sitemap: ${SITE}${at}`)),
+    })
+    const listed = await named.crawl({ mode: 'sitemap', url: SITE })
+    expect([listed.kept.length, listed.warnings]).toEqual([10, ['Only the first 10 sitemaps were read.']])
+  })
+
+  it('is the one that the robots.txt names to which the site redirects', async () => {
+    const sites = await startSites(
+      {
+        '/robots.txt': { to: 'https://other.example.com/robots.txt' },
+        '/sitemap.xml': sitemap(`${SITE}/a`),
+        '/a': 'a',
+      },
+      undefined,
+      {
+        '/robots.txt': robots(
+          'Sitemap: https://other.example.com/all.xml',
+          'Sitemap: https://third.example.com/all.xml',
+        ),
+        '/all.xml': sitemap('https://other.example.com/b'),
+        '/b': 'b',
+      },
+    )
+    const { kept, failed } = await sites.crawl({ mode: 'sitemap', url: SITE })
+    expect([kept, failed]).toEqual([['https://other.example.com/b'], {}])
+  })
+
+  it('that is larger than anybody can visit leaves room for its pages', async () => {
+    const long = 'a-page-with-a-long-name'.repeat(40)
+    const large = sitemap(...Array.from({ length: 5_200 }, (_, index) => `${SITE}/${index}-${long}`))
+    const maps = Object.fromEntries(Array.from({ length: 10 }, (_, index) => [`/${index}.xml`, large]))
+    const sites = await startSites({
+      ...maps,
+      '/robots.txt': robots(...Object.keys(maps).map((at) => `Sitemap: ${SITE}${at}`)),
+      [`/0-${long}`]: 'first',
+    })
+    const { kept, warnings } = await sites.crawl({ mode: 'sitemap', url: SITE, maxPages: 1 })
+    expect([kept, warnings]).toEqual([[`/0-${long}`], []])
+  })
+
   it('is obeyed as far as robots.txt allows, and up to the pages asked for', async () => {
     const sites = await startSites({
       ...pages,

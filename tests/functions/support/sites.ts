@@ -43,12 +43,19 @@ export const sitemapIndex = (...addresses: string[]): At => ({
 })
 
 /**
- * Two sites behind the egress: SITE with what `pages` says, and `https://other.example.com`, which has a page everywhere.
+ * Two sites behind the egress: SITE with what `pages` says, and `https://other.example.com` with what `otherPages` says, or,
+ * without them, a page everywhere.
  * `inside.example.com` leads to a private address, `rebinding.example.com` does from the second question on.
  */
-export async function startSites(pages: Record<string, At>, addresses: string[][] = [[PUBLIC_1]]) {
+export async function startSites(
+  pages: Record<string, At>,
+  addresses: string[][] = [[PUBLIC_1]],
+  otherPages?: Record<string, At>,
+) {
   const site = await httpsServer(certificate, (request, response) => answer(response, pages[request.url ?? '']))
-  const other = await httpsServer(otherCertificate, (_, response) => answer(response, 'elsewhere'))
+  const other = await httpsServer(otherCertificate, (request, response) =>
+    answer(response, otherPages === undefined ? 'elsewhere' : otherPages[request.url ?? '']),
+  )
   const network = networkOf({ [PUBLIC_1]: site.port, [PUBLIC_2]: other.port })
   const egress = createEgress({
     resolver: resolverOf({ [NAME]: addresses, [OTHER]: [[PUBLIC_2]], 'inside.example.com': [['10.0.0.1']] }),

@@ -59,6 +59,7 @@ function createQueue(origin: string) {
       return isKnown
     },
     take: (count: number) => waiting.splice(0, count),
+    isFull: () => known.size >= MAX_WAITING,
   }
 }
 type Queue = ReturnType<typeof createQueue>
@@ -169,21 +170,27 @@ async function sitemapQueue(visitor: Visitor, start: string, sink: CrawlSink): P
   let read = 0
   const known = new Set(waiting)
   for (let address = waiting.shift(); address !== undefined; address = waiting.shift()) {
-    if (read++ >= MAX_SITEMAPS) {
+    if (read >= MAX_SITEMAPS) {
       sink.warn(`Only the first ${MAX_SITEMAPS} sitemaps were read.`)
       break
     }
+    // More than can be visited: the others would only take the bytes that the pages need.
+    if (queue?.isFull()) break
+    read++
     try {
       const { sitemap, url } = await readSitemap(visitor, address, sink)
       const { origin } = new URL(url)
       queue ??= createQueue(origin)
+      // An index is none of the sitemaps that it names.
+      if (sitemap.kind === 'sitemaps') read--
       for (const entry of sitemap.addresses) {
         const isHere = isOf(origin, entry, url)
         if (!isHere) foreign++
         else if (sitemap.kind === 'pages') queue.add(entry, url)
-        else if (!known.has(entry) && known.size <= MAX_SITEMAPS) {
-          known.add(entry)
-          waiting.push(entry)
+        else if (known.size <= MAX_SITEMAPS + 1) {
+          const { href } = new URL(entry, url)
+          if (!known.has(href)) waiting.push(href)
+          known.add(href)
         }
       }
     } catch (error) {
@@ -200,8 +207,7 @@ async function sitemapsOf(visitor: Visitor, start: string): Promise<string[]> {
   if (!URL.canParse(start) || new URL(start).pathname !== '/' || new URL(start).search !== '') return [start]
   const { origin } = new URL(start)
   const { sitemaps } = await visitor.robots(origin)
-  const own = sitemaps.filter((address) => URL.canParse(address) && new URL(address).origin === origin)
-  return own.length > 0 ? own.slice(0, MAX_SITEMAPS) : [`${origin}/sitemap.xml`]
+  return sitemaps.length > 0 ? sitemaps.slice(0, MAX_SITEMAPS + 1) : [`${origin}/sitemap.xml`]
 }
 
 async function readSitemap(visitor: Visitor, address: string, sink: CrawlSink) {

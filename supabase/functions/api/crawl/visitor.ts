@@ -35,6 +35,7 @@ export type Visitor = {
   /** The bytes at an address in whatever form, and where they came from. @throws AppError as `page`. */
   bytes(url: string): Promise<RawAnswer>
   robots(origin: string): Promise<Robots>
+  /** What a site allows, and its own sitemaps: those in its origin, or in the one its robots.txt redirects to. */
   /** Null while more may be fetched. `delay`: a site wants more time between two requests than there is. */
   stopped(): StopReason | null
   /** What to say about a page that was not fetched because of `delay`. */
@@ -97,7 +98,12 @@ export function createVisitor(egress: PageEgress, limits: CrawlLimits, clock: Cl
         timeoutMs: ROBOTS_TIMEOUT_MS,
         maxBytes: MAX_ROBOTS_BYTES,
       })
-      if (answer.status >= 200 && answer.status < 300) return parseRobots(answer.text())
+      if (answer.status >= 200 && answer.status < 300) {
+        const read = parseRobots(answer.text())
+        const origins = [origin, new URL(answer.url).origin]
+        const isOwn = (address: string) => URL.canParse(address) && origins.includes(new URL(address).origin)
+        return { ...read, sitemaps: read.sitemaps.filter(isOwn) }
+      }
       return answer.status >= 500 ? ALLOWS_NOTHING : ALLOWS_ALL
     } catch (error) {
       if (error instanceof EgressError && error.code === 'too_many_redirects') return ALLOWS_ALL

@@ -121,6 +121,15 @@ describe('N03: redirects', () => {
     ])
   })
 
+  it.each([
+    ['UTF-8', Buffer.from('/caf\u00e9'), '/caf%C3%A9'],
+    ['Latin-1', Buffer.from('/caf\u00e9', 'latin1'), '/caf%C3%A9'],
+  ])('to an address in %s are followed there', async (_, location, path) => {
+    const { egress, server } = await redirecting(location.toString('latin1'))
+    expect((await egress.fetch(`https://${NAME}/`)).text()).toBe('arrived')
+    expect(server.seen.at(-1)?.url).toBe(path)
+  })
+
   it('to another origin take no header along that could be a credential', async () => {
     const { egress, other } = await redirecting(`https://${OTHER}/`)
     const secrets = {

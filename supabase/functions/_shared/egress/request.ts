@@ -64,7 +64,17 @@ export function prepareRequest(request: EgressRequest): PreparedRequest {
 
 /** Where an answer sends its client, or null when it is no redirect. */
 export function redirectTarget(status: number, headers: Headers): string | null {
-  return [301, 302, 303, 307, 308].includes(status) ? headers.get('location') : null
+  const location = [301, 302, 303, 307, 308].includes(status) ? headers.get('location') : null
+  return location === null ? null : utf8Of(location)
+}
+
+/** A header's value, a character for each byte, as UTF-8, as servers send addresses; as it is when it is none. */
+function utf8Of(value: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(value, (char) => char.charCodeAt(0)))
+  } catch {
+    return value
+  }
 }
 
 /** The request that follows a redirect, by the rules of the Fetch standard, with fewer headers to another origin. */

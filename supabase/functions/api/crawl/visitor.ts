@@ -1,6 +1,7 @@
 import { MAX_FILE_BYTES } from '../../_shared/body.ts'
 import { withDeadline } from '../../_shared/egress/deadline.ts'
 import { EgressError } from '../../_shared/egress/index.ts'
+import { redirectTarget } from '../../_shared/egress/request.ts'
 import { AppError, toAppError } from '../../_shared/errors.ts'
 import { openPage, pageError } from '../web-pages.ts'
 import type { PageEgress, WebPage } from '../web-pages.ts'
@@ -34,8 +35,8 @@ export type Visitor = {
   page(url: string, options: PageOptions): Promise<WebPage | null>
   /** The bytes at an address in whatever form, and where they came from. @throws AppError as `page`. */
   bytes(url: string): Promise<RawAnswer>
-  robots(origin: string): Promise<Robots>
   /** What a site allows, and its own sitemaps: those in its origin, or in the one its robots.txt redirects to. */
+  robots(origin: string): Promise<Robots>
   /** Null while more may be fetched. `delay`: a site wants more time between two requests than there is. */
   stopped(): StopReason | null
   /** What to say about a page that was not fetched because of `delay`. */
@@ -190,7 +191,7 @@ export function createVisitor(egress: PageEgress, limits: CrawlLimits, clock: Cl
               maxBytes: MAX_SITEMAP_BYTES,
               maxRedirects: 'manual',
             })
-            const location = answer.status >= 300 && answer.status < 400 ? answer.headers.get('location') : null
+            const location = redirectTarget(answer.status, answer.headers)
             if (location !== null && URL.canParse(location, at)) return { redirect: new URL(location, at).href }
             if (answer.status !== 200) {
               throw new AppError('upstream_failed', `The sitemap answered with HTTP ${answer.status}.`)

@@ -86,6 +86,23 @@ describe('N04: bodies without end', () => {
   })
 })
 
+describe('N04: bodies in pieces', () => {
+  const inChunks = (count: number, text: string) => {
+    const chunk = `${text.length.toString(16)}\r\n${text}\r\n`
+    return fetchText(`HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${chunk.repeat(count)}0\r\n\r\n`)
+  }
+
+  it('are whole, however many there are, as long as they bring something', async () => {
+    expect((await inChunks(10_000, 'x')).body.byteLength).toBe(10_000)
+    expect((await inChunks(20_000, 'x'.repeat(16))).body.byteLength).toBe(320_000)
+  })
+
+  it('are refused when each costs more than it brings', async () => {
+    const error = await refusal(inChunks(20_000, 'x'), 'bad_response')
+    expect(error.message).toBe('The server sends its answer in too many pieces.')
+  })
+})
+
 describe('N04: compression', () => {
   const text = 'The quick brown fox jumps over the lazy dog. '.repeat(2000)
 

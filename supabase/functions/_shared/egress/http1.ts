@@ -15,6 +15,9 @@ export const MAX_HEAD_BYTES = 32 * 1024
 const MAX_HEADERS = 200
 const MAX_INTERIM_RESPONSES = 4
 const MAX_CHUNK_LINE_BYTES = 256
+/** Chunks of whatever size that are taken; more only if they bring, on average, what is worth the work of reading one. */
+const FREE_CHUNKS = 10_000
+const MIN_CHUNK_BYTES = 16
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
@@ -120,12 +123,17 @@ async function* exactly(input: Input, length: number): AsyncGenerator<Uint8Array
 }
 
 async function* chunked(input: Input): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const size = /^([0-9a-f]{1,12})[ \t]*(?:;|$)/i.exec(await input.line(MAX_CHUNK_LINE_BYTES, malformed))?.[1]
-    if (size === undefined) throw malformed()
-    const length = parseInt(size, 16)
+  let size = 0
+  for (let count = 0; ; count++) {
+    if (count > FREE_CHUNKS && size < count * MIN_CHUNK_BYTES) {
+      throw new EgressError('bad_response', 'The server sends its answer in too many pieces.')
+    }
+    const digits = /^([0-9a-f]{1,12})[ \t]*(?:;|$)/i.exec(await input.line(MAX_CHUNK_LINE_BYTES, malformed))?.[1]
+    if (digits === undefined) throw malformed()
+    const length = parseInt(digits, 16)
     // Trailers are not read: the connection is not used again.
     if (length === 0) return
+    size += length
     yield* exactly(input, length)
     if ((await input.line(0, malformed)) !== '') throw malformed()
   }

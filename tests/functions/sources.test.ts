@@ -52,6 +52,14 @@ describe('POST /sources', () => {
     expect(source['storage_path']).toBe(`${HARBOR}/${source['id']}/passwd.md`)
   })
 
+  it('keeps all of a name that was given, though there is a slash in it', async () => {
+    const source = await upload(member, 201, { name: 'Berths and/or quays: Q1\\Q2' })
+    expect(source['name']).toBe('Berths and_or quays: Q1_Q2')
+    const path = `/api/sources/${source['id']}`
+    const renamed = await member.json(200, 'PATCH', path, { json: { name: '../AC/DC manual' } })
+    expect(renamed['name']).toBe('_AC_DC manual')
+  })
+
   it('puts the file into the named knowledge bases, and refuses unknown and foreign ones alike', async () => {
     const own = await member.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Chosen' } })
     const foreign = await stranger.json(201, 'POST', '/api/knowledge-bases', { json: { name: 'Theirs' } })

@@ -89,6 +89,9 @@ export async function defaultKnowledgeBaseIds(db: Db): Promise<string[] | null> 
   return rows.length === 1 && rows[0] ? [rows[0].id] : null
 }
 
+/** A name that people gave: a slash in it is a character, and leads nowhere. The database keeps names without. */
+const cleanName = (name: string): string => cleanFileName(name.replace(/[/\\]/g, '_'))
+
 type Announcement = SourceDetails & { sizeBytes: number; contentHash: string }
 
 const MAX_ORIGIN_CHARS = 2048
@@ -101,7 +104,7 @@ async function register({ db }: SourceContext, file: Announcement): Promise<Sour
   const { fileType, mimeType } = fileTypeOf(fileName)
   return unwrap<SourceRow>(
     await db.schema('ai').rpc('register_source', {
-      name: file.name === undefined ? fileName : cleanFileName(file.name),
+      name: file.name === undefined ? fileName : cleanName(file.name),
       file_type: fileType,
       mime_type: mimeType,
       size_bytes: file.sizeBytes,
@@ -278,7 +281,7 @@ export async function updateSource(
   changes: { name?: string | undefined; metadata?: Record<string, unknown> | undefined },
 ): Promise<SourceRow> {
   const values: Record<string, unknown> = {}
-  if (changes.name !== undefined) values['name'] = cleanFileName(changes.name)
+  if (changes.name !== undefined) values['name'] = cleanName(changes.name)
   if (changes.metadata !== undefined) values['metadata'] = changes.metadata
   const rows = unwrap<SourceRow[]>(
     await db.schema('ai').from('sources').update(values).eq('id', id).select(SOURCE_COLUMNS).returns<SourceRow[]>(),

@@ -374,6 +374,14 @@ describe('who may call the MCP server', () => {
     await version.body?.cancel()
   })
 })
+  it('with a request that it calls off in the same batch, which is answered all the same', async () => {
+    const calledOff = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } }
+    const answered = await post(harbor, [listRequest, calledOff])
+    expect(answered.status).toBe(200)
+    expect(await answered.text()).toContain('"read_source"')
+    for (const nothing of [calledOff, [calledOff]]) expect((await post(harbor, nothing)).status).toBe(202)
+  })
+
 
 /** The app in this process, with another `api` behind it. */
 function inProcess(agentApi: AgentApi): App {

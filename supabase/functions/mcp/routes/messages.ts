@@ -19,6 +19,13 @@ function concernsAgents(message: unknown): boolean {
   return method === 'tools/call' && typeof name === 'string' && name.startsWith(AGENT_TOOL_PREFIX)
 }
 
+/**
+ * Whether a message calls a request off. Nothing is known of requests but those in the same batch, and a stream that waits
+ * for the answer to one that was called off has no end.
+ */
+const callsOff = (message: unknown): boolean =>
+  (Object(message) as { method?: unknown }).method === 'notifications/cancelled'
+
 /** Nothing is kept between requests: there are no streams to open and no sessions to end. */
 const notAllowed = (c: Context) =>
   c.json({ jsonrpc: '2.0', error: { code: -32000, message: 'Method not allowed.' }, id: null }, 405, { allow: 'POST' })
@@ -37,7 +44,8 @@ export const messages = new Hono<McpEnv>()
     const server = createServer({ caller, db, deps, requestId }, agents)
     const transport = new WebStandardStreamableHTTPServerTransport({ enableJsonResponse: false })
     await server.connect(transport)
-    const response = await transport.handleRequest(c.req.raw, { parsedBody: body })
+    const parsedBody = Array.isArray(body) ? body.filter((message) => !callsOff(message)) : body
+    const response = await transport.handleRequest(c.req.raw, { parsedBody })
     return c.newResponse(response.body, response)
   })
   .get('/', notAllowed)

@@ -125,6 +125,14 @@ describe('the MCP server', () => {
     }
   })
 
+  it('says which arguments of a search narrow nothing', async () => {
+    const client = await clientOf(harbor)
+    const { text, isError } = await use(client, 'search', { query: 'ropes', knowledge_base_id: ABSENT, top_k: 1 })
+    expect(isError).toBe(false)
+    expect(JSON.parse(text).warnings).toEqual(['The argument "knowledge_base_id" is not known here and was ignored.'])
+    expect(JSON.parse((await use(client, 'search', { query: 'ropes', top_k: 1 })).text).warnings).toBeUndefined()
+  })
+
   it('reads a source from a page on, capped, and says where it goes on', async () => {
     const client = await clientOf(harbor)
     const first = await use(client, 'read_source', { source_id: harborSource['id'] })

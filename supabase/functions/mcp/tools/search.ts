@@ -7,7 +7,7 @@ import { RETRIEVAL_DEFAULTS, settingsFor } from '../../_shared/search/settings.t
 import { MAX_RESULT_CHARS, answered, jsonResult } from '../tool-context.ts'
 import type { ToolContext } from '../tool-context.ts'
 
-const inputSchema = {
+const inputSchema = z.looseObject({
   query: z.string().min(1).max(MAX_QUERY_CHARS).describe('What to look for, in words.'),
   knowledge_base_ids: z
     .array(z.string().max(100))
@@ -16,7 +16,16 @@ const inputSchema = {
     .optional()
     .describe('Ids of the knowledge bases to search. Absent: all that can be seen.'),
   top_k: z.number().int().min(1).max(50).optional().describe('How many passages to give at most.'),
-}
+})
+
+/** Unknown arguments that are told of. */
+const MAX_NAMED = 5
+
+/** Arguments that narrow nothing, because they are called otherwise. */
+const unknownArguments = (names: string[]) =>
+  names
+    .slice(0, MAX_NAMED)
+    .map((name) => `The argument ${JSON.stringify(name.slice(0, 64))} is not known here and was ignored.`)
 
 /** `search`: passages by meaning and words, as the caller may see them. */
 export function registerSearch(server: McpServer, context: ToolContext): void {
@@ -29,7 +38,7 @@ export function registerSearch(server: McpServer, context: ToolContext): void {
       inputSchema,
       annotations: { readOnlyHint: true, openWorldHint: false },
     },
-    ({ query, knowledge_base_ids: named, top_k: topK }, { signal }) =>
+    ({ query, knowledge_base_ids: named, top_k: topK, ...unknown }, { signal }) =>
       answered(context, 'search', async () => {
         const knowledgeBaseIds = named ? [...new Set(named.map((id) => id.toLowerCase()))] : undefined
         const { settings, tenantId } = await settingsFor(context.db, knowledgeBaseIds)
@@ -51,7 +60,8 @@ export function registerSearch(server: McpServer, context: ToolContext): void {
           results.push({ text: shown, score, source_id, source_name, knowledge_base_id, pages: pagesOf(hit) })
         }
         const left = found.hits.length - results.length
-        const warnings = [...found.warnings, ...(left > 0 ? [`${left} more results did not fit.`] : [])]
+        const ignored = unknownArguments(Object.keys(unknown))
+        const warnings = [...ignored, ...found.warnings, ...(left > 0 ? [`${left} more results did not fit.`] : [])]
         return jsonResult({ results, ...warningsField(warnings) })
       }),
   )

@@ -211,6 +211,19 @@ describe('agents as tools', () => {
     expect(JSON.parse(again.more[0] ?? '').session_id).toBe(session_id)
   })
 
+  it('have names of their own, also when their ids begin alike', async () => {
+    const ids = ['00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002']
+    for (const id of ids)
+      await stack.db.query(`insert into ai.agents (id, tenant_id, name) values ($1, $2, 'Twin')`, [id, HARBOR])
+    const client = await clientOf(harbor)
+    const names = (await client.listTools()).tools.filter(({ title }) => title === 'Twin').map(({ name }) => name)
+    expect(names.toSorted()).toEqual(ids.map((id) => `agent_${id.replaceAll('-', '')}`))
+    const { agents } = JSON.parse((await use(client, 'list_agents')).text)
+    expect(agents.filter(({ name }: Json) => name === 'Twin').map(({ tool }: Json) => tool)).toEqual(names)
+    expect((await use(client, names[0] ?? '', { message: 'Hello?' })).isError).toBe(false)
+    await stack.db.query(`delete from ai.agents where id = any ($1)`, [ids])
+  })
+
   it('of another tenant are not there', async () => {
     const agent = await newAgent('Hidden from Meridian')
     const client = await clientOf(meridian)

@@ -41,8 +41,8 @@ export async function readAgents(db: Db): Promise<Agent[]> {
   )
 }
 
-/** A name for the tool that an agent is: readable, and of this agent alone whatever others are called. */
-function agentToolName({ id, name }: Agent): string {
+/** A readable name for the tool that an agent is, which no other agent has unless their ids begin alike. */
+function shortToolName({ id, name }: Agent): string {
   const words = name
     .normalize('NFKD')
     .toLowerCase()
@@ -52,6 +52,16 @@ function agentToolName({ id, name }: Agent): string {
 }
 
 async function ask(
+/** Agents with the names of the tools they are. Where two would have the same, each is called by its whole id. */
+function namedAgents(agents: readonly Agent[]): (Agent & { tool: string })[] {
+  const short = agents.map(shortToolName)
+  return agents.map((agent, index) => {
+    const tool = short[index] ?? ''
+    const isUnique = short.indexOf(tool) === short.lastIndexOf(tool)
+    return { ...agent, tool: isUnique ? tool : AGENT_TOOL_PREFIX + agent.id.replaceAll('-', '') }
+  })
+}
+
   { caller, deps, requestId }: ToolContext,
   agentId: string,
   { message, session_id: sessionId }: { message: string; session_id?: string | undefined },
@@ -77,7 +87,7 @@ export function registerAgents(server: McpServer, context: ToolContext, agents: 
     () =>
       answered(context, 'list_agents', async () => {
         const found = await readAgents(context.db)
-        return jsonResult({ agents: found.map((agent) => ({ ...agent, tool: agentToolName(agent) })) })
+        return jsonResult({ agents: namedAgents(found) })
       }),
   )
   server.registerTool(
@@ -90,9 +100,9 @@ export function registerAgents(server: McpServer, context: ToolContext, agents: 
     },
     ({ agent_id, ...asked }) => answered(context, 'ask_agent', () => ask(context, agent_id, asked)),
   )
-  for (const agent of agents) {
+  for (const agent of namedAgents(agents)) {
     server.registerTool(
-      agentToolName(agent),
+      agent.tool,
       {
         title: agent.name,
         description: `Asks the agent ${JSON.stringify(agent.name)} and waits for its answer. Gives the answer, and JSON with the session_id to go on with the conversation.`,

@@ -291,17 +291,22 @@ describe('the way to `api`', () => {
     ['another shape', () => Response.json({ content: 5 }), 'The agent could not be run.'],
     ['no connection', () => Promise.reject(new TypeError('fetch failed')), 'The agent could not be run.'],
     [
-      'a run that goes on',
-      () => Response.json({ run_id: 'run_1', session_id: 'sess_1', status: 'running' }, { status: 202 }),
-      'The agent is not done yet. Its answer will be in the conversation.',
-    ],
-    [
       'no answer in time',
       () => Promise.reject(new DOMException('timed out', 'TimeoutError')),
       'The agent is not done yet. Its answer will be in the conversation.',
     ],
   ])('answers %s with an error of the tool', async (_what, respond, message) => {
     expect((await asked(harbor, respond))[0]).toEqual({ text: `Error: ${message}`, more: [], isError: true })
+  })
+
+  it('says of a run that goes on where its answer will be', async () => {
+    const running = { run_id: 'run_1', session_id: 'sess_2', status: 'running' }
+    const [given] = await asked(harbor, () => Response.json(running, { status: 202 }))
+    expect(given).toEqual({
+      text: 'Error: The agent is not done yet. Its answer will be in the conversation.',
+      more: ['{"session_id":"sess_2","run_id":"run_1"}'],
+      isError: true,
+    })
   })
 
   it('tells of a run that failed', async () => {
@@ -369,6 +374,14 @@ describe('who may call the MCP server', () => {
     await listed.body?.cancel()
   })
 
+  it('with a request that it calls off in the same batch, which is answered all the same', async () => {
+    const calledOff = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } }
+    const answered = await post(harbor, [listRequest, calledOff])
+    expect(answered.status).toBe(200)
+    expect(await answered.text()).toContain('"read_source"')
+    for (const nothing of [calledOff, [calledOff]]) expect((await post(harbor, nothing)).status).toBe(202)
+  })
+
   it('not with streams, sessions, other bodies, or more than it takes', async () => {
     for (const method of ['GET', 'DELETE']) {
       const response = await harbor.send(method, '/mcp', { headers: { accept: 'text/event-stream' } })
@@ -395,14 +408,6 @@ describe('who may call the MCP server', () => {
     await version.body?.cancel()
   })
 })
-  it('with a request that it calls off in the same batch, which is answered all the same', async () => {
-    const calledOff = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } }
-    const answered = await post(harbor, [listRequest, calledOff])
-    expect(answered.status).toBe(200)
-    expect(await answered.text()).toContain('"read_source"')
-    for (const nothing of [calledOff, [calledOff]]) expect((await post(harbor, nothing)).status).toBe(202)
-  })
-
 
 /** The app in this process, with another `api` behind it. */
 function inProcess(agentApi: AgentApi): App {

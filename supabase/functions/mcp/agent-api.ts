@@ -21,7 +21,8 @@ const runAnswer = z.object({
   content: z.string().nullish(),
   error: z.string().nullish(),
 })
-export type AgentAnswer = z.output<typeof runAnswer>
+/** `isDone` is false while the run goes on: then there is no answer yet. */
+export type AgentAnswer = z.output<typeof runAnswer> & { isDone: boolean }
 
 /** Runs agents through the function `api`. */
 export type AgentApi = {
@@ -35,8 +36,8 @@ export type AgentApi = {
 /** The status of a run that goes on after the answer: it waits, or takes longer than `api` does. */
 const ACCEPTED = 202
 
-const notDone = (cause?: unknown): AppError =>
-  new AppError('upstream_timeout', 'The agent is not done yet. Its answer will be in the conversation.', { cause })
+/** What is said of a run that goes on. */
+export const NOT_DONE = 'The agent is not done yet. Its answer will be in the conversation.'
 
 /** The error an answer of `api` means. Its texts are for callers. */
 function refusal(status: number, body: unknown): AppError {
@@ -72,14 +73,14 @@ export function createAgentApi(supabaseUrl: string, publishableKey: string, fetc
         })
         body = await response.json()
       } catch (error) {
-        if (error instanceof Error && error.name === 'TimeoutError') throw notDone(error)
+        if (error instanceof Error && error.name === 'TimeoutError')
+          throw new AppError('upstream_timeout', NOT_DONE, { cause: error })
         throw new AppError('upstream_failed', 'The agent could not be run.', { cause: error })
       }
       if (!response.ok) throw refusal(response.status, body)
-      if (response.status === ACCEPTED) throw notDone()
       const answer = runAnswer.safeParse(body)
       if (!answer.success) throw new AppError('upstream_failed', 'The agent could not be run.', { cause: answer.error })
-      return answer.data
+      return { ...answer.data, isDone: response.status !== ACCEPTED }
     },
   }
 }

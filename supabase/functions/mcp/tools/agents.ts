@@ -5,6 +5,7 @@ import type { Db } from '../../_shared/context.ts'
 import { cutText } from '../../_shared/cut-text.ts'
 import { missing, unwrap } from '../../_shared/errors.ts'
 import { isUuid } from '../../_shared/ids.ts'
+import { NOT_DONE } from '../agent-api.ts'
 import { MAX_RESULT_CHARS, answered, jsonResult, textResult } from '../tool-context.ts'
 import type { ToolContext } from '../tool-context.ts'
 
@@ -51,7 +52,6 @@ function shortToolName({ id, name }: Agent): string {
   return `${AGENT_TOOL_PREFIX}${slug}${id.replaceAll('-', '').slice(0, 12)}`
 }
 
-async function ask(
 /** Agents with the names of the tools they are. Where two would have the same, each is called by its whole id. */
 function namedAgents(agents: readonly Agent[]): (Agent & { tool: string })[] {
   const short = agents.map(shortToolName)
@@ -62,6 +62,7 @@ function namedAgents(agents: readonly Agent[]): (Agent & { tool: string })[] {
   })
 }
 
+async function ask(
   { caller, deps, requestId }: ToolContext,
   agentId: string,
   { message, session_id: sessionId }: { message: string; session_id?: string | undefined },
@@ -69,10 +70,12 @@ function namedAgents(agents: readonly Agent[]): (Agent & { tool: string })[] {
   if (!isUuid(agentId)) throw missing('agent')
   const answer = await deps.agentApi.run(caller, { agentId, message, sessionId, requestId })
   const { run_id, session_id, content, error } = answer
-  const text = content || (error ? `Error: ${error}` : 'The agent answered nothing.')
+  const text = answer.isDone
+    ? content || (error ? `Error: ${error}` : 'The agent answered nothing.')
+    : `Error: ${NOT_DONE}`
   const conversation = { type: 'text' as const, text: JSON.stringify({ session_id, run_id }) }
   const { content: said } = textResult(cutText(text, MAX_RESULT_CHARS))
-  return { content: [...said, conversation], ...(error ? { isError: true } : {}) }
+  return { content: [...said, conversation], ...(error || !answer.isDone ? { isError: true } : {}) }
 }
 
 /** `list_agents`, `ask_agent`, and one tool for each of the agents: they run as the caller. */

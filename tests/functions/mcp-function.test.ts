@@ -224,6 +224,20 @@ describe('agents as tools', () => {
     await stack.db.query(`delete from ai.agents where id = any ($1)`, [ids])
   })
 
+  it('are only those that may be run', async () => {
+    const agent = await newAgent('Draft')
+    const client = await clientOf(harbor)
+    const named = async () => {
+      const { tools } = await client.listTools()
+      return [tools.some(({ title }) => title === 'Draft'), (await use(client, 'list_agents')).text.includes(agent.id)]
+    }
+    expect(await named()).toEqual([true, true])
+    await harbor.json(200, 'PATCH', `/api/agents/${agent.id}`, { json: { published: false } })
+    expect(await named()).toEqual([false, false])
+    const { text, isError } = await use(client, 'ask_agent', { agent_id: agent.id, message: 'Hello?' })
+    expect([text, isError]).toEqual(['Error: This agent is not published.', true])
+  })
+
   it('of another tenant are not there', async () => {
     const agent = await newAgent('Hidden from Meridian')
     const client = await clientOf(meridian)

@@ -27,13 +27,14 @@ const question = {
     .describe('Goes on with an earlier conversation, as the answer named it. Absent: a new one.'),
 }
 
-/** The caller's agents, the tenants' default ones first. @throws AppError what the database refuses. */
+/** The agents that the caller may ask, the tenants' default ones first. @throws AppError what the database refuses. */
 export async function readAgents(db: Db): Promise<Agent[]> {
   return unwrap(
     await db
       .schema('ai')
       .from('agents')
       .select('id,name')
+      .eq('published', true)
       .order('is_default', { ascending: false })
       .order('created_at')
       .order('id')

@@ -362,6 +362,23 @@ describe('a list of tools', () => {
     expect(warnings[0]).toBe('The tool "big" was left out: its schema is larger than 32768 bytes.')
     expect(warnings[1]).toBe('The tool "deep" was left out: its definition nests too deeply.')
   })
+
+  it('leaves out what cannot be stored, and nothing that only looks so', async () => {
+    stub.offer([
+      tool('nul', { description: 'a\0b' }),
+      tool('half', { description: '\ud83e' }),
+      tool('key', { inputSchema: { type: 'object', properties: { 'a\0': {} } } }),
+      tool('hint', { annotations: { title: '\\\0' } }),
+      tool('good', { description: '\\u0000 \\ud83e \u0001 🦆' }),
+    ])
+    const { tools, warnings } = await client.listTools(never)
+    expect(tools.map(({ name }) => name)).toEqual(['good'])
+    expect(warnings).toEqual(
+      ['nul', 'half', 'key', 'hint'].map(
+        (name) => `The tool "${name}" was left out: its definition has a character that cannot be stored.`,
+      ),
+    )
+  })
 })
 
 describe('discoverTools', () => {

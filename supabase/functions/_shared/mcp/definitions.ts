@@ -12,6 +12,9 @@ const MAX_DESCRIPTION_CHARS = 8_000
 /** Objects and lists inside each other: more than any schema has, far less than a recursion breaks at. */
 const MAX_DEPTH = 40
 
+/** NUL or half a surrogate pair, as JSON writes them: Postgres stores neither. */
+const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/
+
 /** A tool as its server defines it now. */
 export type LiveTool = {
   name: string
@@ -104,7 +107,9 @@ export function readDefinition(value: unknown): { tool: LiveTool; bytes: number 
     if (bytesOf(canonicalJson(inputSchema)) > MAX_SCHEMA_BYTES) {
       return leftOut(`its schema is larger than ${MAX_SCHEMA_BYTES} bytes`)
     }
-    return { tool, bytes: bytesOf(definitionText(tool)) }
+    const text = definitionText(tool)
+    if (UNSTORABLE.test(text)) return leftOut('its definition has a character that cannot be stored')
+    return { tool, bytes: bytesOf(text) }
   } catch {
     return leftOut('its definition nests too deeply')
   }

@@ -130,6 +130,18 @@ it('a redirect is an answer: nobody else gets the credentials', async () => {
   expect(elsewhere.seen).toEqual([])
 })
 
+it.each([
+  ['text/plain; charset=iso-8859-1', 'latin1', 'Größe'],
+  ['application/json;charset="utf-16le"', 'utf16le', '{"at":"Größe"}'],
+  ['application/json', 'utf8', '{"at":"Größe"}'],
+  ['text/plain; charset=nonsense', 'utf8', 'Größe'],
+] as const)('custom tools get a text that is %s as it was meant', async (type, encoding, text) => {
+  const { port } = await httpServer((_request, response) => {
+    response.writeHead(200, { 'content-type': type }).end(Buffer.from(text, encoding))
+  })
+  expect(await egressFetchOf(egressTo(port))(`http://127.0.0.1:${port}/`, REQUEST)).toMatchObject({ text })
+})
+
 describe('for MCP servers', () => {
   it('sends method, headers and body, and gives the answer as it comes', async () => {
     let goOn: () => void = () => {}

@@ -37,13 +37,16 @@ function decoderFor(charset: string): TextDecoder {
   }
 }
 
+/** The body of an answer as text, in the encoding that it names; what does not fit it becomes U+FFFD. */
+export const decodedText = (answer: EgressResponse): string => decoderFor(charsetOf(answer)).decode(answer.body)
+
 /** The body of an answer as clean text, or null when it is none, whatever its Content-Type claims. */
 export function readableText(answer: EgressResponse): string | null {
   const type = mediaType(answer)
   if (type !== '' && !TEXT_TYPE.test(type)) return null
   const charset = charsetOf(answer)
   if (!UTF_16.test(charset) && answer.body.subarray(0, SNIFFED_BYTES).includes(0)) return null
-  return cleanText(decoderFor(charset).decode(answer.body))
+  return cleanText(decodedText(answer))
 }
 
 /** The text, cut to `max` characters with a note that says so; a pair of surrogates is never halved. */

@@ -1,6 +1,7 @@
 /** The egress guard in the forms that tools, MCP servers and hooks ask for. */
 import { EgressError } from '../egress/index.ts'
 import type { Egress } from '../egress/index.ts'
+import { decodedText } from '../egress/text.ts'
 import { AppError } from '../errors.ts'
 import type { PostJson } from '../hooks/engine.ts'
 import type { McpFetch } from '../mcp/transport.ts'
@@ -23,7 +24,7 @@ export const egressFetchOf =
   async (url, request) => {
     try {
       const answer = await egress.fetch(url, { ...request, maxRedirects: 'manual' })
-      return { status: answer.status, headers: answer.headers, text: answer.text() }
+      return { status: answer.status, headers: answer.headers, text: decodedText(answer) }
     } catch (error) {
       throw shown(error)
     }

@@ -133,6 +133,19 @@ describe('the MCP server', () => {
     expect(JSON.parse((await use(client, 'search', { query: 'ropes', top_k: 1 })).text).warnings).toBeUndefined()
   })
 
+  it('says that a text it found is longer than a result may be', async () => {
+    const json = { name: 'Whole', indexing_config: { strategy: 'full_document' } }
+    const base = await harbor.json(201, 'POST', '/api/knowledge-bases', { json })
+    const rules = `# Mooring rules\n\n${'Moor with two lines and one spring. '.repeat(2_000)}\n`
+    await uploadAndIndex(harbor, 'mooring.md', rules, { knowledge_base_id: base['id'] })
+    const client = await clientOf(harbor)
+    const asked = { query: 'How many lines to moor with?', knowledge_base_ids: [base['id']] }
+    const { results, warnings } = JSON.parse((await use(client, 'search', asked)).text)
+    expect(results).toHaveLength(1)
+    expect(results[0].text).toHaveLength(50_000)
+    expect(warnings).toEqual(['A text was cut. Use read_source to read the rest.'])
+  })
+
   it('reads a source from a page on, capped, and says where it goes on', async () => {
     const client = await clientOf(harbor)
     const first = await use(client, 'read_source', { source_id: harborSource['id'] })

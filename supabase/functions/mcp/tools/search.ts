@@ -1,5 +1,6 @@
 import type { McpServer } from '../sdk.ts'
 import { z } from 'zod'
+import { cutText } from '../../_shared/cut-text.ts'
 import { warningsField } from '../../_shared/http.ts'
 import { search } from '../../_shared/search.ts'
 import { MAX_QUERY_CHARS, pagesOf } from '../../_shared/search/hits.ts'
@@ -51,17 +52,20 @@ export function registerSearch(server: McpServer, context: ToolContext): void {
           signal,
         )
         const results: object[] = []
+        const cuts: string[] = []
         let chars = 0
         for (const hit of found.hits) {
           chars += hit.text.length
           if (chars > MAX_RESULT_CHARS && results.length > 0) break
           const { text, score, source_id, source_name, knowledge_base_id } = hit
-          const shown = text.slice(0, MAX_RESULT_CHARS)
+          const shown = cutText(text, MAX_RESULT_CHARS)
+          if (shown.length < text.length) cuts.push('A text was cut. Use read_source to read the rest.')
           results.push({ text: shown, score, source_id, source_name, knowledge_base_id, pages: pagesOf(hit) })
         }
         const left = found.hits.length - results.length
         const ignored = unknownArguments(Object.keys(unknown))
-        const warnings = [...ignored, ...found.warnings, ...(left > 0 ? [`${left} more results did not fit.`] : [])]
+        if (left > 0) cuts.push(`${left} more results did not fit.`)
+        const warnings = [...ignored, ...found.warnings, ...cuts]
         return jsonResult({ results, ...warningsField(warnings) })
       }),
   )

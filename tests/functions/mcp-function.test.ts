@@ -340,6 +340,12 @@ describe('the way to `api`', () => {
     const failed = { ...answer, content: '', error: 'The model failed.' }
     const [given] = await asked(harbor, () => Response.json(failed))
     expect(given).toMatchObject({ text: 'Error: The model failed.', isError: true })
+    const [broken] = await asked(harbor, () => Response.json({ ...failed, content: 'As far as it got' }))
+    expect(broken).toMatchObject({
+      text: 'As far as it got',
+      more: ['Error: The model failed.', expect.stringContaining('sess_1')],
+      isError: true,
+    })
   })
 })
 

@@ -6,7 +6,7 @@ import { cutText } from '../../_shared/cut-text.ts'
 import { missing, unwrap } from '../../_shared/errors.ts'
 import { isUuid } from '../../_shared/ids.ts'
 import { NOT_DONE } from '../agent-api.ts'
-import { MAX_RESULT_CHARS, answered, jsonResult, textResult } from '../tool-context.ts'
+import { MAX_RESULT_CHARS, answered, jsonResult } from '../tool-context.ts'
 import type { ToolContext } from '../tool-context.ts'
 
 /** An agent that the caller can see. */
@@ -71,12 +71,10 @@ async function ask(
   if (!isUuid(agentId)) throw missing('agent')
   const answer = await deps.agentApi.run(caller, { agentId, message, sessionId, requestId })
   const { run_id, session_id, content, error } = answer
-  const text = answer.isDone
-    ? content || (error ? `Error: ${error}` : 'The agent answered nothing.')
-    : `Error: ${NOT_DONE}`
-  const conversation = { type: 'text' as const, text: JSON.stringify({ session_id, run_id }) }
-  const { content: said } = textResult(cutText(text, MAX_RESULT_CHARS))
-  return { content: [...said, conversation], ...(error || !answer.isDone ? { isError: true } : {}) }
+  const problem = answer.isDone ? error : NOT_DONE
+  const said = content ? [cutText(content, MAX_RESULT_CHARS)] : problem ? [] : ['The agent answered nothing.']
+  const texts = [...said, ...(problem ? [`Error: ${problem}`] : []), JSON.stringify({ session_id, run_id })]
+  return { content: texts.map((text) => ({ type: 'text', text })), ...(problem ? { isError: true } : {}) }
 }
 
 /** `list_agents`, `ask_agent`, and one tool for each of the agents: they run as the caller. */

@@ -535,6 +535,31 @@ describe('importing from the web', () => {
     expect(page_texts).toEqual([expect.stringContaining(read)])
   })
 
+  it('goes by the address where the server does not know what it sends', async () => {
+    const octets = 'application/octet-stream'
+    const sites = await startSites({
+      '/README.md': { type: 'text/plain; charset=utf-8', body: '# Pontoons\n\nThey float.' },
+      '/depths.CSV': { type: octets, body: 'berth,depth\nnine,14\n' },
+      '/plain.html': { type: 'text/plain', body: '<p>It is text.</p>' },
+      '/page': { type: octets, body: 'What is it?' },
+      '/fake.pdf': { type: octets, body: Buffer.from('\x89PNG\r\n\x1a\n', 'latin1') },
+      '/tool.exe': { type: octets, body: 'MZ' },
+    })
+    api.egress = sites.egress
+    const paths = ['/README.md', '/depths.CSV', '/plain.html', '/page', '/fake.pdf', '/tool.exe']
+    const made = await load(member, 201, { mode: 'urls', urls: paths.map((path) => SITE + path) })
+    expect(made['sources'].map(({ name }: Json) => name)).toEqual([
+      'port.example.com-README.md',
+      'port.example.com-depths.CSV',
+      'port.example.com-plain.html.txt',
+    ])
+    expect(made['warnings']).toEqual([
+      expect.stringMatching(/page" was not imported: What is there is "application\/octet-stream"/),
+      expect.stringMatching(/fake\.pdf" was not imported: The file is named \.pdf but is a PNG image/),
+      expect.stringMatching(/tool\.exe" was not imported: What is there is "application\/octet-stream"/),
+    ])
+  })
+
   it('keeps a page as it is that says itself what it is in', async () => {
     const body = Buffer.from('<meta charset="windows-1251"><p>\xcf\xe8\xf0\xf1</p>', 'latin1')
     const sites = await startSites({ '/page': { type: 'text/html; charset=cp1251', body } })

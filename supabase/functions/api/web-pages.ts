@@ -24,15 +24,20 @@ const CODES: Partial<Record<EgressErrorCode, ErrorCode>> = {
 /** A page as a file that can be uploaded. */
 export type WebPage = { fileName: string; bytes: Bytes; url: string }
 
-/** Extension for a media type; the first that has it. */
-function extensionOf(contentType: string): string {
-  const type = contentType.split(';')[0]?.trim().toLowerCase()
+/** What servers say of files that they know nothing about; then the address says what they are. */
+const UNKNOWN_TYPES = ['', 'application/octet-stream', 'binary/octet-stream']
+/** Texts that many servers call plain. */
+const PLAIN_TEXTS = ['.md', '.markdown', '.csv']
+
+/** Extension for a media type; the first that has it. @param path what is asked for, which may tell more than the type. */
+function extensionOf(contentType: string, path: string): string {
+  const type = contentType.split(';')[0]?.trim().toLowerCase() ?? ''
+  const ending = /\.[a-z]+$/i.exec(path)?.[0].toLowerCase() ?? ''
+  const isNamed = UNKNOWN_TYPES.includes(type) && Object.hasOwn(FILE_TYPES, ending)
+  if (isNamed || (type === 'text/plain' && PLAIN_TEXTS.includes(ending))) return ending
   const found = Object.entries(FILE_TYPES).find(([, mimeType]) => mimeType === type)
   if (found) return found[0]
-  throw new AppError(
-    'unsupported_type',
-    `What is there is ${JSON.stringify((type ?? '').slice(0, 60))}, which cannot be read.`,
-  )
+  throw new AppError('unsupported_type', `What is there is ${JSON.stringify(type.slice(0, 60))}, which cannot be read.`)
 }
 
 /** A path as people write it; as it stands when it is not what `encodeURIComponent` makes. */
@@ -132,10 +137,11 @@ export async function openPage(
       }
       if (answer.status !== 200) throw new AppError('upstream_failed', `The page answered with HTTP ${answer.status}.`)
       const contentType = answer.headers.get('content-type') ?? ''
-      const extension = extensionOf(contentType)
+      const from = new URL(answer.url)
+      const extension = extensionOf(contentType, from.pathname)
       const { body } = await collect(answer, maxBytes, 'refuse')
       const bytes = readable(body.slice(), contentType)
-      return { page: { fileName: nameOf(new URL(answer.url), extension), bytes, url: answer.url } }
+      return { page: { fileName: nameOf(from, extension), bytes, url: answer.url } }
     } finally {
       answer.close()
     }

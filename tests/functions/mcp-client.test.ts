@@ -363,6 +363,13 @@ describe('a list of tools', () => {
     expect(warnings[1]).toBe('The tool "deep" was left out: its definition nests too deeply.')
   })
 
+  it('takes null for what is not there', async () => {
+    stub.offer([tool('quiet', { description: null, annotations: null, title: null, outputSchema: null })])
+    const { tools, warnings } = await client.listTools(never)
+    expect(tools).toMatchObject([{ name: 'quiet', description: '', annotations: null, read_only: false }])
+    expect(warnings).toEqual([])
+  })
+
   it('leaves out what cannot be stored, and nothing that only looks so', async () => {
     stub.offer([
       tool('nul', { description: 'a\0b' }),

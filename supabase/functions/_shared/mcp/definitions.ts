@@ -88,7 +88,9 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 /** A definition as a server sends it, or what is wrong with it. */
 export function readDefinition(value: unknown): { tool: LiveTool; bytes: number } | { problem: string } {
   if (!isRecord(value) || typeof value['name'] !== 'string') return { problem: 'A tool without a name was left out.' }
-  const { name, description = '', inputSchema, annotations = null } = value
+  const { name, inputSchema, annotations = null } = value
+  // Some servers write null for what they leave out.
+  const description = value['description'] ?? ''
   const leftOut = (why: string) => ({ problem: `The tool ${quoted(name)} was left out: ${why}.` })
   if (name === '' || name.length > MAX_NAME_CHARS) return leftOut(`its name has not 1 to ${MAX_NAME_CHARS} characters`)
   if (typeof description !== 'string' || description.length > MAX_DESCRIPTION_CHARS) {

@@ -9,6 +9,7 @@ import type {
   ChatRequest,
   ContextItem,
 } from '../../../supabase/functions/_shared/providers/index.ts'
+import { formatContext } from '../../../supabase/functions/_shared/providers/prompt.ts'
 import type { Tool, ToolCallContext } from '../../../supabase/functions/_shared/tools/types.ts'
 
 const TENANT = 't'
@@ -20,7 +21,7 @@ const item = (key: number, page: number, sourceId = 's'): ContextItem => ({
   sourceName: 'a.pdf',
   meta: { images: [{ page }] },
 })
-const textOf = (items: readonly ContextItem[]) => items.map(({ key, text }) => `[${key}]\n${text}`).join('\n\n')
+const textOf = (items: readonly ContextItem[]): string => items.map(({ key, text }) => `[${key}]\n${text}`).join('\n\n')
 
 /** An illustration over one source of 20 pages, and what a provider is asked with. */
 function make({ imageBytes = 10, visible = ['s'], takesImages = true, failure = null as AppError | null } = {}) {
@@ -72,11 +73,11 @@ function make({ imageBytes = 10, visible = ['s'], takesImages = true, failure = 
     return requests.at(-1)!
   }
   /** Lets knowledge_search find these, and returns the message with its result. */
-  const found = async (items: ContextItem[]): Promise<ChatMessage> => {
+  const found = async (items: ContextItem[], format = textOf): Promise<ChatMessage> => {
     const tool = {
       name: 'knowledge_search',
       kind: 'builtin',
-      execute: () => Promise.resolve({ text: textOf(items), contextItems: items }),
+      execute: () => Promise.resolve({ text: format(items), contextItems: items }),
     } as unknown as Tool
     const [watched] = illustration.watch({ tools: [tool] } as unknown as Equipment).tools
     const { text } = await watched!.execute({}, {} as ToolCallContext)
@@ -109,6 +110,34 @@ describe('page images of a request', () => {
     await ask({ messages: [question, result] })
     expect(reads).toHaveLength(8)
   })
+
+  it.each([true, false])(
+    'take the place of their own passage, whatever stands in it (numbers: %s)',
+    async (citations) => {
+      const { ask, found } = make({ visible: ['s', 'other'] })
+      const shown = (key: number, text: string): ContextItem => ({
+        ...item(key, key),
+        text,
+        itemId: `chunk-${key}`,
+        meta: { images: [{ page: key }], pages: [key] },
+      })
+      const price = 'The price is not payable in advance.'
+      const other = { ...shown(4, price), sourceId: 'other', sourceName: 'b.pdf', meta: { pages: [4] } }
+      // Words, and the header line, of the passage of another document.
+      const items = [shown(1, 'not'), shown(2, '[4] [Page(s): 4]'), shown(3, 'price is'), other]
+      const result = await found(items, (found) => formatContext(found, citations))
+      const request = await ask({ messages: [question, result] })
+      const note = (page: number) => `(Shown as an image of page ${page}.)`
+      const header = (key: number) => `${citations ? `[${key}] ` : ''}[Page(s): ${key}]`
+      expect(request.messages[1]!.content.split('\n\n')).toEqual([
+        '--- Document: "a.pdf" ---',
+        ...[1, 2, 3].map((key) => `${header(key)}\n${note(key)}`),
+        '--- Document: "b.pdf" ---',
+        `${header(4)}\n${price}`,
+      ])
+      expect(labels(request)).toHaveLength(3)
+    },
+  )
 
   it('are given again only as long as the person may read their source', async () => {
     const visible = ['s', 'other']

@@ -15,6 +15,7 @@ import type { ObjectStore } from '../object-store.ts'
 import { PAGE_IMAGE_COLUMNS, pageImagesOf } from '../page-images.ts'
 import type { PageImage, PageImageRow } from '../page-images.ts'
 import type { ChatImage, ChatMessage, ChatProvider, ChatRequest, ContextItem } from '../providers/index.ts'
+import { formatItem } from '../providers/prompt.ts'
 import { imagesField } from '../search/page-images.ts'
 import type { Tool } from '../tools/types.ts'
 import type { Equipment } from './outcome.ts'
@@ -41,6 +42,19 @@ const labelOf = ({ sourceName }: ContextItem, page: number) =>
 /** What stands in the place of a text that an image shows. */
 const noteOf = (pages: readonly number[]) =>
   `(Shown as ${pages.length === 1 ? 'an image of page' : 'images of pages'} ${pages.join(', ')}.)`
+
+/**
+ * Where the text of a passage stands in a result of a search: under its own header, for its words may stand in other passages as well,
+ * or be the header of one. Null: nowhere, as where a note says that it stands above.
+ */
+function placeIn(content: string, item: ContextItem): { start: number; end: number } | null {
+  for (const citations of [true, false]) {
+    const block = formatItem(item, citations)
+    const start = `\n\n${content}\n\n`.indexOf(`\n\n${block}\n\n`)
+    if (start >= 0) return { start: start + block.length - item.text.length, end: start + block.length }
+  }
+  return null
+}
 
 /** Whose images a run may see, and where they lie. */
 export type ImageAccess = {
@@ -182,9 +196,10 @@ export function createIllustration(access: ImageAccess, resumed: readonly Resume
       let content = message.content
       const images: ChatImage[] = []
       for (const item of items) {
-        const taken = item.text !== '' && content.includes(item.text) ? await take(item) : null
-        if (taken === null) continue
-        content = content.replace(item.text, () => noteOf(pagesNamed(item)))
+        const place = item.text === '' ? null : placeIn(content, item)
+        const taken = place && (await take(item))
+        if (place === null || taken === null) continue
+        content = content.slice(0, place.start) + noteOf(pagesNamed(item)) + content.slice(place.end)
         images.push(...taken)
       }
       byMessage.set(message, { content, images })

@@ -34,6 +34,10 @@ const passageText = ({ text, itemId, sourceId }: ContextItem): string =>
         .replace(/^([^\S\n]{0,100})\[(\d{1,4})\](?=(?: \[.*\])?[^\S\n]*$)/gm, '$1($2)')
         .replace(/^([^\S\n]{0,100})\[((?:Section|Page\(s\)): .*)\](?=[^\S\n]*$)/gm, '$1($2)')
 
+/** One item as a context has it: its header line, if there is anything to say in it, and its text. */
+export const formatItem = (item: ContextItem, citations: boolean): string =>
+  [itemHeader(item, citations), passageText(item)].filter(Boolean).join('\n')
+
 /** Context items grouped by document, in the order of each document's first item. */
 export function formatContext(items: readonly ContextItem[], citations: boolean): string {
   const documents = new Map<string, { name: string; items: ContextItem[] }>()
@@ -46,7 +50,7 @@ export function formatContext(items: readonly ContextItem[], citations: boolean)
   const parts: string[] = []
   for (const { name, items: passages } of documents.values()) {
     if (name !== '') parts.push(`--- Document: "${plainName(name)}" ---`)
-    for (const item of passages) parts.push([itemHeader(item, citations), passageText(item)].filter(Boolean).join('\n'))
+    for (const item of passages) parts.push(formatItem(item, citations))
   }
   return parts.join('\n\n')
 }

@@ -273,6 +273,48 @@ describe('what is answered', () => {
     expect(await workOff(stack, api, base)).toBe('upstream_failed')
   })
 
+  it('is an error of documents that the provider refuses, however many come before one that it answers about', async () => {
+    const mixed = await makeBase()
+    const refused: AddedSource[] = []
+    for (const n of [1, 2, 3]) {
+      refused.push(await addSource(stack, mixed, { name: `${n}`, text: `FILTERED ${n}`, owner: MEMBER }))
+    }
+    const last = await gates(mixed)
+    const asked = model.chats().length
+    model.play((input) =>
+      promptOf(input).includes('FILTERED')
+        ? { status: 400, error: { code: 'content_filter', message: 'Refused: FILTERED.' } }
+        : { text: JSON.stringify(GATES) },
+    )
+    await put(mixed)
+    expect(await workOff(stack, api, mixed)).toBe(4)
+    expect(model.chats()).toHaveLength(asked + 4)
+    expect(await resultsOf(mixed)).toMatchObject({
+      results: { [last.item]: GATES },
+      item_errors: Object.fromEntries(refused.map(({ item }) => [item, expect.stringContaining('refused')])),
+      status: 'completed_with_errors',
+    })
+    // Where it answers about nothing, it may be the settings: no document is blamed.
+    await run(mixed, { retry_failed: true })
+    expect(await workOff(stack, api, mixed)).toBe('upstream_failed')
+    expect(model.chats()).toHaveLength(asked + 7)
+    expect((await configOf(mixed))['failed_count']).toBe(3)
+  })
+
+  it('is an error of no document while the provider is down, though one beside it has no text', async () => {
+    const down = await makeBase()
+    const empty = await addSource(stack, down, { name: 'empty', text: ' ', owner: MEMBER })
+    const full = await gates(down)
+    model.play(() => ({ status: 500 }))
+    await put(down)
+    expect(await workOff(stack, api, down)).toBe('upstream_failed')
+    expect(Object.keys((await resultsOf(down))['item_errors'])).toEqual([empty.item])
+    model.play(() => ({ text: JSON.stringify(GATES) }))
+    await run(down, { incremental: true })
+    expect(await workOff(stack, api, down)).toBe(1)
+    expect((await resultsOf(down))['results']).toEqual({ [full.item]: GATES })
+  })
+
   it('is about the beginning of a text that is too long, and says so', async () => {
     const long = await makeBase()
     const { item } = await addSource(stack, long, { name: 'long', text: 'Gate B. '.repeat(30_000), owner: MEMBER })

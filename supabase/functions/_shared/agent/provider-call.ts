@@ -14,6 +14,15 @@ export type ProviderAccess = {
   log: Log
 }
 
+/** HTTP statuses that are about what was sent, not about the provider or its settings. */
+const ABOUT_WHAT_WAS_SENT: unknown[] = [400, 413, 422]
+
+/** Whether a provider that answers others has refused this one request. */
+export function refusesWhatWasSent(error: AppError): boolean {
+  const { status } = Object(error.cause) as { status?: unknown }
+  return ABOUT_WHAT_WAS_SENT.includes(status)
+}
+
 /** A failed settlement costs no answer: what was reserved stays reserved until the run is over. */
 async function settle({ budget, log }: ProviderAccess, { id }: BudgetGrant, usage: Usage | null): Promise<void> {
   if (id === null) return

@@ -1,5 +1,6 @@
 import type { ObjectAnswer } from '../agent/ask-for-object.ts'
 import type { Budget } from '../agent/budget.ts'
+import { refusesWhatWasSent } from '../agent/provider-call.ts'
 import { AT_ONCE_WITH_IMAGES } from '../chat-images.ts'
 import type { Db, Deps } from '../context.ts'
 import type { EnrichmentClaim } from '../enrichment-ledger.ts'
@@ -125,17 +126,17 @@ async function readDocument(
 /** What is asked, and whether the model is shown images with it. */
 type Form = { questions: Questions; usesImages: boolean }
 
-/** Asks about one source and stores what comes of it. Nothing happens to one that the person cannot see any more. */
+/** Asks about one source and stores what comes of it. Null: nothing happens to one that the person cannot see any more. */
 async function enrichItem(
   deps: EnrichmentDeps,
   claim: EnrichmentClaim,
   item: Item,
   { questions, usesImages }: Form,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<ObjectAnswer | null> {
   const { chat, log, tools } = deps
   const document = await readDocument(await actAs(deps, claim), item, readableChars(chat, questions), usesImages)
-  if (document === null) return false
+  if (document === null) return null
   const access = { chat, budget: budgetOf(deps, claim), signal, log }
   const asked = usesImages
     ? askWithImages(access, tools.pageImages, questions, document)
@@ -145,7 +146,7 @@ async function enrichItem(
     throw new UnansweredError(item, error)
   })
   await store(deps, claim, item, answer)
-  return true
+  return answer
 }
 
 async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, item: Item, answer: ObjectAnswer) {
@@ -169,31 +170,50 @@ export async function enrichSources(
   const questions: Questions = { fields: claim.fields, model: claim.llm_model, maxTokens: claim.max_tokens }
   let usesImages: boolean | undefined
   let asked = 0
+  let isProviderWell = false
+  /** Refused while nothing was answered yet: only an answer about another document tells that it was about these. */
+  let refused: UnansweredError[] = []
+  const isLeft = ({ id }: Item) => !refused.some(({ item }) => item.id === id)
   for (let looked = 0; looked < share.most; ) {
     signal.throwIfAborted()
     const db = await actAs(deps, claim)
     usesImages ??= await wantsImages(db, claim)
     const form: Form = { questions, usesImages }
     const atOnce = usesImages ? Math.min(share.atOnce, AT_ONCE_WITH_IMAGES) : share.atOnce
-    const items = unwrap<Item[]>(
-      await db.schema('ai').rpc('items_to_enrich', { enrichment_id: claim.enrichment_id, item_limit: atOnce }),
+    const listed = unwrap<Item[]>(
+      await db
+        .schema('ai')
+        .rpc('items_to_enrich', { enrichment_id: claim.enrichment_id, item_limit: atOnce + refused.length }),
     )
-    if (items.length === 0) return { asked, isDone: true }
+    const items = listed.filter(isLeft).slice(0, atOnce)
+    if (items.length === 0 && refused.length === 0) return { asked, isDone: true }
+    if (items.length === 0) break
     looked += items.length
     const outcomes = await Promise.allSettled(items.map((item) => enrichItem(deps, claim, item, form, signal)))
-    const answered = outcomes.filter((outcome) => outcome.status === 'fulfilled' && outcome.value).length
-    asked += answered
-    const unanswered: UnansweredError[] = []
+    const answers = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? (outcome.value ?? []) : []))
+    asked += answers.length
+    // About a document without text nobody was asked.
+    const isAnswered = answers.some(({ error }) => error?.code !== 'empty_document')
+    isProviderWell ||= isAnswered
+    const failed: UnansweredError[] = []
     for (const outcome of outcomes) {
       if (outcome.status !== 'rejected') continue
       if (!(outcome.reason instanceof UnansweredError)) throw outcome.reason
-      unanswered.push(outcome.reason)
+      if (refusesWhatWasSent(outcome.reason.cause)) refused.push(outcome.reason)
+      else failed.push(outcome.reason)
     }
-    for (const { item, cause } of unanswered) {
-      if (answered === 0) throw cause
+    for (const { item, cause } of failed) {
+      if (!isAnswered) throw cause
       await store(deps, claim, item, without('provider_failed', 'The provider of the model failed at this document.'))
-      asked += 1
     }
+    asked += failed.length
+    if (!isProviderWell) continue
+    for (const { item } of refused) {
+      await store(deps, claim, item, without('provider_refused', 'The provider of the model refused this document.'))
+    }
+    asked += refused.length
+    refused = []
   }
+  if (refused[0] !== undefined) throw refused[0].cause
   return { asked, isDone: false }
 }

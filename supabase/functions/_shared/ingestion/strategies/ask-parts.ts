@@ -1,3 +1,4 @@
+import { refusesWhatWasSent } from '../../agent/provider-call.ts'
 import { batchesOf } from '../../batches.ts'
 import { AppError } from '../../errors.ts'
 import type { PageImage } from '../../page-images.ts'
@@ -6,8 +7,6 @@ import type { IndexingModel, ShownAnswer } from './strategy.ts'
 
 /** Questions put to the model at once for one document. */
 const AT_ONCE = 4
-/** HTTP statuses that are about what was sent, not about the provider or its settings. */
-const ABOUT_WHAT_WAS_SENT: unknown[] = [400, 413, 422]
 /** What a provider throws that is unwell or busy. */
 const UNWELL: string[] = ['upstream_failed', 'upstream_timeout', 'rate_limited']
 
@@ -21,8 +20,7 @@ export type PartAnswer =
 
 function codeOf(error: unknown, isLastTry: boolean): string | null {
   if (!(error instanceof AppError) || !UNWELL.includes(error.code)) return null
-  const { status } = Object(error.cause) as { status?: unknown }
-  if (ABOUT_WHAT_WAS_SENT.includes(status)) return 'provider_refused'
+  if (refusesWhatWasSent(error)) return 'provider_refused'
   return isLastTry && classify(error).status === 'pending' ? PROVIDER_FAILED : null
 }
 

@@ -75,12 +75,21 @@ export function textLimit(chat: ChatProvider, question: ObjectQuestion, imageTok
   return Math.min(Math.max(free, MIN_TEXT_CHARS), MAX_TEXT_CHARS)
 }
 
+const FENCE = '```'
+
+/** What stands in the code fence around an answer, or all of it. Without a pattern, whose time would grow with the square of the text. */
+function withoutFence(answer: string): string {
+  const text = answer.trim()
+  const begin = text.indexOf('\n') + 1
+  const isFenced = ['', 'json'].some((language) => text.slice(0, begin).trimEnd() === `${FENCE}${language}`)
+  return isFenced && text.endsWith(FENCE) ? text.slice(begin, -FENCE.length) : text
+}
+
 /** The object in an answer, also where a model has put a code fence around it. */
 function readAnswer(text: string, schema: Record<string, unknown>): ReturnType<typeof checkArguments> {
-  const [, bare = text] = /^\s*```(?:json)?\s*\n([\s\S]*?)\n?```\s*$/.exec(text) ?? []
   let value: unknown
   try {
-    value = JSON.parse(bare)
+    value = JSON.parse(withoutFence(text))
   } catch {
     return { ok: false, problem: 'it is not JSON.', args: {} }
   }

@@ -46,4 +46,13 @@ describe('an answer', () => {
   ])('is none with %s', async (_, answer) => {
     expect(await ask(answer)).toMatchObject({ object: null, error: { code: 'invalid_answer' } })
   })
+
+  it.each(['', 'x'])(
+    'is told what is wrong with it in a text that can be stored, names that begin with %j cut',
+    async (begin) => {
+      const { error } = await ask(JSON.stringify({ quay: 7, [`${begin}${'\u{1f980}'.repeat(300)}`]: 1 }))
+      expect(error?.message).toContain('\u{1f980}')
+      expect(error?.message.isWellFormed()).toBe(true)
+    },
+  )
 })

@@ -1,5 +1,6 @@
 import { dereference, validate } from '@cfworker/json-schema'
 import type { OutputUnit, Schema, SchemaDraft } from '@cfworker/json-schema'
+import { cutText } from '../cut-text.ts'
 import { MAX_PATTERN_TEXT_CHARS, withSafePatterns } from './schema-patterns.ts'
 import type { Strictness } from './schema-patterns.ts'
 import { SchemaMeter, TooMuchWork } from './schema-work.ts'
@@ -125,7 +126,8 @@ function describe(errors: readonly OutputUnit[]): string {
         ? error.replace(/ does not match .*$/, ' is not known.')
         : error.replace(/^Instance does not have required property/, 'Missing:').replace(/^Instance/, 'The value')
     const place = instanceLocation.replace(/^#\/?/, '')
-    return (place === '' ? text : `${place}: ${text}`).slice(0, MAX_PROBLEM_CHARS)
+    // Names of the value's own are in it: what is cut inside a character cannot be stored.
+    return cutText(place === '' ? text : `${place}: ${text}`, MAX_PROBLEM_CHARS)
   })
   const more = all.length > MAX_PROBLEMS ? ` (and ${all.length - MAX_PROBLEMS} more)` : ''
   return `${lines.join(' ')}${more}`

@@ -5484,8 +5484,16 @@ CREATE OR REPLACE FUNCTION ai.store_enrichment_result(enrichment_id uuid, lease_
  SET search_path TO ''
 AS $function$
 declare
-  held constant ai.enrichments := private.holds_enrichment_lease(enrichment_id, lease_token);
+  held ai.enrichments;
 begin
+  -- First of all what a deletion begins with: it waits for us, or we for it, before either has anything else.
+  perform
+  from ai.knowledge_bases
+  where knowledge_bases.id = (
+    select enrichments.knowledge_base_id from ai.enrichments where enrichments.id = store_enrichment_result.enrichment_id
+  )
+  for key share;
+  held := private.holds_enrichment_lease(enrichment_id, lease_token);
   if held.id is null then
     return false;
   end if;

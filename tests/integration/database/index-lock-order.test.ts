@@ -32,6 +32,7 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
       ['delete', 'ai.indexed_sources'],
       ['update', 'private.search_segments'],
       ['insert', 'private.search_vectors'],
+      ['insert', 'ai.enrichment_results'],
     ]) {
       // By its name the last: whatever else the row has done before is done.
       await query(
@@ -117,6 +118,19 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
       return call('ai.store_reembedded($1, $1, $2)', TOKEN, row!.items)(tx)
     },
   })
+  /** An enrichment of the knowledge base of a source, that somebody is at. */
+  const enrich = (id: string) =>
+    query(
+      `insert into ai.enrichments (id, tenant_id, knowledge_base_id, fields, status, principal_id, run_number, lease_token, lease_expires_at)
+       select $2, tenant_id, knowledge_base_id, '[{"name": "topic", "description": "Topic.", "type": "text"}]', 'enriching', $3, 1, $2, now() + interval '1 minute'
+       from ai.indexed_sources where id = $1`,
+      [id, TOKEN, ADMIN],
+    )
+  const answer = (id: string): Actor => ({
+    caller: SERVICE,
+    work: call(`ai.store_enrichment_result($1, $1, $2, null, '{"topic": "tariffs"}')`, TOKEN, id),
+  })
+  const answers = () => query('select from ai.enrichment_results where enrichment_id = $1', [TOKEN])
   const remove = (table: string, id: string): Actor => ({
     caller: SERVICE,
     work: (tx) => tx.query(`delete from ${table} where id = $1`, [id]),
@@ -164,6 +178,28 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
     await makeSource(X, 'tenant')
     expect(await meet('indexed_sources', remove('ai.knowledge_bases', base), finish(X))).toEqual(done)
     expect(await texts(X)).toEqual([])
+  })
+
+  describe('while it is enriched', () => {
+    const others = [
+      { what: 'it is deleted', other: () => remove('ai.sources', X) },
+      { what: 'it is taken out of the knowledge base', other: () => remove('ai.indexed_sources', X) },
+      { what: 'its knowledge base is deleted', other: () => remove('ai.knowledge_bases', base) },
+    ]
+    beforeEach(async () => {
+      await makeSource(X, 'tenant')
+      await enrich(X)
+    })
+
+    it.each(others)('$what, first that: there is no answer to store', async ({ other }) => {
+      expect(await meet('indexed_sources', other(), answer(X))).toEqual(done)
+      expect(await answers()).toEqual([])
+    })
+
+    it.each(others)('$what, first the answer: both get through', async ({ other }) => {
+      expect(await meet('enrichment_results', answer(X), other())).toEqual(done)
+      expect(await answers()).toEqual([])
+    })
   })
 
   it.each([{ source: X }, { source: Y }])(
@@ -262,11 +298,13 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
          values ($1, $2, $3, 'n', 'running', $1, now() + interval '1 minute')`,
         [TOKEN, LEAVING, base],
       )
+      await enrich(X)
     })
 
     it.each([
       { what: 'the indexing of its source ends', other: () => finish(X), stop: 'chunks' },
       { what: 'vectors of another model are stored', other: () => store(X), stop: 'search_vectors' },
+      { what: 'it is enriched', other: () => answer(X), stop: 'enrichment_results' },
     ])('$what, first that: both get through', async ({ other, stop }) => {
       expect(await meet(stop, other(), leave)).toEqual(done)
       expect(await left()).toEqual([])
@@ -275,8 +313,9 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
     it.each([
       { what: 'the indexing of its source ends', other: () => finish(X) },
       { what: 'vectors of another model are stored', other: () => store(X) },
-    ])('$what, first the deletion: both get through', async ({ other }) => {
-      expect(await meet('chunks', leave, other())).toEqual(done)
+      { what: 'it is enriched', other: () => answer(X), stop: 'indexed_sources' },
+    ])('$what, first the deletion: both get through', async ({ other, stop = 'chunks' }) => {
+      expect(await meet(stop, leave, other())).toEqual(done)
       expect(await left()).toEqual([])
     })
   })

@@ -12300,7 +12300,7 @@ begin
   update ai.indexed_sources
   set
     index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null,
-    lease_token = null, leased_by = null, lease_expires_at = null
+    lease_token = null, leased_by = null, lease_expires_at = null, requested_by = private.caller_user_id()
   where indexed_sources.source_id = source.id;
   return private.extraction_job(source.id);
 end;
@@ -12905,7 +12905,9 @@ begin
   if source.extraction_status = 'extracted' then
     -- The text is there; what can have failed is indexing.
     update ai.indexed_sources
-    set index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null
+    set
+      index_status = 'pending', attempts = 0, error_code = null, reason_code = null, error_message = null, next_retry_at = null,
+      requested_by = private.caller_user_id()
     where indexed_sources.source_id = source.id and indexed_sources.index_status in ('failed', 'cancelled');
     if found then
       perform private.index_job(indexed_sources.id)

@@ -1,6 +1,6 @@
 -- Models that are asked while a source is indexed are on the budget of whoever put it there, not of a colleague whose document it is.
 begin;
-select plan(9);
+select plan(13);
 select tests.make_world();
 delete from ai.budgets;
 delete from ai.usage_entries;
@@ -49,13 +49,30 @@ select tests.as_superuser();
 select pg_temp.call() is not null;
 select set_eq('select pg_temp.held()', array['admin 10', 'member 100'], 'then of whoever has it indexed anew');
 
+-- Of what somebody else has put there, the owner has it indexed anew as well, with the text or without.
+select tests.sign_in('admin');
+select ai.add_source_to_knowledge_base(tests.id('greedy'), tests.id('source a_open')) is not null;
+select tests.sign_in('member');
+select isnt(ai.reextract_source(tests.id('source a_open')), null, 'the owner has the document extracted anew');
+select tests.as_superuser();
+select pg_temp.call() is not null;
+select set_eq('select pg_temp.held()', array['admin 10', 'member 110'], 'and pays for what is asked about it');
+update ai.sources set extraction_status = 'extracted', extracted_at = now() where id = tests.id('source a_open');
+update ai.indexed_sources set requested_by = tests.person('admin'), index_status = 'cancelled', lease_token = null, lease_expires_at = null
+where knowledge_base_id = tests.id('greedy');
+select tests.sign_in('member');
+select isnt(ai.retry_source(tests.id('source a_open')), null, 'or tries again what a colleague has begun');
+select tests.as_superuser();
+select pg_temp.call() is not null;
+select set_eq('select pg_temp.held()', array['admin 10', 'member 120'], 'and pays for that');
+
 delete from public.memberships where tenant_id = tests.tenant('a') and user_id = tests.person('admin');
 update ai.indexed_sources set requested_by = tests.person('admin') where knowledge_base_id = tests.id('greedy');
 select is(pg_temp.call(), '90', 'of one who has left nothing is used');
-select set_eq('select pg_temp.held()', array['admin 10', 'member 110'], 'but of the owner of the source');
+select set_eq('select pg_temp.held()', array['admin 10', 'member 130'], 'but of the owner of the source');
 update ai.indexed_sources set requested_by = null where knowledge_base_id = tests.id('greedy');
 select pg_temp.call() is not null;
-select set_eq('select pg_temp.held()', array['admin 10', 'member 120'], 'as when a backend has put it there');
+select set_eq('select pg_temp.held()', array['admin 10', 'member 140'], 'as when a backend has put it there');
 
 select * from finish();
 rollback;

@@ -2832,11 +2832,14 @@ AS $function$
   select 'indexing', indexed_sources.id
   from ai.indexed_sources
   join ai.sources on sources.id = indexed_sources.source_id
+  join ai.knowledge_bases on knowledge_bases.id = indexed_sources.knowledge_base_id
   where sources.extraction_status = 'extracted'
     and (
       (
         indexed_sources.index_status = 'pending'
         and coalesce(indexed_sources.next_retry_at, indexed_sources.last_dispatched_at, indexed_sources.created_at) < now() - interval '10 seconds'
+        -- Whoever draws the pages queues it; if nobody does, it is due when it has waited long enough.
+        and not private.waits_for_page_images(sources.id, knowledge_bases.indexing_config)
       )
       or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
     )

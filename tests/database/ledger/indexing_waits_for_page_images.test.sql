@@ -1,6 +1,6 @@
 -- Where records are made from images of pages, indexing waits until they are drawn, is given them, and does without where nobody draws.
 begin;
-select plan(22);
+select plan(23);
 select tests.make_world();
 select tests.keep('id', tests.id('source a_open')::text);
 select tests.keep('indexed', tests.id('indexed a_open')::text);
@@ -46,7 +46,7 @@ select is(pg_temp.claim(), null, 'records of images do, wherever the setting is'
 select pg_temp.configure('{"strategy": "doc2json", "use_images": true}');
 select is(pg_temp.claim(), null, 'there as well');
 select pg_temp.forget_jobs();
-select is(pg_temp.is_due(), true, 'and the sweep asks for them again');
+select is(pg_temp.is_due(), false, 'and the sweep leaves them to whoever draws');
 select is(tests.keep('lease', ai.claim_page_rendering(tests.kept_id('id'), 'w', 10) ->> 'lease_token') <> '', true, 'somebody draws');
 select is(pg_temp.claim(), null, 'they wait on');
 select is(pg_temp.jobs(), 0, 'and nobody is told');
@@ -64,6 +64,8 @@ select is(pg_temp.claim() ? 'page_images', false, 'to whoever wants it only');
 
 select pg_temp.configure('{"strategy": "doc2json", "use_images": true}');
 select pg_temp.want(now() - interval '31 minutes');
+select pg_temp.forget_jobs();
+select is(pg_temp.is_due(), true, 'the sweep asks for them where nobody draws,');
 select isnt(pg_temp.claim(), null, 'for half an hour at most');
 select pg_temp.want(now());
 select pg_temp.configure('{"strategy": "doc2json", "extra": {"use_images": true}}');

@@ -1,0 +1,71 @@
+-- What waits for images of its pages is not due: it was queued in vain at every sweep, and 500 of one tenant took the places of all
+-- that a dead worker had left behind.
+create or replace function ai.due_ingestion()
+returns table (kind text, id uuid)
+language sql
+stable
+set search_path = ''
+as $$
+  with live as materialized (
+    select live_jobs.queue, live_jobs.key, live_jobs.is_waiting from private.live_jobs()
+  )
+  select 'extraction', sources.id
+  from ai.sources
+  where sources.uploaded_at is not null
+    and (
+      (sources.extraction_status = 'pending' and coalesce(sources.next_retry_at, sources.updated_at) < now() - interval '10 seconds')
+      or (sources.extraction_status = 'extracting' and sources.lease_expires_at < now())
+    )
+    and not exists (
+      select from live
+      where live.queue = 'extract_source'
+        and live.key = sources.id::text
+        -- The job of a worker that died stays active until its heartbeat is missed; the lease has told us before.
+        and (live.is_waiting or sources.extraction_status = 'pending')
+    )
+  union all
+  select 'indexing', indexed_sources.id
+  from ai.indexed_sources
+  join ai.sources on sources.id = indexed_sources.source_id
+  join ai.knowledge_bases on knowledge_bases.id = indexed_sources.knowledge_base_id
+  where sources.extraction_status = 'extracted'
+    and (
+      (
+        indexed_sources.index_status = 'pending'
+        and coalesce(indexed_sources.next_retry_at, indexed_sources.last_dispatched_at, indexed_sources.created_at) < now() - interval '10 seconds'
+        -- Whoever draws the pages queues it; if nobody does, it is due when it has waited long enough.
+        and not private.waits_for_page_images(sources.id, knowledge_bases.indexing_config)
+      )
+      or (indexed_sources.index_status = 'indexing' and indexed_sources.lease_expires_at < now())
+    )
+    and not exists (
+      select from live
+      where live.queue = 'index_source'
+        and live.key = indexed_sources.id::text
+        and (live.is_waiting or indexed_sources.index_status = 'pending')
+    )
+  union all
+  select 'reembedding', reembeddings.id
+  from private.reembeddings
+  where (
+      (reembeddings.status = 'pending' and coalesce(reembeddings.next_retry_at, reembeddings.created_at) < now() - interval '10 seconds')
+      or (reembeddings.status = 'running' and reembeddings.lease_expires_at < now())
+    )
+    and not exists (
+      select from live
+      where live.queue = 'reembed_knowledge_base'
+        and live.key = reembeddings.id::text
+        and (live.is_waiting or reembeddings.status = 'pending')
+    )
+  union all
+  (
+    select 'memory', memories.id
+    from public.memories
+    where memories.embedding_model is null
+      -- What could not be embedded is tried again from time to time.
+      and coalesce(memories.embedding_attempted_at + interval '1 hour', memories.created_at + interval '10 seconds') < now()
+      and not exists (select from live where live.queue = 'embed_memory' and live.key = memories.id::text)
+    limit 200
+  )
+  limit 500;
+$$;

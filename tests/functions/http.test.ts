@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { MAX_JSON_BYTES, readMultipart } from '../../supabase/functions/_shared/body.ts'
 import { createRouter, likePattern, parseBody, parseLenientBody, uuid } from '../../supabase/functions/_shared/http.ts'
 import type { Deps } from '../../supabase/functions/_shared/context.ts'
+import { asReadable } from '../../supabase/functions/_shared/sources.ts'
 
 const deps = { corsOrigins: ['https://app.example'], log: { info() {}, error() {} } } as unknown as Deps
 const app = createRouter('/test', deps)
@@ -25,6 +26,25 @@ function endless(chunk: Uint8Array<ArrayBuffer>): { body: ReadableStream<Uint8Ar
   })
   return { body, pulled: () => pulled }
 }
+
+describe('an answer to HEAD', () => {
+  it.each(['GET', 'HEAD'])('lets go of what its body would come from, as one that is read does: %s', async (method) => {
+    const released: string[] = []
+    async function* object() {
+      try {
+        for (const byte of [1, 2, 3]) yield await Promise.resolve(new Uint8Array([byte]))
+      } finally {
+        released.push('object')
+      }
+    }
+    const downloads = createRouter('/test', deps)
+    downloads.get('/object', (c) => c.body(asReadable(object()), 200, { 'content-length': '3' }))
+    const response = await downloads.request('/test/object', { method })
+    expect([response.status, response.headers.get('content-length')]).toEqual([200, '3'])
+    expect((await response.arrayBuffer()).byteLength).toBe(method === 'GET' ? 3 : 0)
+    expect(released).toEqual(['object'])
+  })
+})
 
 describe('a JSON body', () => {
   it('is parsed strictly where the shape is ours', async () => {

@@ -28,6 +28,8 @@ export function createRouter<D extends Deps>(basePath: string, deps: D): Hono<Ap
       c.header('x-request-id', requestId)
       c.header('x-content-type-options', 'nosniff')
       await next()
+      // Nobody reads that body, and what it comes from, a stored object or a run that is followed, would be held open for good.
+      if (c.req.method === 'HEAD') await c.res.body?.cancel().catch(() => {})
     }),
   )
   app.use(allowOrigins(deps.corsOrigins))

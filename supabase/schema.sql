@@ -13402,8 +13402,11 @@ declare
   asks_otherwise constant boolean := is_new or (held.fields, held.llm_model) is distinct from (set_enrichment.fields, set_enrichment.llm_model);
   job_id uuid;
 begin
-  if not private.is_enrichment_fields(set_enrichment.fields) or pg_column_size(set_enrichment.fields) > 65536 then
+  if not private.is_enrichment_fields(set_enrichment.fields) then
     perform private.raise_error(400, 'invalid_request', 'fields is no list of fields.', 'Each is {name, description, type: text | boolean | number | enum, enum_values?}.');
+  end if;
+  if pg_column_size(set_enrichment.fields) > 65536 then
+    perform private.raise_error(400, 'invalid_request', 'fields is too long: 64 KiB is the most.', 'Shorten descriptions and enum_values: all of them go along with every question.');
   end if;
   if set_enrichment.llm_model !~ '^[[:graph:]]{1,200}$' then
     perform private.raise_error(400, 'invalid_request', 'llm_model must be the name of a model.', null);

@@ -111,6 +111,9 @@ describe('what is asked', () => {
       { fields: [field], llm_model: 'two words' },
     ]
     for (const json of refused) await member.json(400, 'PUT', at(base), { json })
+    const wordy = Array.from({ length: 50 }, (_, n) => ({ ...field, name: `f${n}`, description: 'x'.repeat(2000) }))
+    const tooLong = await member.json(400, 'PUT', at(base), { json: { fields: wordy } })
+    expect(JSON.stringify(tooLong)).toContain('64 KiB')
     const { data, error } = await (await stack.signIn(MEMBER)).schema('ai').rpc('set_enrichment', {
       knowledge_base_id: base,
       fields: [{ ...field, name: '1st' }],

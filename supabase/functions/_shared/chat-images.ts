@@ -1,4 +1,6 @@
+import { untilAborted } from './agent/abort.ts'
 import { AppError } from './errors.ts'
+import { withTimeout } from './fetch.ts'
 import { joinBytes } from './join-bytes.ts'
 import type { ObjectStore } from './object-store.ts'
 import { openPageImage } from './open-page-image.ts'
@@ -14,8 +16,30 @@ export const AT_ONCE_WITH_IMAGES = 2
 /** What providers count for one page at most: those that divide images into tiles take less than this for 100 dots per inch. */
 export const TOKENS_PER_IMAGE = 1600
 
-/** The bytes of an image; null when it has been replaced since its row was read, or is larger than a request may be. @throws AppError `storage_failed`. */
+/** Milliseconds that one image may take to come. There is a text that stands for it. */
+const READ_TIMEOUT_MS = 10_000
+
+/**
+ * The bytes of an image; null when it has been replaced since its row was read, or is larger than a request may be.
+ * @throws AppError `storage_failed`, also when the storage does not get on; the reason of `signal` when that fires.
+ */
 export async function readPageImage(
+  objects: Pick<ObjectStore, 'get'>,
+  image: PageImage,
+  signal: AbortSignal,
+  timeoutMs = READ_TIMEOUT_MS,
+): Promise<Uint8Array | null> {
+  const bounded = withTimeout(signal, timeoutMs)
+  try {
+    return await untilAborted(read(objects, image, bounded), bounded)
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!bounded.aborted) throw error
+    throw new AppError('storage_failed', 'Storage error', { cause: bounded.reason })
+  }
+}
+
+async function read(
   objects: Pick<ObjectStore, 'get'>,
   image: PageImage,
   signal: AbortSignal,

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { IngestionContext } from '../../supabase/functions/_shared/ingestion/context.ts'
+import { enrichKnowledgeBase } from '../../supabase/functions/_shared/enrichment/job.ts'
 import { enrichmentQueues, workOnJobs } from '../../supabase/functions/worker/jobs.ts'
 import { promptOf } from '../support/scripted-model/index.ts'
 import { useModel } from '../support/scripted-model/use-model.ts'
@@ -579,6 +580,47 @@ describe('where no worker runs', () => {
     const done = await workOnJobs({ context, maxBytes: 1 }, until, enrichmentQueues(api.deps))
     expect(done).toEqual({ jobs: 2, isEmpty: true })
     expect(await configOf(base)).toMatchObject({ status: 'completed', enriched_count: 9, total_count: 9 })
+  })
+})
+
+describe('a provider that is too busy', () => {
+  it('is asked again as often as the run gets on, and given up by the queue where it does not', async () => {
+    const base = await makeBase()
+    for (const quay of [1, 2, 3, 4]) {
+      await addSource(stack, base, { name: `${quay}`, text: `Gate B, quay ${quay}.`, owner: MEMBER })
+    }
+    await put(base)
+    const { ledger, log } = api.deps
+    const settings = { name: 'test', leaseSeconds: 60, maxAttempts: 10 }
+    const context = { ledger, log, settings } as unknown as IngestionContext
+    const id = (await configOf(base))['id']
+    const signal = new AbortController().signal
+    // As if each delivery were the last.
+    const deliver = () =>
+      enrichKnowledgeBase(api.deps, { atOnce: 2, most: 40 })(context, { id, jobId: 'job', signal, retryAt: () => null })
+    const isDue = async () => {
+      await stack.db.query(`delete from pgboss.job`)
+      await stack.db.query(
+        `update ai.enrichments set next_retry_at = next_retry_at - interval '1 minute' where id = $1`,
+        [id],
+      )
+      return (await stack.db.query('select from ai.due_enrichments() as due (id) where due.id = $1', [id])).length === 1
+    }
+
+    // One answer each time, and then no more.
+    let left = 1
+    const busy = { status: 429, error: { message: 'Slow down.' } }
+    model.play(() => (left-- > 0 ? { text: JSON.stringify(GATES) } : busy))
+    for (const count of [1, 2]) {
+      left = 1
+      await deliver()
+      expect(await configOf(base)).toMatchObject({ status: 'enriching', enriched_count: count })
+      expect(await isDue()).toBe(true)
+    }
+    await expect(deliver()).rejects.toThrow('refuses more requests')
+    left = 10
+    await deliver()
+    expect(await configOf(base)).toMatchObject({ status: 'completed', enriched_count: 4 })
   })
 })
 

@@ -126,8 +126,8 @@ async function readDocument(
 /** What is asked, and whether the model is shown images with it. */
 type Form = { questions: Questions; usesImages: boolean }
 
-/** Asks about one source and stores what comes of it. Null: nothing happens to one that the person cannot see any more. */
-async function enrichItem(
+/** Asks about one source. Null: nothing happens to one that the person cannot see any more. */
+async function askAboutItem(
   deps: EnrichmentDeps,
   claim: EnrichmentClaim,
   item: Item,
@@ -141,12 +141,10 @@ async function enrichItem(
   const asked = usesImages
     ? askWithImages(access, tools.pageImages, questions, document)
     : askAbout(access, questions, document)
-  const answer = await asked.catch((error: unknown) => {
+  return await asked.catch((error: unknown) => {
     if (signal.aborted || !(error instanceof AppError) || !PERHAPS_OF_THE_DOCUMENT.includes(error.code)) throw error
     throw new UnansweredError(item, error)
   })
-  await store(deps, claim, item, answer)
-  return answer
 }
 
 async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, item: Item, answer: ObjectAnswer) {
@@ -157,6 +155,7 @@ async function store({ ledger, chat }: EnrichmentDeps, claim: EnrichmentClaim, i
 
 /**
  * Asks about sources of a run, those that whoever it acts for can see at that moment, and stores each result as it comes.
+ * @param onStored is called for each result, whatever becomes of the rest.
  * @returns how many were asked about, and whether none is left.
  * @throws EnrichmentLostError; AppError `enrichment_needs_model`, `membership_lost`, `budget_exceeded`; what providers throw.
  */
@@ -165,8 +164,18 @@ export async function enrichSources(
   claim: EnrichmentClaim,
   share: EnrichmentShare,
   signal: AbortSignal,
+  onStored: () => void = () => {},
 ): Promise<{ asked: number; isDone: boolean }> {
   if (!hasLanguageModel(deps.chat)) throw needsModel()
+  const keep = async (item: Item, answer: ObjectAnswer) => {
+    await store(deps, claim, item, answer)
+    onStored()
+  }
+  const enrich = async (item: Item, form: Form) => {
+    const answer = await askAboutItem(deps, claim, item, form, signal)
+    if (answer !== null) await keep(item, answer)
+    return answer
+  }
   const questions: Questions = { fields: claim.fields, model: claim.llm_model, maxTokens: claim.max_tokens }
   let usesImages: boolean | undefined
   let asked = 0
@@ -189,7 +198,7 @@ export async function enrichSources(
     if (items.length === 0 && refused.length === 0) return { asked, isDone: true }
     if (items.length === 0) break
     looked += items.length
-    const outcomes = await Promise.allSettled(items.map((item) => enrichItem(deps, claim, item, form, signal)))
+    const outcomes = await Promise.allSettled(items.map((item) => enrich(item, form)))
     const answers = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? (outcome.value ?? []) : []))
     asked += answers.length
     // About a document without text nobody was asked.
@@ -204,12 +213,12 @@ export async function enrichSources(
     }
     for (const { item, cause } of failed) {
       if (!isAnswered) throw cause
-      await store(deps, claim, item, without('provider_failed', 'The provider of the model failed at this document.'))
+      await keep(item, without('provider_failed', 'The provider of the model failed at this document.'))
     }
     asked += failed.length
     if (!isProviderWell) continue
     for (const { item } of refused) {
-      await store(deps, claim, item, without('provider_refused', 'The provider of the model refused this document.'))
+      await keep(item, without('provider_refused', 'The provider of the model refused this document.'))
     }
     asked += refused.length
     refused = []

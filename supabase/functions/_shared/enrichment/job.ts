@@ -13,6 +13,9 @@ type JobContext = Pick<IngestionContext, 'ledger' | 'log' | 'settings'>
 /** What one delivery does. After that the rest goes to the end of the queue, so that other tenants get their turn. */
 const SHARE: EnrichmentShare = { atOnce: 4, most: 40 }
 
+/** Milliseconds after which a run that gets on is taken up again by a job of its own, once the sweep comes by. */
+const PAUSE_MS = 5_000
+
 /** What ends a run for good, with a reason that a person can read. */
 const FINAL = ['enrichment_needs_model', 'membership_lost', 'budget_exceeded']
 
@@ -26,7 +29,8 @@ function asFailure(error: unknown): unknown {
 
 /**
  * Has a model fill in the fields of a knowledge base for its sources, one by one, in the name of whoever asked for it. What is
- * stored is not asked again when the job is delivered anew.
+ * stored is not asked again when the job is delivered anew. The queue gives up a run that gets nowhere: a delivery that has stored
+ * something ends its job, and the next one has all deliveries before it.
  */
 export const enrichKnowledgeBase =
   (deps: EnrichmentDeps, share: EnrichmentShare = SHARE) =>
@@ -46,16 +50,23 @@ export const enrichKnowledgeBase =
       return
     }
     log.info('enrichment_started', fields)
+    let isGettingOn = false
+    const onStored = () => (isGettingOn = true)
     try {
-      const done = await work(deps, context, claim, share, delivery.signal)
+      const done = await work(deps, context, claim, share, delivery.signal, onStored)
       log.info('enrichment_finished', { ...fields, ...done, duration_ms: Math.round(performance.now() - startedAt) })
     } catch (error) {
-      await settleFailure(asFailure(error), {
-        delivery,
+      const reason = asFailure(error)
+      const isPaused = isGettingOn && !delivery.signal.aborted
+      const settled = settleFailure(reason, {
+        delivery: isPaused ? { ...delivery, retryAt: () => new Date(Date.now() + PAUSE_MS) } : delivery,
         giveBack: ({ status, ...failure }) =>
           ledger.failEnrichment(claim, { ...failure, status: status === 'pending' ? 'pending' : 'failed' }),
         log,
         fields,
+      })
+      await settled.catch((thrown: unknown) => {
+        if (!isPaused || thrown !== reason) throw thrown
       })
     }
   }
@@ -66,6 +77,7 @@ async function work(
   claim: EnrichmentClaim,
   share: EnrichmentShare,
   parent: AbortSignal,
+  onStored: () => void,
 ) {
   if (claim.attempts > settings.maxAttempts) {
     throw new PermanentError('dead_letter', 'Enrichment was begun many times and got nowhere.')
@@ -73,7 +85,7 @@ async function work(
   const { ledger } = deps
   const renew = () => ledger.renewEnrichmentLease(claim, settings.leaseSeconds)
   return await whileRenewed(renew, settings.leaseSeconds, parent, async (signal) => {
-    const { asked, isDone } = await enrichSources(deps, claim, share, signal)
+    const { asked, isDone } = await enrichSources(deps, claim, share, signal, onStored)
     held(isDone ? await ledger.finishEnrichment(claim) : await ledger.yieldEnrichment(claim))
     return { asked_count: asked, is_done: isDone }
   })

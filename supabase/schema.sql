@@ -6749,6 +6749,15 @@ CREATE OR REPLACE FUNCTION private.apply_embedding_model(tenant_id uuid, knowled
  SET search_path TO ''
 AS $function$
 begin
+  if apply_embedding_model.knowledge_base_id is null then
+    -- Before it is asked what lacks a vector: whoever is changing one is waited for, and then it lacks one.
+    perform
+    from public.memories
+    where memories.tenant_id = apply_embedding_model.tenant_id
+      and memories.embedding_model is distinct from apply_embedding_model.embedding_model
+    order by memories.id
+    for no key update;
+  end if;
   if exists (
     select from private.items_without_vector(
       apply_embedding_model.tenant_id, apply_embedding_model.knowledge_base_id, apply_embedding_model.embedding_model, 1
@@ -6760,7 +6769,15 @@ begin
     update public.memories
     set embedding_model = apply_embedding_model.embedding_model
     where memories.tenant_id = apply_embedding_model.tenant_id
-      and memories.embedding_model is distinct from apply_embedding_model.embedding_model;
+      and memories.embedding_model is distinct from apply_embedding_model.embedding_model
+      -- Not one that was written since: it has a job, which embeds it with the model that is in use then.
+      and exists (
+        select from private.search_vectors
+        join private.vector_sets on vector_sets.id = search_vectors.vector_set_id
+        where search_vectors.item_id = memories.id
+          and vector_sets.tenant_id = memories.tenant_id
+          and vector_sets.embedding_model = apply_embedding_model.embedding_model
+      );
     update public.tenants
     set
       memory_embedding_model = apply_embedding_model.embedding_model,

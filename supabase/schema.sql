@@ -13895,29 +13895,43 @@ begin
   order by search_lexemes.tenant_id
   on conflict on constraint vector_sets_tenant_id_embedding_model_key do nothing;
 
-  if exists (
-    select
-    from unnest(item_ids, embeddings) as given (item_id, embedding)
-    join private.search_lexemes on search_lexemes.item_id = given.item_id
-    join private.vector_sets
-      on vector_sets.tenant_id = search_lexemes.tenant_id and vector_sets.embedding_model = store_vectors.embedding_model
-    where vector_sets.dimensions <> extensions.vector_dims(given.embedding)
-  ) then
-    raise exception 'a vector of % has another length than the others of this model', embedding_model using errcode = '22023';
-  end if;
-
-  insert into private.search_vectors (item_id, vector_set_id, segment_id, tenant_id, source_id, is_shared, embedding)
-  select
-    search_lexemes.item_id, vector_sets.id, search_lexemes.segment_id, search_lexemes.tenant_id, search_lexemes.source_id,
-    search_segments.kind = 'chunk' and search_segments.visibility = 'tenant', private.unit_vector(given.embedding)
+  update private.vector_sets
+  set dimensions = extensions.vector_dims(given.embedding)
   from unnest(item_ids, embeddings) as given (item_id, embedding)
   join private.search_lexemes on search_lexemes.item_id = given.item_id
-  join private.search_segments on search_segments.id = search_lexemes.segment_id
-  join private.vector_sets
-    on vector_sets.tenant_id = search_lexemes.tenant_id and vector_sets.embedding_model = store_vectors.embedding_model
-  on conflict on constraint search_vectors_pkey do update
-    set embedding = excluded.embedding, segment_id = excluded.segment_id, is_shared = excluded.is_shared;
-  get diagnostics stored = row_count;
+  where vector_sets.tenant_id = search_lexemes.tenant_id
+    and vector_sets.embedding_model = store_vectors.embedding_model
+    and vector_sets.item_count = 0
+    and vector_sets.graph_state = 'none'
+    and vector_sets.dimensions <> extensions.vector_dims(given.embedding);
+
+  loop
+    if exists (
+      select
+      from unnest(item_ids, embeddings) as given (item_id, embedding)
+      join private.search_lexemes on search_lexemes.item_id = given.item_id
+      join private.vector_sets
+        on vector_sets.tenant_id = search_lexemes.tenant_id and vector_sets.embedding_model = store_vectors.embedding_model
+      where vector_sets.dimensions <> extensions.vector_dims(given.embedding)
+    ) then
+      raise exception 'a vector of % has another length than the others of this model', embedding_model using errcode = '22023';
+    end if;
+    -- Looked at again when they are counted: from then on nobody else decides.
+    exit when stored is not null;
+
+    insert into private.search_vectors (item_id, vector_set_id, segment_id, tenant_id, source_id, is_shared, embedding)
+    select
+      search_lexemes.item_id, vector_sets.id, search_lexemes.segment_id, search_lexemes.tenant_id, search_lexemes.source_id,
+      search_segments.kind = 'chunk' and search_segments.visibility = 'tenant', private.unit_vector(given.embedding)
+    from unnest(item_ids, embeddings) as given (item_id, embedding)
+    join private.search_lexemes on search_lexemes.item_id = given.item_id
+    join private.search_segments on search_segments.id = search_lexemes.segment_id
+    join private.vector_sets
+      on vector_sets.tenant_id = search_lexemes.tenant_id and vector_sets.embedding_model = store_vectors.embedding_model
+    on conflict on constraint search_vectors_pkey do update
+      set embedding = excluded.embedding, segment_id = excluded.segment_id, is_shared = excluded.is_shared;
+    get diagnostics stored = row_count;
+  end loop;
   return stored;
 end;
 $function$;

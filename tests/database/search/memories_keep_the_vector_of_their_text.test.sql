@@ -53,6 +53,12 @@ select is(pg_temp.jobs(), 'embed_memory completed true,embed_memory created true
 select tests.as_service();
 select is(pg_temp.claim('fourth')::jsonb ->> 'embedding_model', 'm1', 'the worker is told which model is in use');
 select is(pg_temp.store('fourth', 'm2'), false, 'another one''s vector is refused');
+-- Another memory has one: then the length of the next is decided.
+select tests.as_superuser();
+insert into public.memories (id, tenant_id, user_id, body) values (tests.id('memory z'), tests.tenant('a'), tests.person('member'), 'Likes rain');
+delete from pgboss.job where data ->> 'id' = tests.id('memory z')::text;
+select tests.as_service();
+select ai.store_memory_vector(tests.id('memory z'), md5('Likes rain'), 'm1', tests.axis(1)::jsonb);
 select is(tests.outcome($$select ai.store_memory_vector(tests.id('memory x'), md5('Likes the desert'), 'm1', '[1,2]')$$), '22023', 'so is one of another length');
 select is(tests.outcome($$select ai.store_memory_vector(tests.id('memory x'), md5('Likes the desert'), 'm1', '["NaN"]')$$), '22P02', 'one of NaN');
 select is(tests.outcome($$select ai.store_memory_vector(tests.id('memory x'), md5('Likes the desert'), 'm1', null)$$), '23502', 'and none');
@@ -60,6 +66,7 @@ select is(pg_temp.store('fourth'), true, 'the right one is not');
 
 -- Whose it is decides where it is found; a change of nothing but that keeps the vector.
 select tests.as_superuser();
+delete from public.memories where id = tests.id('memory z');
 update public.memories set user_id = null where id = tests.id('memory x');
 select is(pg_temp.index_of('x'), 'tenant 2 m1', 'made the tenant''s, it moves with its vector');
 select tests.sign_in('viewer');

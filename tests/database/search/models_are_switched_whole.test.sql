@@ -1,6 +1,6 @@
 -- Vectors of two models side by side, and the switch between them: whole or not at all, there and back.
 begin;
-select plan(66);
+select plan(73);
 select tests.make_world();
 delete from private.staged_chunks;
 delete from private.reembeddings;
@@ -27,13 +27,13 @@ create function pg_temp.claim(name text) returns boolean language sql as $$
   select tests.keep(name, ai.claim_reembedding(pg_temp.reembedding(), name) ->> 'lease_token') <> '';
 $$;
 -- Stores vectors for what is read: of three dimensions, so that they could not pass for the others.
-create function pg_temp.embed(lease text, item_limit int default 100) returns int language plpgsql as $$
+create function pg_temp.embed(lease text, item_limit int default 100, embedding jsonb default '[1, 2, 3]') returns int language plpgsql as $$
 declare
   items jsonb := ai.read_unembedded(pg_temp.reembedding(), tests.kept_id(lease), item_limit);
 begin
   if not ai.store_reembedded(
     pg_temp.reembedding(), tests.kept_id(lease),
-    (select jsonb_agg(item - 'text' || '{"embedding": [1, 2, 3]}') from jsonb_array_elements(items) as item)
+    (select jsonb_agg(item - 'text' || jsonb_build_object('embedding', embed.embedding)) from jsonb_array_elements(items) as item)
   ) then
     return -1;
   end if;
@@ -181,6 +181,18 @@ select tests.sign_in('admin');
 select is(pg_temp.call('switch_embedding_model', 'bulkhead-hash-384') || ', ' || pg_temp.base(), 'ok, bulkhead-hash-384', 'who then switches back');
 select is(ai.discard_embedding_model(tests.kept_id('base'), 'm2'), 8, 'and may discard the other vectors');
 select is(pg_temp.call('switch_embedding_model', 'm2'), 'PT409 conflict', 'to which there is no way back then');
+
+-- Discarded whole, a model begins anew, also with another length.
+select is(pg_temp.call('reembed_knowledge_base', 'm2'), 'ok', 'which is asked for once more');
+select tests.as_service();
+select is(pg_temp.vectors('m2'), 0, 'of which nothing is left');
+select pg_temp.claim('fourth');
+select is(pg_temp.embed('fourth', 1, '[4, 3, 2, 1]'), 1, 'its vectors may have another length now');
+select is(tests.outcome($$select pg_temp.embed('fourth', 1)$$), '22023', 'and the old one no more');
+select is(pg_temp.embed('fourth', 100, '[4, 3, 2, 1]') > 0, true, 'to the end');
+select is(pg_temp.finish('fourth'), 'switched', 'which comes');
+select tests.sign_in('admin');
+select is((select count(*)::int from ai.search('harbour', '[4,3,2,1]', 'm2', array[tests.kept_id('base')], method => 'vector_search')), 5, 'and all is found by it');
 select tests.as_superuser();
 select is((select string_agg(distinct embedding_model, ',') from ai.knowledge_bases where tenant_id = tests.tenant('b') and is_default), 'bulkhead-hash-384', 'the other tenant has noticed nothing');
 

@@ -1299,6 +1299,7 @@ create table ai.indexed_sources (
 comment on table ai.indexed_sources is 'A source in a knowledge base and how far its indexing is. While it is indexed anew, the chunks of the last complete indexing stay searchable.';
 comment on column ai.indexed_sources.indexed_at is 'When the chunks that are searchable now were swapped in; null before the first time.';
 comment on column ai.indexed_sources.stats is 'Of the last indexing: chunk_count, token_count, reused_count; where a model was asked, model_questions and what came of it, and notes, a list of sentences.';
+comment on column ai.indexed_sources.attempts is 'How often indexing was begun since it last got further.';
 comment on column ai.indexed_sources.embedding_model is 'Model of the vectors that are searchable now.';
 comment on column ai.indexed_sources.lease_token is 'Fencing token of the worker that is indexing; every write of its must carry it.';
 comment on column ai.indexed_sources.requested_by is 'Who put the source into the knowledge base, or had it indexed anew last, and pays for the models that are asked. Null: a backend; then the owner of the source pays.';
@@ -5450,6 +5451,17 @@ begin
   if held.id is null then
     return false;
   end if;
+  -- What is counted are beginnings that brought nothing. Chunks that are staged once more are nothing new.
+  if held.attempts > 1 and exists (
+    select
+    from jsonb_to_recordset(stage_chunks.chunks) as chunk (chunk_index int)
+    where not exists (
+      select from private.staged_chunks
+      where staged_chunks.indexed_source_id = held.id and staged_chunks.chunk_index = chunk.chunk_index
+    )
+  ) then
+    update ai.indexed_sources set attempts = 1 where indexed_sources.id = held.id;
+  end if;
   insert into private.staged_chunks (
     indexed_source_id, tenant_id, chunk_index, content_hash, text, context, start_char, end_char, tokens, score, meta, embedding_model, embedding
   )
@@ -5646,6 +5658,8 @@ begin
   end if;
   if item_ids is not null then
     perform private.store_vectors(held.embedding_model, item_ids, embeddings);
+    -- What is counted are beginnings that brought nothing.
+    update private.reembeddings set attempts = 1 where reembeddings.id = held.id and reembeddings.attempts > 1;
   end if;
   return true;
 end;

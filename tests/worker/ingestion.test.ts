@@ -255,10 +255,14 @@ describe('a document that yields no text says why', () => {
   })
 })
 
+/** How often a worker has begun to index a source. The row counts only since it last got further. */
+const begunBy = ({ lines }: WorkerUnderTest, indexedSourceId: string | null): number =>
+  lines.filter((line) => line.event === 'indexing_started' && line['indexed_source_id'] === indexedSourceId).length
+
 describe('a provider that fails', () => {
   test('for a while: the reason and the next attempt are shown, then it is indexed', async () => {
     stub.answer([503, 503, 503, 503, 503, 503])
-    await startCommon(stubEnv)
+    const worker = await startCommon(stubEnv)
     const { id, indexedSourceId } = await upload(stack, user, 'retried.txt', freshText(3), { knowledgeBaseId })
     const waiting = await eventually(async () => {
       const row = await indexedRow(stack, indexedSourceId)
@@ -278,7 +282,7 @@ describe('a provider that fails', () => {
       next_retry_at: null,
       embedding_model: 'stub-8',
     })
-    expect(row.attempts).toBeGreaterThan(1)
+    expect(begunBy(worker, indexedSourceId)).toBeGreaterThan(1)
     expect((await chunkRows(stack, id)).length).toBe(row.stats['chunk_count'])
   })
 
@@ -326,7 +330,7 @@ describe('a provider that fails', () => {
 
   test('by not answering: a timeout, retried', async () => {
     stub.answer(['hang'])
-    await start({ ...stubEnv, WORKER_EMBED_TIMEOUT_MS: '800' })
+    const worker = await start({ ...stubEnv, WORKER_EMBED_TIMEOUT_MS: '800' })
     const { indexedSourceId } = await upload(stack, user, 'slow.txt', freshText(1), { knowledgeBaseId })
     await eventually(async () =>
       expect(await indexedRow(stack, indexedSourceId)).toMatchObject({
@@ -334,7 +338,8 @@ describe('a provider that fails', () => {
         error_code: 'timeout',
       }),
     )
-    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', attempts: 2 })
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed' })
+    expect(begunBy(worker, indexedSourceId)).toBe(2)
   })
 })
 
@@ -354,8 +359,9 @@ describe('the process', () => {
       error_code: 'transient',
       reason_code: 'worker_stopped',
     })
-    await start(stubEnv)
-    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed', attempts: 2 })
+    const second = await start(stubEnv)
+    expect(await indexingOf(stack, indexedSourceId)).toMatchObject({ index_status: 'indexed' })
+    expect([begunBy(first, indexedSourceId), begunBy(second, indexedSourceId)]).toEqual([1, 1])
   })
 
   test('two workers share the work: every source once', async () => {

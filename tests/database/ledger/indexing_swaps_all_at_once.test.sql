@@ -1,6 +1,6 @@
 -- The lease of indexing, staged chunks that outlive a crash, and the swap.
 begin;
-select plan(41);
+select plan(46);
 select tests.make_world();
 delete from private.staged_chunks;
 select tests.keep('id', tests.id('indexed a_open')::text);
@@ -34,6 +34,7 @@ returns text
 language sql
 security definer
 as $$ select string_agg(text, ',' order by chunk_index) from ai.chunks where indexed_source_id = tests.kept_id('id'); $$;
+create function pg_temp.attempts() returns int language sql security definer as $$ select attempts from ai.indexed_sources where id = tests.kept_id('id'); $$;
 create function pg_temp.expire() returns void language sql security definer as $$ update ai.indexed_sources set lease_expires_at = now() - interval '1 second' where id = tests.kept_id('id'); $$;
 
 select tests.as_service();
@@ -124,6 +125,24 @@ select tests.as_service();
 select pg_temp.claim('fifth');
 select is(tests.outcome(format('select ai.stage_chunks(%L, %L, %L, %L)', tests.kept('id'), tests.kept('fifth'), jsonb_build_array(pg_temp.chunk(0, 'x') || '{"embedding": ["NaN"]}'), 'm1')), '22P02', 'a vector of NaN is refused');
 select is(tests.outcome(format('select ai.stage_chunks(%L, %L, %L, %L)', tests.kept('id'), tests.kept('fifth'), jsonb_build_array(pg_temp.chunk(0, 'x') || '{"embedding": null}'), 'm1')), '23502', 'so is none');
+
+-- Ten beginnings without an end are too many, of those that bring nothing.
+select tests.as_superuser();
+delete from private.staged_chunks;
+update ai.indexed_sources set attempts = 7 where id = tests.kept_id('id');
+select pg_temp.expire();
+select tests.as_service();
+select pg_temp.claim('sixth');
+select is(pg_temp.attempts(), 8, 'a beginning is counted');
+select pg_temp.stage('sixth', jsonb_build_array(pg_temp.chunk(0, 'one')));
+select is(pg_temp.attempts(), 1, 'until it brings something');
+select pg_temp.expire();
+select pg_temp.claim('seventh');
+select pg_temp.stage('seventh', jsonb_build_array(pg_temp.chunk(0, 'another', 'other')));
+select is(pg_temp.attempts(), 2, 'which the same place once more is not');
+select pg_temp.stage('seventh', jsonb_build_array(pg_temp.chunk(0, 'another', 'other'), pg_temp.chunk(1, 'two')));
+select is(pg_temp.attempts(), 1, 'and a further one is');
+select is(pg_temp.finish('seventh', 2), 'ok', 'to the end');
 
 select ok(
   (select proconfig @> array['statement_timeout=5min'] from pg_proc where oid = 'ai.finish_indexing(uuid, uuid, integer, text, jsonb)'::regprocedure),

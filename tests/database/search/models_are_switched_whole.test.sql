@@ -1,6 +1,6 @@
 -- Vectors of two models side by side, and the switch between them: whole or not at all, there and back.
 begin;
-select plan(73);
+select plan(76);
 select tests.make_world();
 delete from private.staged_chunks;
 delete from private.reembeddings;
@@ -41,6 +41,12 @@ begin
 end;
 $$;
 create function pg_temp.finish(lease text) returns text language sql as $$ select ai.finish_reembedding(pg_temp.reembedding(), tests.kept_id(lease)); $$;
+create function pg_temp.stop(lease text) returns boolean language sql as $$
+  select ai.fail_reembedding(pg_temp.reembedding(), tests.kept_id(lease), 'pending', 'transient', 'worker_stopped', 'Stopped.');
+$$;
+create function pg_temp.attempts() returns int language sql security definer as $$
+  select attempts from private.reembeddings where id = pg_temp.reembedding();
+$$;
 create function pg_temp.vectors(model text) returns int language sql security definer as $$
   select count(*)::int from private.search_vectors join private.vector_sets on vector_sets.id = vector_set_id and embedding_model = model
   where search_vectors.tenant_id = tests.tenant('a');
@@ -182,15 +188,25 @@ select is(pg_temp.call('switch_embedding_model', 'bulkhead-hash-384') || ', ' ||
 select is(ai.discard_embedding_model(tests.kept_id('base'), 'm2'), 8, 'and may discard the other vectors');
 select is(pg_temp.call('switch_embedding_model', 'm2'), 'PT409 conflict', 'to which there is no way back then');
 
--- Discarded whole, a model begins anew, also with another length.
+-- Discarded whole, a model begins anew, also with another length. Its worker is stopped again and again, as one is that has minutes only.
 select is(pg_temp.call('reembed_knowledge_base', 'm2'), 'ok', 'which is asked for once more');
 select tests.as_service();
 select is(pg_temp.vectors('m2'), 0, 'of which nothing is left');
 select pg_temp.claim('fourth');
 select is(pg_temp.embed('fourth', 1, '[4, 3, 2, 1]'), 1, 'its vectors may have another length now');
 select is(tests.outcome($$select pg_temp.embed('fourth', 1)$$), '22023', 'and the old one no more');
-select is(pg_temp.embed('fourth', 100, '[4, 3, 2, 1]') > 0, true, 'to the end');
-select is(pg_temp.finish('fourth'), 'switched', 'which comes');
+select pg_temp.stop('fourth');
+select pg_temp.claim('fifth');
+select is(pg_temp.attempts(), 2, 'a second beginning counts');
+select pg_temp.embed('fifth', 1, '[4, 3, 2, 1]');
+select is(pg_temp.attempts(), 1, 'until it brings something');
+select pg_temp.stop('fifth');
+select pg_temp.claim('sixth');
+select pg_temp.stop('sixth');
+select pg_temp.claim('seventh');
+select is(pg_temp.attempts(), 3, 'those that bring nothing add up');
+select is(pg_temp.embed('seventh', 100, '[4, 3, 2, 1]') > 0, true, 'to the end');
+select is(pg_temp.finish('seventh'), 'switched', 'which comes');
 select tests.sign_in('admin');
 select is((select count(*)::int from ai.search('harbour', '[4,3,2,1]', 'm2', array[tests.kept_id('base')], method => 'vector_search')), 5, 'and all is found by it');
 select tests.as_superuser();

@@ -25,6 +25,9 @@ import { startQueue, type QueueHandler, type Subscription } from './queue.ts'
 /** Documents whose pages are drawn at once: one of a tenant, and one place for another. Each takes a processor for itself. */
 const RENDERED_AT_ONCE = 2
 
+/** Knowledge bases embedded anew at once: one of a tenant, and one place for another. Each may take hours. */
+const REEMBEDDED_AT_ONCE = 2
+
 /** Word of a tenant's first run comes behind one job each of those that have many; so it is among the first that are fetched. */
 const RUN_JOBS_AT_ONCE = 20
 
@@ -85,7 +88,13 @@ export async function startWorker(context: JobContext): Promise<Worker> {
       isUrgent: true,
       handle: bind(embedMemory),
     },
-    { queue: 'reembed_knowledge_base', concurrency: 1, isUrgent: true, handle: bind(reembedKnowledgeBase) },
+    {
+      queue: 'reembed_knowledge_base',
+      concurrency: REEMBEDDED_AT_ONCE,
+      tenantLimit: limits['reembed_knowledge_base'],
+      isUrgent: true,
+      handle: bind(reembedKnowledgeBase),
+    },
     { queue: 'maintain_search', concurrency: 1, isUrgent: true, handle: bind(maintainSearch) },
     {
       queue: 'fire_schedule',

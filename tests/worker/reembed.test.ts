@@ -6,7 +6,7 @@ import { useStack } from '../support/stack.ts'
 import { startGate, type Gate } from './gate.ts'
 import { hurryQueues, indexingOf, spawnWorker, upload, type WorkerUnderTest } from './ingestion-support.ts'
 import { killCases } from './kill-points.ts'
-import { HARBOR } from './search-support.ts'
+import { HARBOR, MERIDIAN } from './search-support.ts'
 import { startStubEmbeddings, type StubEmbeddings } from './stub-embeddings.ts'
 
 const stack = useStack()
@@ -199,6 +199,29 @@ test('when nobody has the model, that is said, and search stays as it is', async
   expect(await countsOf(base)).toMatchObject({ embedding_model: OFFLINE })
   await rpc('discard_embedding_model', { knowledge_base_id: base, embedding_model: 'nobody-has-it' })
   expect(await countsOf(base)).toMatchObject({ next_embedding_model: null })
+}, 60_000)
+
+test('one that takes long keeps another tenant waiting no longer than its own', async () => {
+  await start()
+  const base = await makeIndexedBase()
+  stub.answer([], 'hang')
+  const asked = stub.requests
+  await reembed(base)
+  await eventually(() => expect(stub.requests).toBeGreaterThan(asked))
+  const other = await stack.signIn('owner@meridian.example')
+  const made = await other
+    .schema('ai')
+    .from('knowledge_bases')
+    .insert({ tenant_id: MERIDIAN, name: 'Empty' })
+    .select('id')
+  const theirs = { knowledge_base_id: made.data?.[0]?.id as string }
+  const { error } = await other.schema('ai').rpc('reembed_knowledge_base', { ...theirs, embedding_model: 'stub-8' })
+  expect(error).toBeNull()
+  await eventually(async () => {
+    const { data } = await other.schema('ai').rpc('reembedding_progress', theirs)
+    expect(data).toMatchObject([{ status: 'complete' }])
+  })
+  expect(await progressOf(base)).toMatchObject({ status: 'running', done_count: 0 })
 }, 60_000)
 
 test('a document for a knowledge base whose model nobody has is refused with the reason, not mixed in', async () => {

@@ -4,6 +4,7 @@ import type { Sql } from '../../local/database/database.ts'
 
 /** Tenant and people of supabase/seed.sql. */
 export const HARBOR = '11111111-1111-4111-8111-111111111111'
+export const MERIDIAN = '22222222-2222-4222-8222-222222222222'
 export const OWNER = 'a0000000-0000-4000-8000-000000000001'
 export const MERIDIAN_MEMBER = 'b0000000-0000-4000-8000-000000000003'
 

@@ -58,7 +58,7 @@ select lives_ok($$insert into pgboss.job (name, data) values ('extract_source', 
 
 -- The limits.
 select tests.as_service();
-select is(ai.queue_limits(), '{"enrich_knowledge_base": 1, "extract_source": 2, "index_source": 2, "render_pages": 1}'::jsonb, 'the limits');
+select is(ai.queue_limits(), '{"enrich_knowledge_base": 1, "extract_source": 2, "index_source": 2, "reembed_knowledge_base": 1, "render_pages": 1}'::jsonb, 'the limits');
 select tests.as_superuser();
 delete from pgboss.job where name = 'extract_source' and state = 'active';
 select pg_temp.start('a5'), pg_temp.start('a6'), pg_temp.start('a7'), pg_temp.start('b3');

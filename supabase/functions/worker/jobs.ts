@@ -1,3 +1,4 @@
+import { pause } from '../_shared/agent/abort.ts'
 import type { EnrichmentDeps } from '../_shared/enrichment/carry-out.ts'
 import { enrichKnowledgeBase, noteDeadEnrichment } from '../_shared/enrichment/job.ts'
 import { describeError, type PlainLog } from '../_shared/errors.ts'
@@ -24,6 +25,8 @@ export type Queue<Context = IngestionContext> = {
   handle: (context: Context, delivery: Delivery) => Promise<void>
   /** Jobs worked on at once. Documents are read one by one: the memory is theirs, and if the process dies it is known of which. */
   atOnce: number
+  /** Its jobs may take all the time there is: rounds go on beside them. */
+  isLong?: boolean
 }
 
 /** The worker's queues of the ingestion, in the order in which a round looks at them. Upkeep of the search index takes a database connection of its own. */
@@ -31,7 +34,7 @@ const QUEUES: Queue[] = [
   { queue: 'extract_source', handle: extractSource, atOnce: 1 },
   { queue: 'index_source', handle: indexSource, atOnce: 2 },
   { queue: 'embed_memory', handle: embedMemory, atOnce: 8 },
-  { queue: 'reembed_knowledge_base', handle: reembedKnowledgeBase, atOnce: 1 },
+  { queue: 'reembed_knowledge_base', handle: reembedKnowledgeBase, atOnce: 1, isLong: true },
   { queue: 'remove_object', handle: removeObject, atOnce: 4 },
   { queue: 'extract_source_dead', handle: markDeadLetter('extraction'), atOnce: 4 },
   { queue: 'index_source_dead', handle: markDeadLetter('indexing'), atOnce: 4 },
@@ -40,11 +43,18 @@ const QUEUES: Queue[] = [
 ]
 /** Enriching acts for people, as runs do. Few documents at a time: a call of the function ends soon. */
 export const enrichmentQueues = (deps: EnrichmentDeps): Queue[] => [
-  { queue: 'enrich_knowledge_base', handle: enrichKnowledgeBase(deps, { atOnce: 4, most: 8 }), atOnce: 1 },
+  {
+    queue: 'enrich_knowledge_base',
+    handle: enrichKnowledgeBase(deps, { atOnce: 4, most: 8 }),
+    atOnce: 1,
+    isLong: true,
+  },
   { queue: 'enrich_knowledge_base_dead', handle: noteDeadEnrichment, atOnce: 4 },
 ]
 /** Less than half of the shortest heartbeat. */
 const BEAT_MS = 4_000
+/** How soon it is looked for more beside long jobs. */
+const LOOK_MS = 5_000
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 
 /** Calls that overlap may share a process. */
@@ -117,20 +127,52 @@ export async function workOnQueues<Context extends Chores>(
     }
   }
 
+  /** Long jobs under way, by queue; and what failed when one of them was to be settled. */
+  const beside = new Map<string, Promise<void>>()
+  const unsettled: unknown[] = []
   let jobs = 0
-  try {
-    for (;;) {
-      let found = 0
-      for (const { queue, handle, atOnce } of queues) {
-        if (timeIsUp.signal.aborted) return { jobs, isEmpty: false }
-        const taken = await ledger.takeJobs(queue, atOnce, maxBytes)
-        found += taken.length
-        jobs += taken.length
-        await Promise.all(taken.map((job) => workOn(job, handle)))
-      }
-      if (found === 0) return { jobs, isEmpty: true }
+
+  /** Takes jobs of a queue and works on them. @returns whether there may be more. */
+  async function workOnSome({ queue, handle, atOnce, isLong = false }: Queue<Context>): Promise<boolean> {
+    if (beside.has(queue)) return true
+    const taken = await ledger.takeJobs(queue, atOnce, maxBytes)
+    if (taken.length === 0) return false
+    jobs += taken.length
+    const done = Promise.all(taken.map((job) => workOn(job, handle)))
+    if (isLong) {
+      const ended = done.catch((error: unknown) => unsettled.push(error)).finally(() => beside.delete(queue))
+      beside.set(
+        queue,
+        ended.then(() => {}),
+      )
+    } else await done
+    return true
+  }
+
+  /** One round. @returns whether nothing is left to be done. */
+  async function goRound(): Promise<boolean> {
+    let isEmpty = true
+    for (const queue of queues) {
+      if (timeIsUp.signal.aborted) return false
+      if (await workOnSome(queue)) isEmpty = false
     }
+    return isEmpty
+  }
+
+  try {
+    let isEmpty = false
+    while (!isEmpty && !timeIsUp.signal.aborted && unsettled.length === 0) {
+      const before = jobs
+      isEmpty = await goRound()
+      // All there is to do goes on already.
+      if (jobs === before && beside.size > 0)
+        await Promise.race([...beside.values(), pause(LOOK_MS, timeIsUp.signal).catch(() => {})])
+    }
+    await Promise.all(beside.values())
+    if (unsettled.length > 0) throw unsettled[0]
+    return { jobs, isEmpty }
   } finally {
+    await Promise.all(beside.values())
     clearTimeout(timer)
     clearInterval(beat)
   }

@@ -7492,7 +7492,7 @@ AS $function$
     cross join lateral (
       select case limits.scope when 'user' then entries.user_id else entries.agent_id end as id
       from ai.usage_entries as entries
-      where limits.is_admin and entries.tenant_id = limits.tenant_id and entries.created_at >= limits.begun and entries.kind = 'chat'
+      where limits.is_admin and entries.tenant_id = limits.tenant_id and entries.created_at >= limits.begun and entries.kind not in ('embedding', 'rerank')
       union
       select counters.subject_id
       from private.budget_counters as counters

@@ -1,6 +1,6 @@
 -- ai.budget_state(): admins see the budgets of their tenant, others their own; the counts are those that hold runs back.
 begin;
-select plan(15);
+select plan(16);
 select tests.as_superuser();
 insert into ai.usage_entries (tenant_id, user_id, agent_id, kind, total_tokens, created_at)
 select entries.tenant, entries.person, (select id from ai.agents where tenant_id = entries.tenant and is_default), entries.kind, entries.tokens, entries.at
@@ -61,6 +61,10 @@ select results_eq(
   $$select used_tokens, reserved_tokens, remaining_tokens from ai.budget_state() where user_id = tests.person('owner')$$, $$values (30::bigint, 15::bigint, 5::bigint)$$,
   'what is held back for calls under way is not left either'
 );
+select tests.as_superuser();
+insert into ai.usage_entries (tenant_id, user_id, kind, total_tokens) values (tests.tenant('a'), tests.person('both'), 'indexing', 4);
+select tests.sign_in('admin');
+select is((select used_tokens from ai.budget_state() where user_id = tests.person('both')), 4::bigint, 'whoever has used something is listed, whatever it was for');
 select tests.as_superuser();
 delete from public.memberships where user_id = tests.person('member');
 select tests.sign_in('member');

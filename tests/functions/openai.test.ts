@@ -112,6 +112,20 @@ describe('chat through an OpenAI-compatible endpoint', () => {
     expect((await collect()).at(-1)).toMatchObject({ type: 'done', usage: { completion_tokens: 2, total_tokens: 3 } })
   })
 
+  it('estimates the usage where a provider counts zeros', async () => {
+    const pieces = [
+      { choices: [{ index: 0, delta: { content: 'x'.repeat(400) }, finish_reason: 'stop' }] },
+      { usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 } },
+    ]
+    server.answer((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.end(pieces.map((piece) => `data: ${JSON.stringify(piece)}\n\n`).join(''))
+    })
+    const done = (await collect()).at(-1) as { usage: { prompt_tokens: number } }
+    expect(done).toMatchObject({ type: 'done', usage: { completion_tokens: 100 } })
+    expect(done.usage.prompt_tokens).toBeGreaterThan(0)
+  })
+
   it('estimates the usage where a provider gives numbers that are none', async () => {
     for (const prompt_tokens of [3_000_000_000, 10_000_001, -1, 1.5, '7']) {
       const pieces = [

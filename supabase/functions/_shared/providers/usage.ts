@@ -14,6 +14,8 @@ const countOf = (value: unknown): number => (isCount(value) ? value : 0)
 export function countedUsage(usage: OpenAI.CompletionUsage | null | undefined): Usage | null {
   if (!isCount(usage?.prompt_tokens) || !isCount(usage.completion_tokens)) return null
   const { prompt_tokens, completion_tokens, total_tokens } = usage
+  // Servers that do not count may say so with zeros; no request is without a prompt.
+  if (prompt_tokens + completion_tokens === 0) return null
   return {
     prompt_tokens,
     completion_tokens,

@@ -245,6 +245,20 @@ describe('a stream that ends before its run', () => {
     }
   })
 
+  it('and is not begun once more by the same request, sent again', async () => {
+    model.play(bySteps([{ text: 'Said.' }]))
+    const broken = startApi(stack, { ledger: { finishRun: () => Promise.resolve(false) } })
+    broken.deps.log.info = (event) => {
+      if (event === 'run_let_go') throw new Error('The disk is full.')
+    }
+    const request = { json: { message: 'x' }, headers: { 'idempotency-key': crypto.randomUUID() } }
+    const { run_id, session_id } = await broken.as(member).json(500, 'POST', `/api/agents/${agentId}/run`, request)
+    const again = await person.json(202, 'POST', `/api/agents/${agentId}/run`, request)
+    expect(again).toEqual({ run_id, session_id, status: 'running' })
+    await expireLease(stack, run_id)
+    expect(await carryOn(api.deps, (await standingOf(stack, run_id))['id'])).toBe('ended')
+  })
+
   it('has its complete already where the failure comes after it', async () => {
     model.play(bySteps([{ text: 'Said.' }]))
     const broken = startApi(stack)

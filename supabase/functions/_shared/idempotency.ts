@@ -6,7 +6,7 @@ import { AppError, describeError } from './errors.ts'
 import { isUuid } from './ids.ts'
 import { sha256 } from './tool-tokens.ts'
 
-/** Header of a stream that is a run's: names the run before its first event does. */
+/** Header of a stream that is a run's, which names it before its first event does; and of an error after which a run goes on. */
 export const RUN_ID_HEADER = 'x-run-id'
 
 /** An answer as it is kept: JSON, or where the log of the run is that a stream began. */
@@ -49,9 +49,13 @@ function narrowingOf({ caller, identity }: AppEnv['Variables']): string[] {
 
 /** What is kept of an answer; null: nothing, so that the request may be sent again. */
 async function answerOf(response: Response): Promise<JsonAnswer | null> {
-  // What was refused or failed had no effect, or one that only another attempt can complete.
-  if (!response.ok) return null
   const runId = response.headers.get(RUN_ID_HEADER)
+  if (!response.ok) {
+    // What was refused or failed had no effect, or one that only another attempt can complete.
+    if (runId === null) return null
+    const { session_id } = (await response.clone().json()) as { session_id?: unknown }
+    return { status: 202, body: { run_id: runId, session_id, status: 'running' } }
+  }
   if (runId !== null) return { status: 303, location: `../../runs/${runId}/stream` }
   if (!(response.headers.get('content-type') ?? '').startsWith('application/json')) {
     return response.status === 204 ? { status: 204 } : null
@@ -72,7 +76,8 @@ function repeated({ status, body, location }: JsonAnswer): Response {
 
 /**
  * Carries out a request with an Idempotency-Key once per caller, tenant and route within 24 hours: a repetition gets the
- * first answer, and for a stream the way to the log of the run that it began (303). Only answers of success are kept.
+ * first answer, and for a stream the way to the log of the run that it began (303). Only answers of success are kept; after an
+ * error that left a run behind, a repetition is told of that run.
  * Needs the caller in the context.
  * @param next carries the request out.
  * @throws AppError `idempotency_conflict` when the key came with another body; `conflict` with `retry_after` while the first

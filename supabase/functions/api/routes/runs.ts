@@ -179,7 +179,8 @@ export const runs = new Hono<ApiEnv>()
     if (end === 'gone') throw new AppError(complete?.['code'] as ErrorCode, String(complete?.['error']))
     // Whatever it was told then is of a stream, and the run may be carried on elsewhere.
     if (end === undefined || complete === undefined) {
-      return c.json({ error: 'Something went wrong.', code: 'internal', ...ids, request_id: c.var.requestId }, 500)
+      const failure = { error: 'Something went wrong.', code: 'internal', ...ids, request_id: c.var.requestId }
+      return c.json(failure, 500, { [RUN_ID_HEADER]: run.run_id })
     }
     const { event: _event, type: _type, seq: _seq, ts: _ts, steps: _steps, tool_calls: _calls, ...answer } = complete
     const candidates = events.get('start')?.['citation_candidates']

@@ -3548,6 +3548,15 @@ begin
   perform private.hold_embedding_model(coalesce(reembeddings.knowledge_base_id, reembeddings.tenant_id), true)
   from private.reembeddings
   where reembeddings.id = finish_reembedding.reembedding_id;
+  -- Before the lease: who deletes the tenant or the knowledge base holds it before anything of ours.
+  perform
+  from public.tenants
+  where tenants.id = (select reembeddings.tenant_id from private.reembeddings where reembeddings.id = finish_reembedding.reembedding_id)
+  for key share;
+  perform
+  from ai.knowledge_bases
+  where knowledge_bases.id = (select reembeddings.knowledge_base_id from private.reembeddings where reembeddings.id = finish_reembedding.reembedding_id)
+  for no key update;
   held := private.holds_reembedding_lease(finish_reembedding.reembedding_id, finish_reembedding.lease_token);
   if held.id is null then
     return 'lost';
@@ -7939,7 +7948,17 @@ begin
       perform private.raise_error(403, 'forbidden', 'Only its creator and admins may change this knowledge base.', null);
     end if;
     perform private.hold_embedding_model(changeable_knowledge_base.knowledge_base_id, true);
-    select knowledge_bases.* into base from ai.knowledge_bases where knowledge_bases.id = changeable_knowledge_base.knowledge_base_id;
+    -- Who deletes the tenant or the knowledge base holds it before anything that is in it, and so does who changes that.
+    perform
+    from public.tenants
+    where tenants.id = (
+      select knowledge_bases.tenant_id from ai.knowledge_bases where knowledge_bases.id = changeable_knowledge_base.knowledge_base_id
+    )
+    for key share;
+    select knowledge_bases.* into base
+    from ai.knowledge_bases
+    where knowledge_bases.id = changeable_knowledge_base.knowledge_base_id
+    for no key update;
   end if;
   if base.id is null then
     perform private.raise_error(404, 'not_found', 'Knowledge base not found.', 'Check the id.');

@@ -131,6 +131,11 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
     work: call(`ai.store_enrichment_result($1, $1, $2, null, '{"topic": "tariffs"}')`, TOKEN, id),
   })
   const answers = () => query('select from ai.enrichment_results where enrichment_id = $1', [TOKEN])
+  const endReembedding: Actor = { caller: SERVICE, work: call('ai.finish_reembedding($1, $1)', TOKEN) }
+  const changeModel = (name: string): Actor => ({
+    caller: person(ADMIN),
+    work: (tx) => call(`ai.${name}($1, 'n')`, base)(tx),
+  })
   const remove = (table: string, id: string): Actor => ({
     caller: SERVICE,
     work: (tx) => tx.query(`delete from ${table} where id = $1`, [id]),
@@ -254,6 +259,17 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
     })
 
     it.each([
+      { what: 'searched by them', other: endReembedding, code: 'done' },
+      { what: 'switched to them', other: changeModel('switch_embedding_model'), code: 'PT404' },
+      { what: 'rid of them', other: changeModel('discard_embedding_model'), code: 'PT404' },
+    ])('its knowledge base is deleted, and is to be $what: it goes', async ({ other, code }) => {
+      await query(`update ai.knowledge_bases set next_embedding_model = 'n' where id = $1`, [base])
+      await prepared.db.asCaller(SERVICE, store(X).work)
+      expect(await meet('chunks', remove('ai.knowledge_bases', base), other)).toEqual(['done', code])
+      expect(await texts(X)).toEqual([])
+    })
+
+    it.each([
       { what: 'its source is deleted', other: () => remove('ai.sources', X) },
       { what: 'its source is taken out of the knowledge base', other: () => remove('ai.indexed_sources', X) },
       { what: 'its knowledge base is deleted', other: () => remove('ai.knowledge_bases', base) },
@@ -307,6 +323,17 @@ describe.skipIf(noNativeServer())('what is indexed', () => {
       { what: 'it is enriched', other: () => answer(X), stop: 'enrichment_results' },
     ])('$what, first that: both get through', async ({ other, stop }) => {
       expect(await meet(stop, other(), leave)).toEqual(done)
+      expect(await left()).toEqual([])
+    })
+
+    it.each([
+      { what: 'ends', other: endReembedding, code: 'done' },
+      { what: 'is switched to', other: changeModel('switch_embedding_model'), code: 'PT404' },
+      { what: 'is discarded', other: changeModel('discard_embedding_model'), code: 'PT404' },
+    ])('another model $what, first the deletion: it goes', async ({ other, code }) => {
+      await query(`update ai.knowledge_bases set next_embedding_model = 'n' where id = $1`, [base])
+      await prepared.db.asCaller(SERVICE, store(X).work)
+      expect(await meet('chunks', leave, other)).toEqual(['done', code])
       expect(await left()).toEqual([])
     })
 

@@ -2873,6 +2873,15 @@ AS $function$
       and not exists (select from live where live.queue = 'embed_memory' and live.key = memories.id::text)
     limit 200
   )
+  union all
+  (
+    select 'removal', object_removals.id
+    from private.object_removals
+    -- Some are queued for later: when what was sent by a link has arrived.
+    where object_removals.created_at < now() - interval '1 hour'
+      and not exists (select from live where live.queue = 'remove_object' and live.key = object_removals.id::text)
+    limit 200
+  )
   limit 500;
 $function$;
 comment on function ai.due_ingestion() is 'Ledger: at most 500 sources, indexed sources, re-embeddings and memories that wait while no job is about them, e.g. after the queue was purged. The sweep queues them again.';
@@ -10844,7 +10853,7 @@ AS $function$
     job.data ->> 'id',
     job.state in ('created', 'retry'),
     job.name <> queues.name
-  from (values ('extract_source'), ('index_source'), ('reembed_knowledge_base'), ('embed_memory'), ('maintain_search')) as queues (name)
+  from (values ('extract_source'), ('index_source'), ('reembed_knowledge_base'), ('embed_memory'), ('remove_object'), ('maintain_search')) as queues (name)
   join pgboss.job on job.name in (queues.name, queues.name || '_dead')
   where job.state in ('created', 'retry', 'active');
 $function$;
@@ -13161,6 +13170,7 @@ begin
           when 'memory' then 'embed_memory'
           when 'enrichment' then 'enrich_knowledge_base'
           when 'page_rendering' then 'render_pages'
+          when 'removal' then 'remove_object'
         end,
         jsonb_build_object('id', waiting.id), now(), waiting.id::text
       );

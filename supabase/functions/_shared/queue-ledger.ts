@@ -23,7 +23,7 @@ export type Firing =
 export type SweepOutcome = {
   name: string
   /** What waited although no job was about it. */
-  requeued: { kind: WorkKind | 'enrichment' | 'page_rendering' | 'schedule'; id: string }[]
+  requeued: { kind: WorkKind | 'enrichment' | 'page_rendering' | 'removal' | 'schedule'; id: string }[]
   /** How much of what else it looks for; empty for one that only queues. */
   counts: Record<string, number>
 }

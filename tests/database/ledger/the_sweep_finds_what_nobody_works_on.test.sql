@@ -1,5 +1,5 @@
 begin;
-select plan(13);
+select plan(17);
 select tests.make_world();
 delete from pgboss.job;
 delete from public.memories;
@@ -58,6 +58,24 @@ select is(
   'with a reason'
 );
 select is_empty('select * from ai.due_ingestion()', 'and then it is not due');
+
+-- Bytes whose source is gone, and whose job is lost.
+select tests.as_superuser();
+delete from private.object_removals;
+select tests.keep('sweep', (select id from private.sweeps where name = 'requeue_work')::text);
+update ai.sources set created_at = now() - interval '1 hour' where id = tests.id('source a_open');
+delete from ai.sources where id = tests.id('source a_open');
+select is((select count(*)::int from pgboss.job where name = 'remove_object' and state = 'created'), 1, 'a removal has its job');
+update private.object_removals set created_at = now() - interval '61 minutes';
+select is_empty('select * from ai.due_ingestion()', 'and is not due beside it');
+delete from pgboss.job;
+select results_eq('select kind, id from ai.due_ingestion()', $$select 'removal', id from private.object_removals$$, 'without one it is');
+select tests.keep('removal', (select id from private.object_removals)::text);
+select tests.as_service();
+select is(
+  ai.run_sweep(tests.kept_id('sweep')) -> 'requeued', jsonb_build_array(jsonb_build_object('kind', 'removal', 'id', tests.kept('removal'))),
+  'and is queued again'
+);
 
 select * from finish();
 rollback;

@@ -2170,6 +2170,7 @@ export type Database = {
         }
         Returns: Json
       }
+      remove_expired_answers: { Args: Record<PropertyKey, never>; Returns: number }
       remove_stale_uploads: { Args: Record<PropertyKey, never>; Returns: number }
       renew_enrichment_lease: {
         Args: { enrichment_id: string; lease_seconds?: number; lease_token: string }

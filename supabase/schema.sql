@@ -4416,6 +4416,30 @@ $function$;
 comment on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb,text) is 'Announces a file before its bytes are sent: makes the source (pending, owned by the caller) and its object key. It is extracted after complete_upload(), and then indexed in knowledge_base_ids. size_bytes in bytes, content_hash SHA-256 in hex. origin: {"source_type", "origin_url", "origin_path"}, where it was imported from; kept in auto_metadata. priority: normal, or low to be read and indexed after what else the tenant has waiting. Returns the source. PT409 duplicate_source (detail.duplicate), PT404 for a knowledge base, PT403 for viewers, PT400 invalid_request or tenant_required.';
 grant execute on function ai.register_source(text,text,text,bigint,text,text,jsonb,uuid[],jsonb,text) to authenticated;
 
+CREATE OR REPLACE FUNCTION ai.remove_expired_answers()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  removed int;
+begin
+  delete from private.idempotency_keys
+  where idempotency_keys.scope in (
+    select expired.scope
+    from private.idempotency_keys as expired
+    where expired.expires_at <= now()
+    order by expired.expires_at
+    limit 5000
+    for update skip locked
+  );
+  get diagnostics removed = row_count;
+  return removed;
+end;
+$function$;
+comment on function ai.remove_expired_answers() is 'Ledger: forgets answers to requests with an Idempotency-Key that are kept for longer than a day, 5,000 at a time; returns how many.';
+grant execute on function ai.remove_expired_answers() to service_role;
+
 CREATE OR REPLACE FUNCTION ai.remove_stale_uploads()
  RETURNS integer
  LANGUAGE plpgsql
@@ -6398,7 +6422,7 @@ create table private.sweeps (
   last_error text,
   constraint sweeps_last_error_has_a_length CHECK (((char_length(last_error) >= 1) AND (char_length(last_error) <= 200))),
   constraint sweeps_least_seconds_is_a_day_at_most CHECK (((least_seconds >= 0) AND (least_seconds <= 86400))),
-  constraint sweeps_name_is_known CHECK ((name = ANY (ARRAY['requeue_work'::text, 'requeue_enrichments'::text, 'requeue_page_renderings'::text, 'requeue_schedules'::text, 'queue_maintenance'::text, 'sweep_run_log'::text, 'expire_approvals'::text, 'close_expired_searches'::text, 'remove_stale_uploads'::text]))),
+  constraint sweeps_name_is_known CHECK ((name = ANY (ARRAY['requeue_work'::text, 'requeue_enrichments'::text, 'requeue_page_renderings'::text, 'requeue_schedules'::text, 'queue_maintenance'::text, 'sweep_run_log'::text, 'expire_approvals'::text, 'close_expired_searches'::text, 'remove_stale_uploads'::text, 'remove_expired_answers'::text]))),
   constraint sweeps_name_key UNIQUE (name),
   constraint sweeps_pkey PRIMARY KEY (id)
 );
@@ -13195,6 +13219,8 @@ begin
         counts := jsonb_build_object('count', ai.close_expired_searches());
       when 'remove_stale_uploads' then
         counts := jsonb_build_object('count', ai.remove_stale_uploads());
+      when 'remove_expired_answers' then
+        counts := jsonb_build_object('count', ai.remove_expired_answers());
     end case;
   end if;
 

@@ -49,7 +49,7 @@ test('shows every queue, and whose work it is', async () => {
   expect(await extraction()).toMatchObject({ waiting: 0, dead: 1, max_active_per_tenant: 2 })
   expect(tenants).toEqual([expect.objectContaining({ tenant_id: HARBOR, tenant_name: 'Harbor Logistics', dead: 1 })])
 
-  expect(sweeps).toHaveLength(9)
+  expect(sweeps).toHaveLength(10)
   const [row] = await stack.db.query<{ id: string }>(`select id from private.sweeps where name = 'requeue_work'`)
   await stack.db.query('select ai.run_sweep($1), ai.note_failed_sweep($1, $2)', [row!.id, 'unavailable'])
   expect((await report()).sweeps.find(({ name }) => name === 'requeue_work')).toMatchObject({

@@ -75,6 +75,7 @@ describe('a sweep', () => {
     ['expire_approvals', 'approvals_expired', { count: 4 }],
     ['close_expired_searches', 'expired_searches_closed', { count: 5 }],
     ['remove_stale_uploads', 'stale_uploads_removed', { count: 3 }],
+    ['remove_expired_answers', 'expired_answers_removed', { count: 2 }],
   ])('%s says what it has done, if that is anything', async (name, event, counts) => {
     expect((await sweepWith({ name, requeued: [], counts })).lines).toEqual([{ level: 'info', event, ...counts }])
     const none = Object.fromEntries(Object.keys(counts).map((key) => [key, 0]))

@@ -17,6 +17,7 @@ const EVENTS: Record<string, string> = {
   expire_approvals: 'approvals_expired',
   close_expired_searches: 'expired_searches_closed',
   remove_stale_uploads: 'stale_uploads_removed',
+  remove_expired_answers: 'expired_answers_removed',
 }
 
 /**

@@ -1,6 +1,6 @@
 -- A key stands for one request of one caller in one tenant: Q07.
 begin;
-select plan(21);
+select plan(23);
 select tests.as_service();
 create function pg_temp.begin_as(who text, narrowing text[], key text default 'k', body text default 'body', route text default 'POST /x')
 returns jsonb
@@ -50,6 +50,11 @@ select ok(not pg_temp.finish(tests.kept('third')::jsonb, 'member', '{"status": 2
 select pg_temp.finish(tests.kept('fourth')::jsonb, 'member', '{"status": 201}');
 update private.idempotency_keys set expires_at = now() where id = (tests.kept('fourth')::jsonb ->> 'id')::uuid;
 select is(pg_temp.begin_as('member', '{a}', 'k2', body => 'other') ->> 'state', 'new', 'after a day a key is new again');
+
+-- No later request with a key is needed.
+update private.idempotency_keys set expires_at = now() - interval '1 second' where id = (tests.kept('first')::jsonb ->> 'id')::uuid;
+select is(ai.remove_expired_answers(), 1, 'the sweep removes what has been kept for a day');
+select is(ai.remove_expired_answers(), 0, 'and nothing else');
 
 -- With the tenant goes what was answered in it.
 select tests.as_superuser();

@@ -21,18 +21,18 @@ create function pg_temp.state(name text) returns text language sql security defi
 $$;
 
 select tests.as_service();
-select is(ai.queue_due_sweeps(15, array['queue_maintenance']), 8, 'what was never done is due, but for what is left to others');
+select is(ai.queue_due_sweeps(15, array['queue_maintenance']), 9, 'what was never done is due, but for what is left to others');
 select is(
   pg_temp.waiting(),
-  '{close_expired_searches,expire_approvals,remove_stale_uploads,requeue_enrichments,requeue_page_renderings,requeue_schedules,requeue_work,sweep_run_log}',
+  '{close_expired_searches,expire_approvals,remove_expired_answers,remove_stale_uploads,requeue_enrichments,requeue_page_renderings,requeue_schedules,requeue_work,sweep_run_log}',
   'each is queued'
 );
 select is(ai.queue_due_sweeps(15), 1, 'one job waits for each at most');
-select is((select count(*)::int from ai.queue_health() where queue = 'sweep' and waiting = 9 and tenants_waiting = 0), 1, 'they are nobody''s');
+select is((select count(*)::int from ai.queue_health() where queue = 'sweep' and waiting = 10 and tenants_waiting = 0), 1, 'they are nobody''s');
 select tests.as_superuser();
 select is_empty($$select id from pgboss.job where name = 'sweep' and group_id is not null$$, 'and take no tenant''s turn');
 select tests.as_service();
-select is((select sum(jsonb_array_length(ai.take_jobs('sweep', 6)))::int from generate_series(1, 2)), 9, 'several executors share them');
+select is((select sum(jsonb_array_length(ai.take_jobs('sweep', 6)))::int from generate_series(1, 2)), 10, 'several executors share them');
 select is(pg_temp.waiting(), '{}', 'none is left');
 
 -- Done.
@@ -43,7 +43,7 @@ select is(pg_temp.state('queue_maintenance'), '', 'it has not done');
 select is(ai.run_sweep(gen_random_uuid()), null, 'an id of nothing is nothing');
 select is((select array_agg((ai.run_sweep(sweeps.id)) ->> 'name' order by name) from (select pg_temp.id(name) as id, name from ai.sweep_health()) as sweeps),
   (select array_agg(name order by name) from ai.sweep_health()), 'each can be done');
-select is((select count(*)::int from ai.sweep_health() where last_ended_at >= last_began_at and last_error is null), 9, 'and the operator sees it');
+select is((select count(*)::int from ai.sweep_health() where last_ended_at >= last_began_at and last_error is null), 10, 'and the operator sees it');
 
 -- Due again.
 select tests.as_superuser();
@@ -51,19 +51,19 @@ delete from pgboss.job;
 select pg_temp.age('10 seconds');
 select tests.as_service();
 select is(ai.queue_due_sweeps(15), 0, 'not before its time');
-select is(ai.queue_due_sweeps(12), 8, 'who asks often may be a little early; uploads that nobody sent are looked for less often');
+select is(ai.queue_due_sweeps(12), 8, 'who asks often may be a little early; uploads that nobody sent and answers are looked for less often');
 select tests.as_superuser();
 delete from pgboss.job;
 select pg_temp.age('11 minutes');
 select tests.as_service();
-select is(ai.queue_due_sweeps(15), 9, 'but they are');
+select is(ai.queue_due_sweeps(15), 10, 'but they are');
 select tests.as_superuser();
 update pgboss.job set state = 'active', started_on = now();
 delete from pgboss.job;
 select pg_temp.age('11 minutes');
 update private.sweeps set least_seconds = 3600 where name = 'expire_approvals';
 select tests.as_service();
-select is(ai.queue_due_sweeps(15), 8, 'nor does one happen more often than the operator says');
+select is(ai.queue_due_sweeps(15), 9, 'nor does one happen more often than the operator says');
 
 select is((ai.run_sweep(pg_temp.id('remove_stale_uploads'))) ->> 'name', 'remove_stale_uploads', 'when its time has come');
 select is(ai.run_sweep(pg_temp.id('remove_stale_uploads')), null, 'also with a job too many');
@@ -88,7 +88,7 @@ select is(pg_temp.state('requeue_work'), 'began ended failed unavailable', 'says
 select tests.as_superuser();
 delete from pgboss.job;
 select tests.as_service();
-select is(ai.queue_due_sweeps(15, array['expire_approvals']), 7, 'is due later, while the others are now');
+select is(ai.queue_due_sweeps(15, array['expire_approvals']), 8, 'is due later, while the others are now');
 select is((ai.run_sweep(pg_temp.id('requeue_work'))) ->> 'name', 'requeue_work', 'and done again');
 select is(pg_temp.state('requeue_work'), 'began ended failed', 'it has failed once');
 select is(ai.note_failed_sweep(gen_random_uuid(), 'x'), null, 'nothing cannot fail');

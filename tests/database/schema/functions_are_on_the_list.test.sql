@@ -76,7 +76,7 @@ select set_eq(
     'ai.claim_enrichment', 'ai.delegate_enrichment', 'ai.due_enrichments', 'ai.fail_enrichment', 'ai.finish_enrichment', 'ai.mark_dead_enrichment',
     'ai.claim_page_rendering', 'ai.due_page_renderings', 'ai.fail_page_rendering', 'ai.finish_page_rendering', 'ai.mark_dead_page_rendering', 'ai.renew_page_rendering_lease',
     'ai.renew_enrichment_lease', 'ai.reserve_enrichment_tokens', 'ai.store_enrichment_result', 'ai.yield_enrichment',
-    'ai.remove_stale_uploads', 'ai.append_run_events', 'ai.beat_run', 'ai.claim_run', 'ai.due_runs', 'ai.suspend_run', 'ai.sweep_run_log', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
+    'ai.remove_stale_uploads', 'ai.remove_expired_answers', 'ai.append_run_events', 'ai.beat_run', 'ai.claim_run', 'ai.due_runs', 'ai.suspend_run', 'ai.sweep_run_log', 'ai.resolve_service_tenant', 'ai.save_source_pages', 'ai.stage_chunks',
     'ai.begin_request', 'ai.finish_request', 'ai.reserve_tokens', 'ai.settle_tokens', 'ai.reserve_indexing_tokens', 'ai.reserve_search_tokens', 'ai.record_usage', 'ai.close_expired_searches', 'ai.take_requests',
     'ai.due_schedule', 'ai.due_schedules', 'ai.queue_due_sweeps', 'ai.run_sweep', 'ai.note_failed_sweep', 'ai.sweep_health', 'ai.fire_due_schedule', 'ai.plan_schedule', 'ai.queue_health', 'ai.queue_limits', 'ai.queue_tenants', 'ai.redrive_dead_letters', 'ai.tidy_run_jobs', 'ai.take_jobs', 'ai.beat_jobs', 'ai.finish_job',
     'ai.approval_outcome', 'ai.burn_tool_call_token', 'ai.delegate_run', 'ai.expire_approvals', 'ai.mcp_server_secrets', 'ai.record_run_trace', 'ai.request_approval', 'ai.run_configuration', 'ai.verify_audit'

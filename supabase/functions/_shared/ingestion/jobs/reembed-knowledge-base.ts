@@ -13,7 +13,8 @@ const CHARACTERS_PER_TOKEN = 2
 
 /**
  * Gives what lacks one a vector of another model, beside those that searches compare, and changes over when nothing lacks it.
- * What an earlier attempt stored stays stored; chunks that come meanwhile are found before the end.
+ * What an earlier attempt stored stays stored; chunks that come meanwhile are found before the end. The tries of the queue are for
+ * attempts that bring nothing: after one that stored something, the sweep queues what is left.
  */
 export async function reembedKnowledgeBase(context: IngestionContext, delivery: Delivery): Promise<void> {
   const { ledger, log, settings } = context
@@ -31,6 +32,7 @@ export async function reembedKnowledgeBase(context: IngestionContext, delivery: 
     return
   }
   log.info('reembedding_started', fields)
+  const progress = { embedded: 0 }
   try {
     const lease = {
       kind: 'reembedding' as const,
@@ -38,10 +40,10 @@ export async function reembedKnowledgeBase(context: IngestionContext, delivery: 
       token: claim.lease_token,
       seconds: settings.leaseSeconds,
     }
-    const done = await withLease(ledger, lease, delivery.signal, (signal) => embedAll(context, claim, signal))
+    const done = await withLease(ledger, lease, delivery.signal, (signal) => embedAll(context, claim, progress, signal))
     log.info('reembedding_finished', { ...fields, ...done, duration_ms: Math.round(performance.now() - startedAt) })
   } catch (error) {
-    await settleFailure(error, {
+    const settled = settleFailure(error, {
       delivery,
       giveBack: ({ status, ...failure }) =>
         ledger.failReembedding(delivery.id, claim.lease_token, {
@@ -51,17 +53,24 @@ export async function reembedKnowledgeBase(context: IngestionContext, delivery: 
       log,
       fields,
     })
+    await settled.catch((again: unknown) => {
+      if (progress.embedded === 0 || delivery.signal.aborted) throw again
+    })
   }
 }
 
-async function embedAll(context: IngestionContext, claim: ReembeddingClaim, signal: AbortSignal) {
+async function embedAll(
+  context: IngestionContext,
+  claim: ReembeddingClaim,
+  progress: { embedded: number },
+  signal: AbortSignal,
+) {
   const { ledger, settings } = context
   const { reembedding_id: id, lease_token: token } = claim
   if (claim.attempts > settings.maxAttempts) {
     throw new PermanentError('dead_letter', 'Embedding was begun many times and never finished.')
   }
   const embedder = embedderOf(context, claim.embedding_model)
-  let embedded = 0
   for (let fruitless = 0; fruitless < MAX_FRUITLESS_ROUNDS; ) {
     signal.throwIfAborted()
     const items = await ledger.readUnembedded(id, token, ITEMS_PER_READ)
@@ -69,7 +78,7 @@ async function embedAll(context: IngestionContext, claim: ReembeddingClaim, sign
     if (items.length === 0) {
       const outcome = await ledger.finishReembedding(id, token)
       if (outcome === 'lost') throw new LeaseLostError('The lease was taken over.')
-      if (outcome !== 'incomplete') return { embedded_count: embedded, outcome }
+      if (outcome !== 'incomplete') return { embedded_count: progress.embedded, outcome }
       fruitless++
       continue
     }
@@ -94,7 +103,7 @@ async function embedAll(context: IngestionContext, claim: ReembeddingClaim, sign
           throw refusedVectors(error, embedder)
         })
       held(await stored)
-      embedded += batch.length
+      progress.embedded += batch.length
     }
   }
   throw new Error('Something lacks a vector but cannot be read.')

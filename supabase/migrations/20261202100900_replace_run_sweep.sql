@@ -1,4 +1,4 @@
--- With the sweep of kept answers.
+-- With removals of bytes whose job is lost, and the sweep of kept answers.
 create or replace function private.run_sweep(sweep_id uuid, leaves text[], graph_build_from int, graph_retire_below int)
 returns jsonb
 language plpgsql

@@ -4,6 +4,7 @@ import { collect } from '../_shared/egress/collect.ts'
 import { EgressError } from '../_shared/egress/index.ts'
 import type { Egress, EgressErrorCode } from '../_shared/egress/index.ts'
 import { redirectTarget } from '../_shared/egress/request.ts'
+import { charsetInHeader, charsetInPage } from '../_shared/egress/text.ts'
 import { AppError } from '../_shared/errors.ts'
 import type { ErrorCode } from '../_shared/errors.ts'
 import { FILE_TYPES } from '../_shared/file-types.ts'
@@ -59,14 +60,10 @@ function nameOf(url: URL, extension: string): string {
   return name.toLowerCase().endsWith(extension) ? name : `${name}${extension}`
 }
 
-/** Where a page says itself what it is in. */
-const SNIFFED_BYTES = 4096
-const CHARSET = /\bcharset\s*=\s*["']?([\w-]{1,40})/i
-
-/** The encoding that a text names, by its usual name; null when it names none that is known. */
-function encodingIn(text: string): string | null {
+/** The usual name of an encoding; null when none is named, or none that is known. */
+function encodingOf(label: string | undefined): string | null {
   try {
-    return new TextDecoder(CHARSET.exec(text)?.[1] ?? '').encoding
+    return new TextDecoder(label ?? '').encoding
   } catch {
     return null
   }
@@ -85,9 +82,9 @@ function decodedAs(encoding: string, bytes: Bytes): string | null {
  * is UTF-8 whatever the header says, or says itself what it is in, stays as it is.
  */
 function readable(bytes: Bytes, contentType: string): Bytes {
-  const encoding = /^\s*text\//i.test(contentType) ? encodingIn(contentType) : null
+  const encoding = /^\s*text\//i.test(contentType) ? encodingOf(charsetInHeader(contentType)) : null
   if (encoding === null || /^utf-/.test(encoding) || decodedAs('utf-8', bytes) !== null) return bytes
-  if (encodingIn(new TextDecoder('latin1').decode(bytes.subarray(0, SNIFFED_BYTES))) === encoding) return bytes
+  if (encodingOf(charsetInPage(bytes)) === encoding) return bytes
   const text = decodedAs(encoding, bytes)
   return text === null ? bytes : new TextEncoder().encode(text)
 }

@@ -16,17 +16,22 @@ export const cleanText = (text: string): string => text.replace(/\r\n?/g, '\n').
 export const mediaType = (answer: Pick<EgressResponse, 'headers'>): string =>
   (answer.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
 
+/** The charset that a Content-Type names. */
+export const charsetInHeader = (contentType: string): string | undefined =>
+  /;\s*charset="?([\w-]{1,40})/i.exec(contentType)?.[1]
+
+/** The charset that HTML or XML names itself, where it begins. */
+export const charsetInPage = (bytes: Uint8Array): string | undefined =>
+  /<meta[^>]{1,200}charset=["']?([\w-]{1,40})|<\?xml[^>]{1,200}encoding=["']([\w-]{1,40})/i
+    .exec(new TextDecoder('latin1').decode(bytes.subarray(0, SNIFFED_BYTES)))
+    ?.slice(1)
+    .find(Boolean)
+
 /** The charset named by a Content-Type or, for HTML, by the page itself. */
 function charsetOf(answer: EgressResponse): string {
-  const declared = /;\s*charset="?([\w-]{1,40})/i.exec(answer.headers.get('content-type') ?? '')?.[1]
-  if (declared !== undefined || !/html|xml/.test(mediaType(answer))) return declared ?? 'utf-8'
-  const head = new TextDecoder('latin1').decode(answer.body.subarray(0, SNIFFED_BYTES))
-  return (
-    /<meta[^>]{1,200}charset=["']?([\w-]{1,40})|<\?xml[^>]{1,200}encoding=["']([\w-]{1,40})/i
-      .exec(head)
-      ?.slice(1)
-      .find(Boolean) ?? 'utf-8'
-  )
+  const isPage = /html|xml/.test(mediaType(answer))
+  const declared = charsetInHeader(answer.headers.get('content-type') ?? '')
+  return declared ?? (isPage ? charsetInPage(answer.body) : undefined) ?? 'utf-8'
 }
 
 function decoderFor(charset: string): TextDecoder {
